@@ -1,0 +1,2 @@
+//! dbvitals
+fn main() {}
