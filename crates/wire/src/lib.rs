@@ -36,10 +36,12 @@ mod event;
 mod login;
 pub mod mysql;
 pub mod postgres;
+mod server;
 mod session;
 
 pub use event::{Event, Foreign, Greeting, Product, Refusal};
 pub use login::{Channel, Credentials, Login, TlsOffer};
+pub use server::{Authentication, Request, Server, ServerOptions};
 pub use session::Session;
 
 /// The longest message, in bytes, that a session accepts from its peer: 1 MiB.

@@ -1,6 +1,6 @@
 //! Placeholder until the protocol lands.
 
-use crate::{Event, Login};
+use crate::{Event, Login, Request, ServerOptions};
 
 /// The client's side.
 #[derive(Debug)]
@@ -41,4 +41,24 @@ impl Client {
     pub fn is_idle(&self) -> bool {
         false
     }
+}
+
+impl Server {
+    /// Starts.
+    pub fn new(_options: ServerOptions, _out: &mut Vec<u8>) -> Self {
+        Self {}
+    }
+    /// Input.
+    pub fn handle_input(&mut self, input: &mut &[u8], _out: &mut Vec<u8>) -> Option<Request> {
+        *input = &[];
+        None
+    }
+    /// TLS.
+    pub fn handle_tls_established(&mut self) {}
+    /// Pong.
+    pub fn reply_pong(&mut self, _out: &mut Vec<u8>) {}
+    /// Value.
+    pub fn reply_value(&mut self, _column: &str, _value: Option<&str>, _out: &mut Vec<u8>) {}
+    /// Error.
+    pub fn reply_error(&mut self, _code: &str, _message: &str, _out: &mut Vec<u8>) {}
 }
