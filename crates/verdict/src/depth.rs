@@ -1,0 +1,222 @@
+//! How far a probe goes, and the phases it passes through on the way.
+//!
+//! A depth is what is asked; a phase is a stretch of time inside one probe. They differ: a login
+//! may contain a name resolution and a TLS handshake, which nobody asks for by themselves.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How far a probe goes; each depth includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Depth {
+    /// A LISTEN socket exists on this machine; no connection is made.
+    Listening,
+    /// A TCP or unix connection can be made.
+    Connect,
+    /// The server said its first words.
+    Greeting,
+    /// Authentication came to its end.
+    Login,
+    /// COM_PING or the empty query was answered on the session.
+    Ping,
+    /// A statement was answered, with the expected value where one is given.
+    Query,
+    /// The server's role was asked: primary, replica, read-only, in recovery.
+    Role,
+    /// Replication was asked for its delay and state.
+    Lag,
+    /// A bounded write was committed.
+    Write,
+}
+
+impl Depth {
+    /// All depths, shallow to deep.
+    pub const ALL: [Self; 9] = [
+        Self::Listening,
+        Self::Connect,
+        Self::Greeting,
+        Self::Login,
+        Self::Ping,
+        Self::Query,
+        Self::Role,
+        Self::Lag,
+        Self::Write,
+    ];
+
+    /// The name in configuration, JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Listening => "listening",
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Login => "login",
+            Self::Ping => "ping",
+            Self::Query => "query",
+            Self::Role => "role",
+            Self::Lag => "lag",
+            Self::Write => "write",
+        }
+    }
+
+    /// Whether a probe of this depth has to log in.
+    pub fn needs_user(self) -> bool {
+        self >= Self::Login
+    }
+
+    /// Whether a held session can be asked at this depth.
+    pub fn fits_held_session(self) -> bool {
+        self >= Self::Ping
+    }
+}
+
+impl fmt::Display for Depth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Depth {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|depth| depth.name() == text)
+            .ok_or(())
+    }
+}
+
+/// A stretch of time inside one probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Name resolution.
+    Resolve,
+    /// The TCP or unix connect.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// From the connection to the server's first words.
+    Greeting,
+    /// Authentication.
+    Login,
+    /// COM_PING or the empty query.
+    Ping,
+    /// The statement.
+    Query,
+}
+
+impl Phase {
+    /// All phases.
+    pub const ALL: [Self; 7] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Greeting,
+        Self::Login,
+        Self::Ping,
+        Self::Query,
+    ];
+
+    /// The name in JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Greeting => "greeting",
+            Self::Login => "login",
+            Self::Ping => "ping",
+            Self::Query => "query",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How long each phase of one probe took, in the order in which they happened.
+///
+/// Kept without allocation, because one stays with every backend: a phase happens at most once in
+/// a probe, so the order is a short list of indices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    micros: [u32; Phase::ALL.len()],
+    order: [u8; Phase::ALL.len()],
+    count: u8,
+    last_failed: bool,
+}
+
+impl Phases {
+    /// Adds a phase that came to its end. A phase that is there already gets longer (a second
+    /// address was tried).
+    pub fn push(&mut self, phase: Phase, took: Duration) {
+        let index = phase as usize;
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let seen = &self.order[..usize::from(self.count)];
+        if !seen.contains(&(phase as u8)) {
+            self.order[usize::from(self.count)] = phase as u8;
+            self.count += 1;
+        }
+        self.micros[index] = self.micros[index].saturating_add(micros);
+    }
+
+    /// Adds the phase in which the probe ended short.
+    pub fn push_failed(&mut self, phase: Phase, took: Duration) {
+        self.push(phase, took);
+        self.last_failed = true;
+    }
+
+    /// The phases in order: which, how long, and whether it is where the probe ended short.
+    pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration, bool)> + '_ {
+        let count = usize::from(self.count);
+        self.order[..count]
+            .iter()
+            .enumerate()
+            .map(move |(at, &index)| {
+                let phase = Phase::ALL[usize::from(index)];
+                let took = Duration::from_micros(u64::from(self.micros[usize::from(index)]));
+                (phase, took, self.last_failed && at + 1 == count)
+            })
+    }
+
+    /// How long one phase took, if it happened.
+    pub fn took(&self, phase: Phase) -> Option<Duration> {
+        self.iter()
+            .find(|(seen, _, _)| *seen == phase)
+            .map(|(_, took, _)| took)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depths_are_ordered_and_named() {
+        assert!(Depth::ALL.is_sorted());
+        for depth in Depth::ALL {
+            assert_eq!(depth.name().parse(), Ok(depth));
+        }
+        assert_eq!("deep".parse::<Depth>(), Err(()));
+    }
+
+    #[test]
+    fn phases_keep_their_order_and_a_repeated_one_grows() {
+        let mut phases = Phases::default();
+        phases.push(Phase::Connect, Duration::from_micros(10));
+        phases.push(Phase::Greeting, Duration::from_micros(20));
+        phases.push_failed(Phase::Connect, Duration::from_micros(5));
+        let seen: Vec<_> = phases.iter().collect();
+        assert_eq!(
+            seen,
+            [
+                (Phase::Connect, Duration::from_micros(15), false),
+                (Phase::Greeting, Duration::from_micros(20), true),
+            ]
+        );
+    }
+}

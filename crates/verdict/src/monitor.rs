@@ -1,0 +1,194 @@
+//! The heart: observations, orders, plans and the time go in; probes to start and conclusions
+//! come out.
+//!
+//! One `Monitor` judges many backends that share one event loop. It is driven the same way in
+//! production and in simulation: after each `handle_*`, carry out [`Monitor::poll_action`] until
+//! it is empty, then wait until [`Monitor::poll_timeout`] or until something happens.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agenda::Agenda;
+use crate::backend::Backend;
+use crate::stall::Stall;
+use crate::{
+    Admin, BackendId, Depth, Moment, Observation, Path, Plan, ProbeId, Standing, Transition,
+};
+
+/// What a [`Monitor`] wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a probe. It must end by its deadline, in one [`Observation`] with its id.
+    StartProbe {
+        /// Which backend.
+        backend: BackendId,
+        /// The id that the observation has to carry.
+        probe: ProbeId,
+        /// On which path. On the fresh path of a course that holds sessions, a session that
+        /// passed stays open as the held one if none is held.
+        path: Path,
+        /// How far.
+        depth: Depth,
+        /// The moment by which it ends, whatever happens.
+        deadline: Moment,
+    },
+    /// Drop the probe in flight on this path; no observation of it is wanted any more.
+    CancelProbe {
+        /// Which backend.
+        backend: BackendId,
+        /// On which path.
+        path: Path,
+    },
+    /// Tell everybody.
+    Announce(Box<Transition>),
+}
+
+/// Judges backends: a pure state machine, see the [crate] documentation.
+#[derive(Debug)]
+pub struct Monitor {
+    backends: Vec<Option<Backend>>,
+    agenda: Agenda,
+    actions: VecDeque<Action>,
+    /// Reused between calls; empty outside of them.
+    pending: Vec<Action>,
+    stall: Stall,
+    rng: fastrand::Rng,
+}
+
+/// How far apart the first probes of backends that are added together start.
+const FIRST_PROBE_SPACING: Duration = Duration::from_micros(100);
+
+impl Monitor {
+    /// A monitor without backends. All its randomness (jitter alone) comes from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            backends: Vec::new(),
+            agenda: Agenda::default(),
+            actions: VecDeque::new(),
+            pending: Vec::new(),
+            stall: Stall::default(),
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Puts a new set of plans in force; a reload.
+    ///
+    /// A backend that is no longer named is dropped, and its probes are cancelled. One that is
+    /// new starts unknown. One whose plan changed goes on from where it stands, unless its course
+    /// changed: then it starts anew.
+    pub fn handle_plan(&mut self, plans: &BTreeMap<BackendId, Arc<Plan>>, now: Moment) {
+        self.notice(now);
+        for slot in 0..self.backends.len() as u32 {
+            let id = BackendId(slot);
+            let Some(backend) = &self.backends[slot as usize] else {
+                continue;
+            };
+            let stays = plans
+                .get(&id)
+                .is_some_and(|plan| plan.course == backend.plan().course);
+            if !stays {
+                self.remove(id);
+            }
+        }
+        let mut spacing = Duration::ZERO;
+        for (&id, plan) in plans {
+            let index = id.0 as usize;
+            if self.backends.len() <= index {
+                self.backends.resize_with(index + 1, || None);
+            }
+            match &mut self.backends[index] {
+                Some(backend) => {
+                    if backend.plan() != plan {
+                        backend.handle_plan(Arc::clone(plan), now);
+                    }
+                }
+                vacant => {
+                    let seed = self.rng.u64(..);
+                    let plan = Arc::clone(plan);
+                    *vacant = Some(Backend::new(id, plan, seed, now + spacing, now));
+                    spacing += FIRST_PROBE_SPACING;
+                }
+            }
+            self.update(id, |_, _, _| {});
+        }
+    }
+
+    fn remove(&mut self, id: BackendId) {
+        if let Some(backend) = self.backends[id.0 as usize].take() {
+            for path in backend.in_flight() {
+                self.actions
+                    .push_back(Action::CancelProbe { backend: id, path });
+            }
+            self.agenda.set(id.0, None);
+        }
+    }
+
+    /// Takes the end of a probe, or of a held session. What nobody asked for is ignored.
+    pub fn handle_observation(&mut self, id: BackendId, observation: Observation, now: Moment) {
+        self.notice(now);
+        self.update(id, |backend, stall, actions| {
+            backend.handle_observation(observation, stall, now, actions);
+        });
+    }
+
+    /// Takes an operator's order.
+    pub fn handle_admin(&mut self, id: BackendId, admin: Admin, now: Moment) {
+        self.notice(now);
+        self.update(id, |backend, _, actions| {
+            backend.handle_admin(admin, now, actions);
+        });
+    }
+
+    /// Does what is due by now.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        self.notice(now);
+        while let Some((at, slot)) = self.agenda.first() {
+            if at > now {
+                break;
+            }
+            self.update(BackendId(slot), |backend, _, actions| {
+                backend.handle_timeout(now, actions);
+            });
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due next.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.agenda.first().map(|(at, _)| at)
+    }
+
+    /// Where a backend stands.
+    pub fn standing(&self, id: BackendId) -> Option<Standing> {
+        let backend = self.backends.get(id.0 as usize)?.as_ref()?;
+        Some(backend.standing())
+    }
+
+    /// How often the agent found itself late, so that timeouts were no evidence.
+    pub fn stalls(&self) -> u64 {
+        self.stall.count()
+    }
+
+    fn notice(&mut self, now: Moment) {
+        self.stall.notice(self.poll_timeout(), now);
+    }
+
+    /// Changes a backend, puts its actions in the queue and its next moment on the agenda.
+    fn update(
+        &mut self,
+        id: BackendId,
+        change: impl FnOnce(&mut Backend, &Stall, &mut Vec<Action>),
+    ) {
+        let Some(Some(backend)) = self.backends.get_mut(id.0 as usize) else {
+            return;
+        };
+        change(backend, &self.stall, &mut self.pending);
+        self.actions.extend(self.pending.drain(..));
+        self.agenda.set(id.0, backend.poll_timeout());
+    }
+}

@@ -1,0 +1,189 @@
+//! How one backend is to be asked: depths, pace, thresholds.
+//!
+//! A plan is data that somebody checked already; [`Plan::check`] names what would make no sense.
+//! Every default here is argued in the program's `config/default.toml`.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Classes, Depth};
+
+/// What is asked on which path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// A session is held and asked every `interval`; a fresh one is opened every
+    /// `fresh_interval`, and at once when the held one fails.
+    Session {
+        /// How far both paths go; at least [`Depth::Ping`].
+        depth: Depth,
+    },
+    /// Nothing is held; each probe makes a connection of its own, every `interval`.
+    Sessionless {
+        /// How far each probe goes.
+        depth: Depth,
+        /// A deeper and costlier question, asked every `fresh_interval` in place of a probe, and
+        /// as long as it is the one that fails.
+        deeper: Option<Depth>,
+    },
+}
+
+/// How one backend is asked. Durations count from the start of a probe to the start of the next;
+/// a probe of a path waits for the last of that path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What is asked on which path.
+    pub course: Course,
+    /// The pace when all is settled.
+    pub interval: Duration,
+    /// The pace of confirming probes after a held session died.
+    pub confirm_interval: Duration,
+    /// The pace while an opinion is changing.
+    pub fast_interval: Duration,
+    /// The pace while down, and while a server is full or refuses this check.
+    pub down_interval: Duration,
+    /// The pace of fresh sessions while the held one is fine.
+    pub fresh_interval: Duration,
+    /// How long one probe may take, all phases together.
+    pub timeout: Duration,
+    /// After how long without proof a verdict becomes unknown.
+    pub stale_after: Duration,
+    /// Passes in a row that make up.
+    pub rise: u32,
+    /// Failures in a row, of either path, that make down.
+    pub fall: u32,
+    /// What each cause means.
+    pub classes: Classes,
+}
+
+impl Plan {
+    /// The default plan for a course.
+    pub fn new(course: Course) -> Self {
+        Self {
+            course,
+            interval: Duration::from_secs(1),
+            confirm_interval: Duration::from_millis(5),
+            fast_interval: Duration::from_millis(200),
+            down_interval: Duration::from_secs(1),
+            fresh_interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(1),
+            stale_after: Duration::from_secs(30),
+            rise: 2,
+            fall: 2,
+            classes: Classes::default(),
+        }
+    }
+
+    /// The longest time from a crash, as the kernel tells it, to the last probe that confirms it:
+    /// the probes themselves take no time, since refusals come at once.
+    pub fn crash_bound(&self) -> Duration {
+        // The death of the session is the first failure and the probe beside it the second.
+        self.confirm_interval * self.fall.saturating_sub(2)
+    }
+
+    /// The longest time from the moment a server falls silent to the verdict down.
+    pub fn freeze_bound(&self) -> Duration {
+        match self.course {
+            // Both paths fail at one deadline and count two; each further failure is a confirming
+            // probe of its own.
+            Course::Session { .. } => {
+                let further = self.fall.saturating_sub(2);
+                let step = self.timeout.max(self.confirm_interval);
+                self.interval + self.timeout + step * further
+            }
+            Course::Sessionless { .. } => {
+                let step = self.timeout.max(self.fast_interval);
+                self.interval + self.timeout + step * self.fall.saturating_sub(1)
+            }
+        }
+    }
+
+    /// The pace at which a check goes on asking a server that refuses it: often enough to keep
+    /// the evidence from going stale, rarely enough to be no nuisance in the server's log.
+    pub(crate) fn refused_interval(&self) -> Duration {
+        self.fresh_interval
+            .min(self.stale_after / 2)
+            .max(self.down_interval)
+    }
+
+    /// Names the first thing in the plan that makes no sense.
+    pub fn check(&self) -> Result<(), PlanError> {
+        if self.rise == 0 {
+            return Err(PlanError::Zero("rise"));
+        }
+        if self.fall == 0 {
+            return Err(PlanError::Zero("fall"));
+        }
+        let durations = [
+            ("interval", self.interval),
+            ("confirm_interval", self.confirm_interval),
+            ("fast_interval", self.fast_interval),
+            ("down_interval", self.down_interval),
+            ("fresh_interval", self.fresh_interval),
+            ("timeout", self.timeout),
+            ("stale_after", self.stale_after),
+        ];
+        for (name, duration) in durations {
+            if duration.is_zero() {
+                return Err(PlanError::Zero(name));
+            }
+            if duration > DURATION_MAX {
+                return Err(PlanError::TooLong(name));
+            }
+        }
+        if self.rise > COUNT_MAX {
+            return Err(PlanError::TooMany("rise"));
+        }
+        if self.fall > COUNT_MAX {
+            return Err(PlanError::TooMany("fall"));
+        }
+        if self.stale_after < self.interval + self.timeout {
+            return Err(PlanError::StaleBeforeNextProof);
+        }
+        Ok(())
+    }
+}
+
+/// The longest duration in a plan: a day.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The largest rise and fall.
+const COUNT_MAX: u32 = 1000;
+
+/// Why a plan makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// This value must be above zero.
+    Zero(&'static str),
+    /// This duration is longer than a day.
+    TooLong(&'static str),
+    /// This count is above 1000.
+    TooMany(&'static str),
+    /// `stale_after` is shorter than `interval` plus `timeout`: every verdict would go stale
+    /// between two probes.
+    StaleBeforeNextProof,
+}
+
+impl PlanError {
+    /// The key that is at fault.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Zero(key) | Self::TooLong(key) | Self::TooMany(key) => key,
+            Self::StaleBeforeNextProof => "stale_after",
+        }
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero(key) => write!(f, "{key} must be above zero"),
+            Self::TooLong(key) => write!(f, "{key} must not be longer than a day"),
+            Self::TooMany(key) => write!(f, "{key} must not be above {COUNT_MAX}"),
+            Self::StaleBeforeNextProof => f.write_str(
+                "stale_after must be at least interval plus timeout, or every verdict goes stale between two probes",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}

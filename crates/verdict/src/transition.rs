@@ -1,0 +1,164 @@
+//! Conclusions: the verdict on a backend, and each change of it with its evidence.
+
+use std::fmt;
+
+use crate::{Cause, Class, Moment, Observation, Role};
+
+/// Names one backend in a [`Monitor`](crate::Monitor); chosen by the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(pub u32);
+
+/// The conclusion on a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Verdict {
+    /// Not enough evidence, or none that is young enough.
+    #[default]
+    Unknown,
+    /// Fit.
+    Up,
+    /// Alive and in use, but something is wrong: full, slow, or the check is refused.
+    Degraded,
+    /// Not fit.
+    Down,
+}
+
+impl Verdict {
+    /// All verdicts.
+    pub const ALL: [Self; 4] = [Self::Unknown, Self::Up, Self::Degraded, Self::Down];
+
+    /// The name in JSON, metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An operator's order about a backend. It changes what publishers say, never what is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Admin {
+    /// Take part.
+    #[default]
+    Ready,
+    /// Finish what runs, take nothing new.
+    Drain,
+    /// Out for maintenance.
+    Maint,
+}
+
+impl Admin {
+    /// The name in JSON, headers and commands.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+        }
+    }
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The verdict.
+    Verdict {
+        /// What it was.
+        from: Verdict,
+        /// What it is.
+        to: Verdict,
+    },
+    /// The server's role.
+    Role {
+        /// What it was, if it was known.
+        from: Option<Role>,
+        /// What it is.
+        to: Role,
+    },
+    /// The operator's order.
+    Admin {
+        /// What it was.
+        from: Admin,
+        /// What it is.
+        to: Admin,
+    },
+}
+
+/// What a conclusion rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// The newest observation on the held path.
+    pub held: Option<Observation>,
+    /// The newest observation on the fresh path.
+    pub fresh: Option<Observation>,
+    /// The cause behind the verdict, where it is not up.
+    pub cause: Option<Cause>,
+    /// The class of that cause under the plan in force.
+    pub class: Option<Class>,
+    /// The moment of the newest proof, of whichever kind.
+    pub proof_at: Option<Moment>,
+    /// The moment of the newest pass.
+    pub pass_at: Option<Moment>,
+}
+
+impl Evidence {
+    /// The observation that shows the cause: the fresh path's word counts before the held one's.
+    pub fn decisive(&self) -> Option<&Observation> {
+        let shows = |observation: &&Observation| match self.cause {
+            Some(cause) => observation.outcome.cause() == Some(cause),
+            None => true,
+        };
+        let fresh = self.fresh.as_ref().filter(shows);
+        let held = self.held.as_ref().filter(shows);
+        match (held, fresh) {
+            (Some(held), Some(fresh)) if self.cause.is_none() && held.ended > fresh.ended => {
+                Some(held)
+            }
+            (held, fresh) => fresh.or(held),
+        }
+    }
+}
+
+/// A change on one backend, with what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Which backend.
+    pub backend: BackendId,
+    /// When it was concluded.
+    pub at: Moment,
+    /// What changed.
+    pub change: Change,
+    /// Why.
+    pub evidence: Evidence,
+}
+
+/// Where a backend stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The conclusion.
+    pub verdict: Verdict,
+    /// Since when it holds; the moment the backend was added, while unknown from the start.
+    pub since: Moment,
+    /// The operator's order.
+    pub admin: Admin,
+    /// The server's role, as last seen.
+    pub role: Option<Role>,
+    /// Held sessions that died while a fresh one worked.
+    pub sessions_lost: u64,
+    /// What it rests on.
+    pub evidence: Evidence,
+}
