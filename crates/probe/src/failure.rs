@@ -1,0 +1,219 @@
+//! From errno, error packet and foreign bytes to a cause: the one place where they are read.
+//!
+//! Numbers decide, texts do not (they may be translated), with one exception that is named below.
+//! Sources: MySQL's and MariaDB's error references, PostgreSQL's appendix "Error Codes".
+
+use std::io;
+use std::sync::Arc;
+
+use dbvitals_verdict::{Cause, Phase};
+use dbvitals_wire::{Foreign, Refusal};
+use rustix::io::Errno;
+
+/// Why a probe ended short: a cause, and the sentence that goes with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    pub(crate) detail: Arc<str>,
+}
+
+impl Failure {
+    pub(crate) fn new(cause: Cause, detail: impl Into<Arc<str>>) -> Self {
+        Self {
+            cause,
+            detail: detail.into(),
+        }
+    }
+
+    /// An error of a system call on the way to or on a connection.
+    pub(crate) fn from_io(error: &io::Error, phase: Phase) -> Self {
+        let cause = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::CONNREFUSED | Errno::NOENT) => Cause::Refused,
+            Some(Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED) => Cause::Reset,
+            Some(Errno::TIMEDOUT) if phase == Phase::Connect => Cause::ConnectTimeout,
+            Some(Errno::TIMEDOUT) => Cause::Unresponsive,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                Cause::OutOfDescriptors
+            }
+            Some(Errno::AGAIN) if phase == Phase::Connect => Cause::QueueFull,
+            Some(Errno::ACCESS | Errno::PERM) => Cause::AccessDenied,
+            Some(_) | None if phase == Phase::Connect => Cause::Unreachable,
+            Some(_) | None => Cause::Reset,
+        };
+        Self::new(cause, plain(error))
+    }
+
+    /// The deadline ended in this phase.
+    pub(crate) fn late(phase: Phase) -> Self {
+        let (cause, waited_for) = match phase {
+            Phase::Resolve => (Cause::DnsFailed, "the name to be resolved"),
+            Phase::Connect => (Cause::ConnectTimeout, "the connect to be answered"),
+            Phase::Greeting => (Cause::NoGreeting, "the server's first words"),
+            Phase::Tls => (Cause::Unresponsive, "the TLS handshake"),
+            Phase::Login => (Cause::Unresponsive, "the login to be answered"),
+            Phase::Ping => (Cause::Unresponsive, "the ping to be answered"),
+            Phase::Query => (Cause::Unresponsive, "the statement to be answered"),
+        };
+        Self::new(
+            cause,
+            format!("the deadline ended while waiting for {waited_for}"),
+        )
+    }
+
+    /// The peer closed the connection.
+    pub(crate) fn closed(phase: Phase) -> Self {
+        let when = match phase {
+            Phase::Resolve | Phase::Connect | Phase::Greeting => "before saying anything",
+            Phase::Tls => "in the TLS handshake",
+            Phase::Login => "during the login",
+            Phase::Ping => "instead of answering the ping",
+            Phase::Query => "instead of answering the statement",
+        };
+        Self::new(
+            Cause::Closed,
+            format!("the server closed the connection {when}"),
+        )
+    }
+
+    /// Something else answers.
+    pub(crate) fn foreign(foreign: Foreign) -> Self {
+        Self::new(Cause::WrongProtocol, format!("{foreign} answers here"))
+    }
+
+    /// The server refused in its own words.
+    pub(crate) fn refused(refusal: &Refusal, phase: Phase) -> Self {
+        let cause = if refusal.number > 0 {
+            mysql_cause(refusal, phase)
+        } else {
+            postgres_cause(refusal, phase)
+        };
+        Self::new(cause, refusal.to_string())
+    }
+}
+
+/// An error of the system without Rust's "(os error 111)".
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+fn mysql_cause(refusal: &Refusal, phase: Phase) -> Cause {
+    match refusal.number {
+        // ER_CON_COUNT_ERROR
+        1040 => Cause::TooManyConnections,
+        // ER_HOST_IS_BLOCKED
+        1129 => Cause::HostBlocked,
+        // ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED
+        1203 | 1226 => Cause::CheckUserLimit,
+        // ER_SERVER_SHUTDOWN, ER_NORMAL_SHUTDOWN
+        1053 | 1077 => Cause::ShuttingDown,
+        // ER_UNKNOWN_COM_ERROR: what Galera answers while a node is not part of its cluster.
+        1047 => Cause::RejectingQueries,
+        // ER_DISK_FULL, ER_RECORD_FILE_FULL
+        1021 | 1114 => Cause::DiskFull,
+        // ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
+        // ER_READ_ONLY_MODE
+        1290 | 1792 | 1836 => Cause::ReadOnly,
+        // ER_CONNECTION_KILLED, ER_CLIENT_INTERACTION_TIMEOUT
+        1927 | 4031 => Cause::Closed,
+        _ => match phase {
+            Phase::Query => Cause::BadQuery,
+            Phase::Ping => Cause::RejectingQueries,
+            // Whatever else the login is refused for (1045 wrong password or no TLS, 1044 and
+            // 1049 the database, 1130 the host, 1251 and 2059 the method, 1862 an expired
+            // password), the server lives and the check is at fault.
+            Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Greeting | Phase::Login => {
+                Cause::AccessDenied
+            }
+        },
+    }
+}
+
+fn postgres_cause(refusal: &Refusal, phase: Phase) -> Cause {
+    let (class, _) = refusal.sqlstate.split_at_checked(2).unwrap_or_default();
+    match (refusal.sqlstate.as_str(), class) {
+        // too_many_connections. One number for two things; the routine that raises it tells the
+        // role's own limit from the server's.
+        ("53300", _) if refusal.routine == "InitializeSessionUserId" => Cause::CheckUserLimit,
+        ("53300", _) => Cause::TooManyConnections,
+        // cannot_connect_now. One number for starting, stopping and recovering; only the text
+        // tells the stop, and where it is translated this reads as starting up.
+        ("57P03", _) if refusal.message.contains("shutting down") => Cause::ShuttingDown,
+        ("57P03", _) => Cause::StartingUp,
+        // admin_shutdown, crash_shutdown
+        ("57P01" | "57P02", _) => Cause::ShuttingDown,
+        // idle_session_timeout, idle_in_transaction_session_timeout
+        ("57P05" | "25P03", _) => Cause::Closed,
+        // disk_full
+        ("53100", _) => Cause::DiskFull,
+        // read_only_sql_transaction
+        ("25006", _) => Cause::ReadOnly,
+        // invalid authorization, unknown database, missing privilege, a protocol or feature the
+        // server does not have: the server lives and the check is at fault.
+        (_, "28" | "3D" | "0A" | "08") if phase < Phase::Ping => Cause::AccessDenied,
+        (_, "42") if phase < Phase::Ping => Cause::AccessDenied,
+        (_, "42" | "22" | "0A" | "3D" | "3F" | "26") if phase == Phase::Query => Cause::BadQuery,
+        _ => Cause::RejectingQueries,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(number: u16, sqlstate: &str, routine: &str, phase: Phase, expected: Cause) {
+        let refusal = Refusal {
+            number,
+            sqlstate: sqlstate.to_owned(),
+            routine: routine.to_owned(),
+            ..Refusal::default()
+        };
+        assert_eq!(
+            Failure::refused(&refusal, phase).cause,
+            expected,
+            "{refusal:?}"
+        );
+    }
+
+    #[test]
+    fn refusals_are_told_by_their_numbers() {
+        check(1040, "", "", Phase::Greeting, Cause::TooManyConnections);
+        check(1045, "28000", "", Phase::Login, Cause::AccessDenied);
+        check(1049, "42000", "", Phase::Login, Cause::AccessDenied);
+        check(1129, "", "", Phase::Greeting, Cause::HostBlocked);
+        check(1203, "42000", "", Phase::Login, Cause::CheckUserLimit);
+        check(1047, "08S01", "", Phase::Query, Cause::RejectingQueries);
+        check(1146, "42S02", "", Phase::Query, Cause::BadQuery);
+        check(0, "28P01", "auth_failed", Phase::Login, Cause::AccessDenied);
+        check(0, "3D000", "", Phase::Login, Cause::AccessDenied);
+        check(0, "42P01", "", Phase::Query, Cause::BadQuery);
+        check(
+            0,
+            "53300",
+            "InitProcess",
+            Phase::Login,
+            Cause::TooManyConnections,
+        );
+        check(
+            0,
+            "53300",
+            "InitializeSessionUserId",
+            Phase::Login,
+            Cause::CheckUserLimit,
+        );
+        check(0, "57P03", "", Phase::Greeting, Cause::StartingUp);
+        check(0, "XX000", "", Phase::Login, Cause::RejectingQueries);
+        check(0, "", "", Phase::Login, Cause::RejectingQueries);
+    }
+
+    #[test]
+    fn system_errors_are_told_without_their_numbers() {
+        let error = io::Error::from_raw_os_error(111);
+        let failure = Failure::from_io(&error, Phase::Connect);
+        assert_eq!(failure.cause, Cause::Refused);
+        assert_eq!(&*failure.detail, "Connection refused");
+    }
+}

@@ -1,0 +1,340 @@
+//! One probe on the fresh path: from the name to the answer, phase by phase.
+//!
+//! Keeps the account of one probe (where it stands, since when, how far it got) and gives each
+//! thing that its conversation tells a meaning. It opens no socket and looks at no deadline:
+//! `prober.rs` does, and asks for the [`Ending`] when there is one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dbvitals_verdict::{
+    Cause, Depth, Moment, Observation, Outcome, Path, Phase, Phases, ProbeId, Role, ServerFacts,
+};
+use dbvitals_wire::{Event, Greeting, Session};
+
+use crate::clock::Clock;
+use crate::conversation::{Conversation, Told};
+use crate::failure::Failure;
+use crate::target::{Protocol, Statement, Target};
+use crate::tls::{self, TlsPolicy};
+
+/// How a probe ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The depth was reached.
+    Pass,
+    /// It ended short; the session may have survived, as after a statement's wrong answer.
+    Fail(Failure),
+    /// The TLS handshake failed and plain text is allowed: dial again without TLS.
+    RedialPlain,
+}
+
+/// What a probe needs to know of the world.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) clock: Clock,
+}
+
+/// One probe on the fresh path.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) id: ProbeId,
+    pub(crate) depth: Depth,
+    /// Whether the session is to be held when it passed and none is.
+    pub(crate) hold: bool,
+    pub(crate) started: Moment,
+    pub(crate) deadline: Moment,
+    pub(crate) phase: Phase,
+    phase_started: Moment,
+    phases: Phases,
+    reached: Option<Depth>,
+    greeting: Greeting,
+    /// Addresses not tried yet, the next one last.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Until when the address being dialled may keep the others waiting.
+    pub(crate) attempt_until: Moment,
+    /// Why the last address failed.
+    pub(crate) attempt_failure: Option<Failure>,
+    /// TLS was tried and failed; plain text is next.
+    pub(crate) plain: bool,
+    pub(crate) ending: Option<Ending>,
+}
+
+impl Probe {
+    pub(crate) fn new(
+        id: ProbeId,
+        depth: Depth,
+        hold: bool,
+        started: Moment,
+        deadline: Moment,
+    ) -> Self {
+        Self {
+            id,
+            depth,
+            hold,
+            started,
+            deadline,
+            phase: Phase::Resolve,
+            phase_started: started,
+            phases: Phases::default(),
+            reached: None,
+            greeting: Greeting::default(),
+            addresses: Vec::new(),
+            attempt_until: deadline,
+            attempt_failure: None,
+            plain: false,
+            ending: None,
+        }
+    }
+
+    /// Leaves the present phase for the next.
+    pub(crate) fn enter(&mut self, phase: Phase, now: Moment) {
+        self.phases.push(self.phase, now.since(self.phase_started));
+        self.restart(phase, now);
+    }
+
+    /// Begins a phase without an account of the one before: there was none.
+    pub(crate) fn restart(&mut self, phase: Phase, now: Moment) {
+        self.phase = phase;
+        self.phase_started = now;
+    }
+
+    /// Notes that the connection stands; ends the probe if that is all that was asked.
+    pub(crate) fn hear_connected(&mut self, now: Moment) {
+        self.reach(Depth::Connect);
+        self.enter(Phase::Greeting, now);
+    }
+
+    fn reach(&mut self, depth: Depth) {
+        self.reached = self.reached.max(Some(depth));
+        if depth >= self.depth {
+            self.ending = Some(Ending::Pass);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.ending = Some(Ending::Fail(failure));
+    }
+
+    /// Gives what the conversation tells a meaning; answers whether to go on reading.
+    pub(crate) fn hear(
+        &mut self,
+        conversation: &mut Conversation,
+        told: Told,
+        out: &mut Vec<u8>,
+        around: Surroundings<'_>,
+    ) -> bool {
+        let now = around.clock.now();
+        match told {
+            Told::Event(event) => self.hear_event(conversation, event, out, around, now),
+            Told::TlsEstablished => {
+                let next = match around.target.protocol {
+                    Protocol::Postgres => Phase::Greeting,
+                    Protocol::MySql | Protocol::Opaque => Phase::Login,
+                };
+                self.enter(next, now);
+                if let Some(session) = &mut conversation.session {
+                    session.handle_tls_established(out);
+                }
+            }
+            Told::TlsFailed(error) => {
+                let detail = format!("the TLS handshake failed: {error}");
+                self.fail_tls(Failure::new(tls::cause_of(&error), detail), around.target);
+            }
+            Told::Closed if self.phase == Phase::Tls => {
+                self.fail_tls(Failure::closed(self.phase), around.target);
+            }
+            Told::Closed => self.fail(Failure::closed(self.phase)),
+            Told::Broken(error) => self.fail(Failure::from_io(&error, self.phase)),
+        }
+        self.ending.is_none()
+    }
+
+    fn fail_tls(&mut self, failure: Failure, target: &Target) {
+        match target.tls {
+            TlsPolicy::Prefer(_) => self.ending = Some(Ending::RedialPlain),
+            TlsPolicy::Off | TlsPolicy::Require(_) | TlsPolicy::Verify(_) => self.fail(failure),
+        }
+    }
+
+    fn hear_event(
+        &mut self,
+        conversation: &mut Conversation,
+        event: Event,
+        out: &mut Vec<u8>,
+        around: Surroundings<'_>,
+        now: Moment,
+    ) {
+        match event {
+            Event::Greeted(greeting) => {
+                self.greeting = greeting;
+                self.enter(Phase::Login, now);
+                self.reach(Depth::Greeting);
+            }
+            Event::StartTls => {
+                self.enter(Phase::Tls, now);
+                if let Err(failure) = start_tls(conversation, out, around.target) {
+                    self.fail(failure);
+                }
+            }
+            Event::TlsRefused => self.fail(Failure::new(
+                Cause::TlsUntrusted,
+                "TLS is required, and the server does not offer it",
+            )),
+            Event::LoggedIn(greeting) => {
+                self.greeting = greeting;
+                self.enter(question(self.depth).0, now);
+                self.reach(Depth::Login);
+                if self.ending.is_none() {
+                    ask(conversation, self.depth, around.target, out);
+                }
+            }
+            Event::Pong => {
+                self.enter(self.phase, now);
+                self.reach(Depth::Ping);
+            }
+            Event::Value(value) => {
+                self.enter(self.phase, now);
+                self.reach(Depth::Query);
+                if let Err(failure) = compare(around.target.statement.as_deref(), value.as_deref())
+                {
+                    self.fail(failure);
+                }
+            }
+            Event::Refused(refusal) => {
+                self.reached = self.reached.max(Some(Depth::Greeting));
+                self.fail(Failure::refused(&refusal, self.phase));
+            }
+            Event::WrongProtocol(foreign) => self.fail(Failure::foreign(foreign)),
+            Event::Malformed(expected) => {
+                self.fail(Failure::new(Cause::Malformed, expected));
+            }
+        }
+    }
+
+    /// The account of the whole probe.
+    pub(crate) fn observe(
+        mut self,
+        failure: Option<Failure>,
+        session: bool,
+        now: Moment,
+    ) -> Observation {
+        let outcome = match &failure {
+            None => Outcome::Pass,
+            Some(failure) => {
+                self.phases
+                    .push_failed(self.phase, now.since(self.phase_started));
+                Outcome::Fail(failure.cause)
+            }
+        };
+        Observation {
+            path: Path::Fresh,
+            probe: Some(self.id),
+            started: self.started,
+            ended: now,
+            depth: self.reached,
+            outcome,
+            phases: self.phases,
+            session,
+            server: facts(self.greeting),
+            detail: failure.map(|failure| failure.detail),
+        }
+    }
+}
+
+/// The phase and the step that answer a depth beyond the login.
+fn question(depth: Depth) -> (Phase, Depth) {
+    match depth {
+        Depth::Query | Depth::Role | Depth::Lag | Depth::Write => (Phase::Query, Depth::Query),
+        Depth::Listening | Depth::Connect | Depth::Greeting | Depth::Login | Depth::Ping => {
+            (Phase::Ping, Depth::Ping)
+        }
+    }
+}
+
+/// The phase in which a held session is asked at this depth.
+pub(crate) fn question_phase(depth: Depth) -> Phase {
+    question(depth).0
+}
+
+/// The depth that an answered question on a session proves.
+pub(crate) fn question_depth(depth: Depth) -> Depth {
+    question(depth).1
+}
+
+/// Asks the question of a depth on a session that is logged in.
+pub(crate) fn ask(
+    conversation: &mut Conversation,
+    depth: Depth,
+    target: &Target,
+    out: &mut Vec<u8>,
+) {
+    let Some(session) = &mut conversation.session else {
+        return;
+    };
+    match question(depth) {
+        (Phase::Query, _) => {
+            let sql = target.statement.as_deref().map_or("SELECT 1", |it| &it.sql);
+            session.query(sql, out);
+        }
+        _ => {
+            session.ping(out);
+        }
+    }
+}
+
+/// Compares a statement's answer with the expected one.
+pub(crate) fn compare(statement: Option<&Statement>, value: Option<&[u8]>) -> Result<(), Failure> {
+    let Some(expected) = statement.and_then(|statement| statement.equals.as_deref()) else {
+        return Ok(());
+    };
+    if value == Some(expected.as_bytes()) {
+        return Ok(());
+    }
+    let answer = match value {
+        Some(value) => format!("{:?}", String::from_utf8_lossy(value)),
+        None => "NULL".to_owned(),
+    };
+    let detail = format!("the statement answered {answer} instead of {expected:?}");
+    Err(Failure::new(Cause::AssertionFailed, detail))
+}
+
+fn start_tls(
+    conversation: &mut Conversation,
+    out: &mut Vec<u8>,
+    target: &Target,
+) -> Result<(), Failure> {
+    let broken = |error: std::io::Error| Failure::from_io(&error, Phase::Tls);
+    let config = target
+        .tls
+        .config()
+        .ok_or_else(|| Failure::new(Cause::Malformed, "TLS was offered and not asked for"))?;
+    let connection = config.connect(&target.address).map_err(|error| {
+        let detail = format!("TLS cannot be set up: {error}");
+        Failure::new(Cause::TlsWrongName, detail)
+    })?;
+    conversation.write(out).map_err(broken)?;
+    conversation.start_tls(connection).map_err(broken)
+}
+
+fn facts(greeting: Greeting) -> Option<Arc<ServerFacts>> {
+    if greeting.product.is_none() && greeting.version.is_none() {
+        return None;
+    }
+    let role = greeting.in_hot_standby.map(|standby| match standby {
+        true => Role::Replica,
+        false => Role::Primary,
+    });
+    Some(Arc::new(ServerFacts {
+        product: greeting.product.map(dbvitals_wire::Product::name),
+        version: greeting.version,
+        role,
+        read_only: greeting.default_read_only.or(greeting.in_hot_standby),
+    }))
+}
+
+/// Whether the session of a conversation can take another question.
+pub(crate) fn is_idle(conversation: &Conversation) -> bool {
+    conversation.session.as_ref().is_some_and(Session::is_idle)
+}

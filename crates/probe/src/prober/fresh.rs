@@ -1,0 +1,364 @@
+//! The fresh path: from an order to an observation, over names, addresses and connections.
+//!
+//! What happens on a connection once it stands is told to [`Probe`]; this file gets it there, and
+//! draws the conclusion when the probe has an ending.
+
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dbvitals_verdict::{Cause, Depth, Moment, Path, Phase};
+use dbvitals_wire::{Channel, Credentials, Login, Session, TlsOffer};
+use mio::Token;
+
+use super::{LEAVE_WITHIN, Line, NAME_FRESH_FOR, Order, Prober, Purpose, QUEUE_FULL_PAUSE};
+use crate::conversation::Conversation;
+use crate::failure::{Failure, plain};
+use crate::probe::{self, Ending, Probe};
+use crate::stream::Stream;
+use crate::target::{Address, Protocol, Target};
+use crate::tls::TlsPolicy;
+
+impl Prober {
+    pub(super) fn start_fresh(&mut self, order: Order) {
+        let now = self.clock.now();
+        self.cancel(order.target, Path::Fresh);
+        let Some(target) = self.target(order.target) else {
+            return;
+        };
+        if let Some(key) = self.entry_mut(order.target).and_then(|entry| entry.leaving) {
+            self.close(key);
+        }
+        self.serial = self.serial.wrapping_add(1);
+        let probe = Probe::new(order.probe, order.depth, order.hold, now, order.deadline);
+        let key = self.lines.insert(Line {
+            target: order.target,
+            serial: self.serial,
+            conversation: None,
+            purpose: Purpose::Probe(Box::new(probe)),
+        });
+        if let Some(entry) = self.entry_mut(order.target) {
+            entry.fresh = Some(key);
+        }
+        self.wake_at(key, order.deadline);
+        self.resolve(key, &target, now);
+    }
+
+    /// Finds the addresses to dial: at once where the host is an address, a socket, or a name
+    /// that was resolved a moment ago.
+    pub(super) fn resolve(&mut self, key: usize, target: &Target, now: Moment) {
+        let Address::Tcp { host, port } = &target.address else {
+            self.dial(key);
+            return;
+        };
+        if let Some(ip) = target.address.ip() {
+            self.dial_these(key, vec![SocketAddr::new(ip, *port)], false);
+            return;
+        }
+        let Some(id) = self.lines.get(key).map(|line| line.target) else {
+            return;
+        };
+        let known = self.entry_mut(id).and_then(|entry| entry.addresses.clone());
+        if let Some((at, addresses)) = &known
+            && now.since(*at) < NAME_FRESH_FOR
+        {
+            self.dial_these(key, addresses.clone(), false);
+            return;
+        }
+        let asks = self
+            .entry_mut(id)
+            .is_some_and(|entry| !mem::replace(&mut entry.resolving, true));
+        if asks && let Err(error) = self.resolver.start(id, host, *port) {
+            if let Some(entry) = self.entry_mut(id) {
+                entry.resolving = false;
+            }
+            self.fail_probe(key, Failure::from_io(&error, Phase::Resolve));
+            return;
+        }
+        if known.is_some() {
+            // Better an address of old than none: half of the time is left for dialling it.
+            if let Some(Purpose::Probe(probe)) = self.lines.get(key).map(|line| &line.purpose) {
+                let half = probe.started + probe.deadline.since(probe.started) / 2;
+                self.wake_at(key, half);
+            }
+        }
+    }
+
+    pub(super) fn take_resolutions(&mut self) {
+        while let Some(resolution) = self.resolver.poll() {
+            let now = self.clock.now();
+            let Some(entry) = self.entry_mut(resolution.target) else {
+                continue;
+            };
+            entry.resolving = false;
+            let failure = match resolution.addresses {
+                Ok(addresses) if !addresses.is_empty() => {
+                    entry.addresses = Some((now, addresses));
+                    None
+                }
+                Ok(_) => Some("the name has no address".to_owned()),
+                Err(error) => Some(plain(&error)),
+            };
+            let Some(key) = entry.fresh else { continue };
+            let known = entry.addresses.clone();
+            let waits = matches!(
+                self.lines.get(key).map(|line| &line.purpose),
+                Some(Purpose::Probe(probe)) if probe.phase == Phase::Resolve
+            );
+            match (waits, known, failure) {
+                (false, _, _) => {}
+                (true, Some((_, addresses)), _) => self.dial_these(key, addresses, true),
+                (true, None, failure) => {
+                    let detail = failure.unwrap_or_default();
+                    let detail = detail
+                        .strip_prefix("failed to lookup address information: ")
+                        .unwrap_or(&detail);
+                    self.fail_probe(key, Failure::new(Cause::DnsFailed, detail));
+                }
+            }
+        }
+    }
+
+    pub(super) fn dial_these(
+        &mut self,
+        key: usize,
+        mut addresses: Vec<SocketAddr>,
+        resolved: bool,
+    ) {
+        let now = self.clock.now();
+        let Some(Purpose::Probe(probe)) = self.lines.get_mut(key).map(|line| &mut line.purpose)
+        else {
+            return;
+        };
+        if resolved {
+            probe.enter(Phase::Connect, now);
+        }
+        addresses.reverse();
+        probe.addresses = addresses;
+        self.dial(key);
+    }
+
+    /// Dials the next address; the probe has failed when none is left.
+    pub(super) fn dial(&mut self, key: usize) {
+        loop {
+            let now = self.clock.now();
+            let Some(line) = self.lines.get_mut(key) else {
+                return;
+            };
+            let Some(Some(entry)) = self.targets.get(line.target.0 as usize) else {
+                return;
+            };
+            let Purpose::Probe(probe) = &mut line.purpose else {
+                return;
+            };
+            if probe.phase != Phase::Connect {
+                probe.restart(Phase::Connect, now);
+            }
+            let connected = match &entry.target.address {
+                Address::Unix(path) => Stream::connect_unix(path),
+                Address::Tcp { .. } => match probe.addresses.pop() {
+                    Some(address) => {
+                        // Each address gets an equal share of what is left.
+                        let left = probe.addresses.len() as u32;
+                        let remaining = probe.deadline.since(now);
+                        probe.attempt_until = match left {
+                            0 => probe.deadline,
+                            _ => now + remaining / (left + 1),
+                        };
+                        Stream::connect_tcp(address, probe.depth <= Depth::Connect)
+                    }
+                    None => {
+                        let failure = probe.attempt_failure.take();
+                        let failure = failure.unwrap_or_else(|| Failure::late(Phase::Connect));
+                        self.fail_probe(key, failure);
+                        return;
+                    }
+                },
+            };
+            let is_unix = matches!(entry.target.address, Address::Unix(_));
+            let registered = connected.and_then(|mut stream| {
+                stream.register(self.poll.registry(), Token(key))?;
+                Ok(stream)
+            });
+            match registered {
+                Ok(stream) => {
+                    let until = probe.attempt_until;
+                    line.conversation = Some(Conversation::new(stream));
+                    if until < probe.deadline {
+                        self.wake_at(key, until);
+                    }
+                    if is_unix {
+                        self.handle_connected(key);
+                    }
+                    return;
+                }
+                Err(error) if is_unix && error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wake_at(key, now + QUEUE_FULL_PAUSE);
+                    return;
+                }
+                Err(error) => {
+                    let failure = Failure::from_io(&error, Phase::Connect);
+                    if is_unix {
+                        self.fail_probe(key, failure);
+                        return;
+                    }
+                    probe.attempt_failure = Some(failure);
+                }
+            }
+        }
+    }
+
+    /// The connection stands: go on with the session, or be content with that.
+    pub(super) fn handle_connected(&mut self, key: usize) {
+        let now = self.clock.now();
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let Some(target) = self
+            .targets
+            .get(line.target.0 as usize)
+            .and_then(|entry| entry.as_ref())
+            .map(|entry| Arc::clone(&entry.target))
+        else {
+            return;
+        };
+        let Purpose::Probe(probe) = &mut line.purpose else {
+            return;
+        };
+        probe.hear_connected(now);
+        if probe.ending.is_some() {
+            self.end_probe(key);
+            return;
+        }
+        let Some(conversation) = &mut line.conversation else {
+            return;
+        };
+        self.scratch.out.clear();
+        let login = match login(&target, conversation, probe.plain) {
+            Ok(login) => login,
+            Err(failure) => {
+                self.fail_probe(key, failure);
+                return;
+            }
+        };
+        conversation.session = Some(match target.protocol {
+            Protocol::Postgres => Session::postgres(login, &mut self.scratch.out),
+            Protocol::MySql | Protocol::Opaque => Session::mysql(login),
+        });
+        if let Err(error) = conversation.write(&mut self.scratch.out) {
+            self.fail_probe(key, Failure::from_io(&error, Phase::Greeting));
+        }
+    }
+
+    pub(super) fn handle_attempt_failed(&mut self, key: usize, error: &io::Error) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        line.conversation = None;
+        if let Purpose::Probe(probe) = &mut line.purpose {
+            probe.attempt_failure = Some(Failure::from_io(error, Phase::Connect));
+            self.dial(key);
+        }
+    }
+
+    /// Draws the conclusion of a probe that has an ending.
+    pub(super) fn end_probe(&mut self, key: usize) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let Purpose::Probe(probe) = &mut line.purpose else {
+            return;
+        };
+        match probe.ending.take() {
+            None => {}
+            Some(Ending::RedialPlain) => self.redial_plain(key),
+            Some(Ending::Fail(failure)) => self.fail_probe(key, failure),
+            Some(Ending::Pass) => self.conclude_probe(key, None),
+        }
+    }
+
+    pub(super) fn redial_plain(&mut self, key: usize) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let Some(peer) = line.conversation.take().and_then(|it| it.stream.peer()) else {
+            return;
+        };
+        if let Purpose::Probe(probe) = &mut line.purpose {
+            probe.plain = true;
+            probe.enter(Phase::Connect, self.clock.now());
+            probe.addresses.push(peer);
+            self.dial(key);
+        }
+    }
+
+    pub(super) fn fail_probe(&mut self, key: usize, failure: Failure) {
+        self.conclude_probe(key, Some(failure));
+    }
+
+    /// Ends a probe with its observation; its session is held, left politely, or dropped.
+    pub(super) fn conclude_probe(&mut self, key: usize, failure: Option<Failure>) {
+        let now = self.clock.now();
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let id = line.target;
+        let placeholder = Purpose::Leaving {
+            until: now + LEAVE_WITHIN,
+            said: false,
+        };
+        let Purpose::Probe(probe) = mem::replace(&mut line.purpose, placeholder) else {
+            return;
+        };
+        let alive = line.conversation.as_ref().is_some_and(probe::is_idle);
+        let vacant = self.entry_mut(id).is_some_and(|entry| entry.held.is_none());
+        let hold = alive && vacant && probe.hold;
+        if let Some(entry) = self.entry_mut(id) {
+            entry.fresh = None;
+            if hold {
+                entry.held = Some(key);
+            }
+        }
+        let passed = failure.is_none();
+        let observation = probe.observe(failure, hold, now);
+        self.observations.push_back((id, observation));
+        if hold {
+            if let Some(line) = self.lines.get_mut(key) {
+                line.purpose = Purpose::Held(None);
+            }
+        } else if passed || alive {
+            self.leave(key);
+        } else {
+            self.lines.try_remove(key);
+        }
+    }
+}
+
+/// What a session is to say of itself; a target without user is met as a stranger, who ends the
+/// handshake properly.
+fn login(target: &Target, conversation: &Conversation, plain: bool) -> Result<Login, Failure> {
+    let stranger = match target.protocol {
+        Protocol::Postgres => Credentials::new("postgres"),
+        Protocol::MySql | Protocol::Opaque => Credentials::new(""),
+    };
+    let credentials = target.credentials.clone().unwrap_or(stranger);
+    let private = conversation.stream.is_unix();
+    let tls = match &target.tls {
+        TlsPolicy::Prefer(_) if !plain && !private => TlsOffer::Prefer,
+        TlsPolicy::Off | TlsPolicy::Prefer(_) => TlsOffer::Never,
+        // Nobody can listen on a unix socket; there is nothing to encrypt.
+        TlsPolicy::Require(_) | TlsPolicy::Verify(_) if private => TlsOffer::Never,
+        TlsPolicy::Require(_) | TlsPolicy::Verify(_) => TlsOffer::Require,
+    };
+    let mut entropy = [0; 32];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut entropy)
+        .map_err(|_| Failure::new(Cause::OutOfDescriptors, "the system gave no random bytes"))?;
+    let mut login = Login::new(credentials, tls, entropy);
+    if private {
+        login.channel = Channel::Private;
+    }
+    Ok(login)
+}

@@ -1,0 +1,91 @@
+//! What a moving connection means, by the purpose it serves.
+
+use dbvitals_verdict::Phase;
+
+use super::held::{Heard, hear_held};
+use super::{Line, Prober, Purpose};
+use crate::probe::Surroundings;
+
+impl Prober {
+    /// Something moved on a connection.
+    pub(super) fn handle_ready(&mut self, key: usize, readable: bool, ended: bool) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let dialling =
+            matches!(&line.purpose, Purpose::Probe(probe) if probe.phase == Phase::Connect);
+        if dialling {
+            match line
+                .conversation
+                .as_ref()
+                .and_then(|it| it.stream.connected())
+            {
+                Some(Ok(())) => self.handle_connected(key),
+                Some(Err(error)) => self.handle_attempt_failed(key, &error),
+                None => return,
+            }
+        }
+        let Some(conversation) = self
+            .lines
+            .get_mut(key)
+            .and_then(|line| line.conversation.as_mut())
+        else {
+            return;
+        };
+        // A write that fails is told by the read that follows.
+        let broken = !conversation.is_flushed() && conversation.flush().is_err();
+        if readable || ended || broken {
+            self.read(key);
+        } else {
+            self.finish_goodbye(key);
+        }
+    }
+
+    /// Reads what came, and does what follows from it.
+    pub(super) fn read(&mut self, key: usize) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let Some(Some(entry)) = self.targets.get(line.target.0 as usize) else {
+            // Its target is gone; only a goodbye can be under way.
+            self.read_goodbye(key);
+            return;
+        };
+        let around = Surroundings {
+            target: &entry.target,
+            clock: self.clock,
+        };
+        let Line {
+            conversation: Some(conversation),
+            purpose,
+            ..
+        } = line
+        else {
+            return;
+        };
+        self.scratch.out.clear();
+        match purpose {
+            Purpose::Probe(probe) => {
+                conversation.read(&mut self.scratch, |conversation, told, out| {
+                    probe.hear(conversation, told, out, around)
+                });
+                if probe.ending.is_some() {
+                    self.end_probe(key);
+                }
+            }
+            Purpose::Held(ping) => {
+                let mut heard = None;
+                conversation.read(&mut self.scratch, |_, told, _| {
+                    heard = hear_held(told, ping.is_some(), around.target);
+                    heard.is_none()
+                });
+                match heard {
+                    Some(Heard::Answer(answer)) => self.answer_held(key, answer),
+                    Some(Heard::End(failure)) => self.end_held(key, failure),
+                    None => {}
+                }
+            }
+            Purpose::Leaving { .. } => self.read_goodbye(key),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! TLS towards a server: four policies, and what a failed handshake means.
+//!
+//! `prefer` and `require` encrypt and ask nothing about the certificate, as the databases' own
+//! clients do; `verify` asks everything. The handshake itself is rustls', with ring.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dbvitals_verdict::Cause;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
+};
+
+use crate::target::Address;
+
+/// Whether and how a session is encrypted.
+#[derive(Debug, Clone)]
+pub enum TlsPolicy {
+    /// Never.
+    Off,
+    /// Where the server has it; plain text where it has not, or where the handshake fails.
+    Prefer(TlsConfig),
+    /// Always, whatever the certificate.
+    Require(TlsConfig),
+    /// Always, and the certificate must be trusted, valid today, and name the host.
+    Verify(TlsConfig),
+}
+
+impl TlsPolicy {
+    pub(crate) fn config(&self) -> Option<&TlsConfig> {
+        match self {
+            Self::Off => None,
+            Self::Prefer(config) | Self::Require(config) | Self::Verify(config) => Some(config),
+        }
+    }
+}
+
+/// A ready TLS configuration; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct TlsConfig(Arc<ClientConfig>);
+
+/// Why a TLS configuration could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsConfigError {
+    /// The file with the certificate authorities cannot be read.
+    #[error("cannot read the certificate authorities in {}: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file has no certificate in it.
+    #[error("no certificate found in {}; it must hold PEM blocks that begin with -----BEGIN CERTIFICATE-----", path.display())]
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The machine's own store of authorities is empty.
+    #[error("this machine's store of certificate authorities is empty; name a file with ca=")]
+    NoSystemStore,
+    /// rustls refused.
+    #[error("TLS cannot be set up: {0}")]
+    Rustls(#[from] Error),
+}
+
+impl TlsConfig {
+    /// Encrypts and believes any certificate.
+    pub fn encrypt_only() -> Result<Self, TlsConfigError> {
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// Encrypts and verifies, against the authorities of a PEM file or, without one, against the
+    /// machine's own store.
+    pub fn verify(ca: Option<&Path>) -> Result<Self, TlsConfigError> {
+        let mut roots = RootCertStore::empty();
+        match ca {
+            Some(path) => add_file(&mut roots, path)?,
+            None => {
+                let store = rustls_native_certs::load_native_certs();
+                roots.add_parsable_certificates(store.certs);
+                if roots.is_empty() {
+                    return Err(TlsConfigError::NoSystemStore);
+                }
+            }
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// Begins a handshake with the server at this address.
+    pub(crate) fn connect(&self, address: &Address) -> Result<ClientConnection, Error> {
+        let name = match address {
+            Address::Tcp { host, .. } => ServerName::try_from(host.clone()),
+            Address::Unix(_) => ServerName::try_from("localhost".to_owned()),
+        }
+        .map_err(|_| Error::General("the host is no name that TLS can verify".to_owned()))?;
+        ClientConnection::new(Arc::clone(&self.0), name)
+    }
+}
+
+fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsConfigError> {
+    let unreadable = |source| TlsConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let pem = std::fs::read(path).map_err(unreadable)?;
+    for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
+        roots.add(certificate)?;
+    }
+    if roots.is_empty() {
+        return Err(TlsConfigError::NoCertificate {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Tells a failed handshake's cause.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign, growing list: whatever is not about dates or names is a lack of trust"
+)]
+pub(crate) fn cause_of(error: &Error) -> Cause {
+    let Error::InvalidCertificate(certificate) = error else {
+        return Cause::TlsUntrusted;
+    };
+    match certificate {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Cause::TlsExpired,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Cause::TlsWrongName
+        }
+        _ => Cause::TlsUntrusted,
+    }
+}
+
+/// Believes any certificate, X.509 v1 ones included, which rustls would refuse to parse.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
