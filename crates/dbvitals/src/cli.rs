@@ -1,0 +1,179 @@
+//! What was typed: the arguments of every command, with their help.
+//!
+//! Nothing is decided here; `commands/` gives the arguments a meaning.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use dbvitals_verdict::Depth;
+
+use crate::duration;
+
+/// Knows whether a MySQL, MariaDB or PostgreSQL server is really alive and fit.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dbvitals",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 fine, 1 degraded, 2 down, 3 unknown or misuse."
+)]
+pub(crate) struct Cli {
+    /// Print JSON: one document, or one object per line for streams
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Probe servers once and show how far it went, and why no further
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Wait until servers are fit, then exit or become another command
+    #[command(after_help = WAIT_EXAMPLES)]
+    Wait(WaitArgs),
+    /// Watch servers and tell everything that routes to them
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+    /// See it at work, with no database installed
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+}
+
+const CHECK_EXAMPLES: &str = "\
+A URL is mysql://, mariadb://, postgres://, tcp://host:port or unix:///path, with the options
+socket=PATH, tls=off|prefer|require|verify, ca=FILE, depth=DEPTH; NAME=URL gives it a name.
+
+Examples:
+  dbvitals check mysql://vitals@10.0.0.11
+  dbvitals check --password-file /run/credentials/orders 'postgres://vitals@db/orders?tls=verify'
+  dbvitals check --query 'SELECT @@read_only' --equals 0 'mysql://vitals@localhost?socket=/run/mysqld/mysqld.sock'
+  dbvitals check --nagios orders=postgres://10.0.0.12";
+
+const WAIT_EXAMPLES: &str = "\
+Examples:
+  dbvitals wait postgres://app@db/app -- ./server --port 8080
+  dbvitals wait --for 5m --pid-file /run/mysqld/mysqld.pid mysql://app@localhost";
+
+const SERVE_EXAMPLES: &str = "\
+With no arguments it watches the MySQL and PostgreSQL servers that listen on this machine.
+
+Examples:
+  dbvitals serve
+  dbvitals serve --gate 13306 mysql://vitals@127.0.0.1:3306
+  dbvitals serve -c /etc/dbvitals/dbvitals.toml";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  dbvitals demo          until Ctrl-C
+  dbvitals demo --once   one round of the script, then a table";
+
+/// Where the password comes from, for commands that take URLs.
+#[derive(Debug, Args)]
+pub(crate) struct PasswordArgs {
+    /// Read the password from this file (else from DBVITALS_PASSWORD, or the URL)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// What to probe
+    #[arg(required = true, value_name = "[NAME=]URL")]
+    pub(crate) targets: Vec<String>,
+    /// How far to go: connect, greeting, login, ping or query [default: ping with a user, greeting
+    /// without, connect for tcp:// and unix://]
+    #[arg(long, value_parser = parse_depth)]
+    pub(crate) depth: Option<Depth>,
+    /// How long each probe may take, all phases together
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
+    pub(crate) timeout: Duration,
+    /// Run this statement; its first value is the answer
+    #[arg(long, value_name = "SQL")]
+    pub(crate) query: Option<String>,
+    /// What the statement must answer
+    #[arg(long, value_name = "VALUE", requires = "query")]
+    pub(crate) equals: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+    /// Probe so many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: u32,
+    /// The time from one round to the next
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse)]
+    pub(crate) interval: Duration,
+    /// Print one line as monitoring plugins do
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) nagios: bool,
+}
+
+/// Arguments of `wait`.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// What to wait for
+    #[arg(required = true, value_name = "[NAME=]URL")]
+    pub(crate) targets: Vec<String>,
+    /// How long to wait
+    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
+    pub(crate) patience: Duration,
+    /// How far each probe goes, as in check
+    #[arg(long, value_parser = parse_depth)]
+    pub(crate) depth: Option<Depth>,
+    /// Give up as soon as the process named in this file is gone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+    /// Become this command once all are fit
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["targets", "gate"])]
+    pub(crate) config: Option<PathBuf>,
+    /// What to watch
+    #[arg(value_name = "[NAME=]URL")]
+    pub(crate) targets: Vec<String>,
+    /// A port, or ADDRESS:PORT, that is open only while the one target is fit
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    pub(crate) gate: Option<String>,
+    /// Where /health and /metrics are answered, or `off` [default: 127.0.0.1:8306]
+    #[arg(long, value_name = "ADDRESS:PORT|off")]
+    pub(crate) http: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+    /// Log every probe
+    #[arg(long)]
+    pub(crate) debug: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Run the script once, print the table and exit
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Reads a depth that a probe can go to.
+pub(crate) fn parse_depth(text: &str) -> Result<Depth, String> {
+    let known = "connect, greeting, login, ping and query";
+    match text.parse::<Depth>() {
+        Ok(
+            depth @ (Depth::Connect | Depth::Greeting | Depth::Login | Depth::Ping | Depth::Query),
+        ) => Ok(depth),
+        Ok(Depth::Listening | Depth::Role | Depth::Lag | Depth::Write) => Err(format!(
+            "the depth {text} is planned and not there yet; known are {known}"
+        )),
+        Err(()) => Err(format!("{text:?} is no depth; known are {known}")),
+    }
+}

@@ -1,0 +1,50 @@
+//! Durations as people write them: `500ms`, `2s`, `1m 30s`. A bare number is refused, because
+//! nobody knows its unit.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// Reads a duration above zero; the error is a sentence fragment for people.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let refused = || format!("{text:?} is no duration; write it like 500ms, 2s or 1m 30s");
+    let parsed: SignedDuration = text.trim().parse().map_err(|_| refused())?;
+    let duration = Duration::try_from(parsed).map_err(|_| refused())?;
+    if duration.is_zero() {
+        return Err("a duration must be above zero".to_owned());
+    }
+    Ok(duration)
+}
+
+/// Milliseconds with as many digits as mean something: `0.12 ms`, `1.9 ms`, `250 ms`, `2.1 s`.
+pub(crate) fn show(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1000.0;
+    match ms {
+        ms if ms < 1.0 => format!("{ms:.2} ms"),
+        ms if ms < 100.0 => format!("{ms:.1} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read_and_their_lack_is_refused() {
+        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("1m 30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["5", "", "-2s", "0s", "soon"] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn durations_show_the_digits_that_mean_something() {
+        assert_eq!(show(Duration::from_micros(123)), "0.12 ms");
+        assert_eq!(show(Duration::from_micros(1940)), "1.9 ms");
+        assert_eq!(show(Duration::from_millis(250)), "250 ms");
+        assert_eq!(show(Duration::from_millis(2100)), "2.1 s");
+    }
+}
