@@ -101,7 +101,8 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.number, self.sqlstate.is_empty()) {
-            (0, _) => write!(f, "{}: {}", self.sqlstate, self.message),
+            (0, true) => f.write_str(&self.message),
+            (0, false) => write!(f, "{}: {}", self.sqlstate, self.message),
             (number, true) => write!(f, "{number}: {}", self.message),
             (number, false) => write!(f, "{number} ({}): {}", self.sqlstate, self.message),
         }

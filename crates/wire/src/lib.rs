@@ -38,6 +38,7 @@ pub mod mysql;
 pub mod postgres;
 mod server;
 mod session;
+mod text;
 
 pub use event::{Event, Foreign, Greeting, Product, Refusal};
 pub use login::{Channel, Credentials, Login, TlsOffer};

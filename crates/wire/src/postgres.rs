@@ -1,64 +1,30 @@
-//! Placeholder until the protocol lands.
+//! PostgreSQL's protocol, version 3.0: the client's side, and enough of a server for tests.
+//!
+//! ```text
+//!   client.rs            Client: a session's phases, ping, query, goodbye
+//!     client/login.rs      from the first byte sent to the first ReadyForQuery
+//!     client/command.rs    one statement and its answer
+//!   server.rs            Server: the same conversation from the other end
+//!     server/admission.rs  how it authenticates
+//!   authentication.rs    the client's answers to AuthenticationXXX: password, md5, SASL
+//!   scram.rs             SCRAM-SHA-256, both sides
+//!   startup.rs           packets without a type byte: SSLRequest, StartupMessage, CancelRequest
+//!   error_response.rs    ErrorResponse to and from `Refusal`
+//!   foreign.rs           who answers, if it is not PostgreSQL
+//!   message.rs           framing: type bytes, lengths, unfinished messages
+//! ```
+//!
+//! Sources: PostgreSQL's documentation, chapter "Frontend/Backend Protocol"; RFC 5802 (SCRAM) and
+//! RFC 7677 (SCRAM-SHA-256). Where the documentation is silent, libpq's behaviour decides.
 
-use crate::{Event, Login, Request, ServerOptions};
+mod authentication;
+mod client;
+mod error_response;
+mod foreign;
+mod message;
+mod scram;
+mod server;
+mod startup;
 
-/// The client's side.
-#[derive(Debug)]
-pub struct Client {
-    login: Login,
-}
-
-/// The server's side.
-#[derive(Debug)]
-pub struct Server {}
-
-impl Client {
-    /// Starts.
-    pub fn new(login: Login, out: &mut Vec<u8>) -> Self {
-        Self { login }
-    }
-    /// Input.
-    pub fn handle_input(&mut self, input: &mut &[u8], _out: &mut Vec<u8>) -> Option<Event> {
-        *input = &[];
-        let _ = &self.login;
-        None
-    }
-    /// TLS.
-    pub fn handle_tls_established(&mut self, _out: &mut Vec<u8>) {}
-    /// Ping.
-    pub fn ping(&mut self, _out: &mut Vec<u8>) -> bool {
-        false
-    }
-    /// Query.
-    pub fn query(&mut self, _sql: &str, _out: &mut Vec<u8>) -> bool {
-        false
-    }
-    /// Goodbye.
-    pub fn goodbye(&mut self, _out: &mut Vec<u8>) -> bool {
-        true
-    }
-    /// Idle.
-    pub fn is_idle(&self) -> bool {
-        false
-    }
-}
-
-impl Server {
-    /// Starts.
-    pub fn new(_options: ServerOptions) -> Self {
-        Self {}
-    }
-    /// Input.
-    pub fn handle_input(&mut self, input: &mut &[u8], _out: &mut Vec<u8>) -> Option<Request> {
-        *input = &[];
-        None
-    }
-    /// TLS.
-    pub fn handle_tls_established(&mut self) {}
-    /// Pong.
-    pub fn reply_pong(&mut self, _out: &mut Vec<u8>) {}
-    /// Value.
-    pub fn reply_value(&mut self, _column: &str, _value: Option<&str>, _out: &mut Vec<u8>) {}
-    /// Error.
-    pub fn reply_error(&mut self, _code: &str, _message: &str, _fatal: bool, _out: &mut Vec<u8>) {}
-}
+pub use client::Client;
+pub use server::Server;
