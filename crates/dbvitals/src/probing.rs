@@ -1,0 +1,86 @@
+//! Probes without a schedule: a few targets, one question each, and the answers.
+//!
+//! `check` and `wait` ask this way. The prober is the agent's own; what is missing here is the
+//! monitor, since nobody who asks once wants to be told three times.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use dbvitals_probe::{Clock, Order, Prober, Target, TargetId};
+use dbvitals_verdict::{Depth, Moment, Observation, Path, ProbeId};
+
+/// How long after their deadline the goodbyes of a round may take.
+const GOODBYE_AFTER_DEADLINE: Duration = Duration::from_millis(50);
+
+/// Asks targets.
+pub(crate) struct Asker {
+    prober: Prober,
+    pub(crate) clock: Clock,
+    rounds: u32,
+}
+
+impl Asker {
+    /// An asker of these targets, which are numbered as they come.
+    pub(crate) fn new(targets: impl IntoIterator<Item = Target>) -> anyhow::Result<Self> {
+        let clock = Clock::start();
+        let mut prober = Prober::new(clock).context("failed to open an epoll descriptor")?;
+        for (id, target) in (0..).map(TargetId).zip(targets) {
+            prober.add_target(id, Arc::new(target));
+        }
+        Ok(Self {
+            prober,
+            clock,
+            rounds: 0,
+        })
+    }
+
+    /// Asks some targets at once and waits for all answers, which come in their order.
+    pub(crate) fn ask(
+        &mut self,
+        questions: &[(TargetId, Depth)],
+        timeout: Duration,
+    ) -> anyhow::Result<Vec<Observation>> {
+        self.rounds = self.rounds.wrapping_add(1);
+        let deadline = self.clock.now() + timeout;
+        for &(target, depth) in questions {
+            self.prober.start(Order {
+                target,
+                probe: ProbeId(self.rounds),
+                path: Path::Fresh,
+                depth,
+                deadline,
+                hold: false,
+            });
+        }
+        let mut answers = BTreeMap::new();
+        while answers.len() < questions.len() {
+            match self.prober.poll_observation() {
+                Some((target, observation)) => {
+                    answers.insert(target, observation);
+                }
+                None => self.wait(None)?,
+            }
+        }
+        let patience = deadline + GOODBYE_AFTER_DEADLINE;
+        while !self.prober.is_quiet() && self.clock.now() < patience {
+            self.wait(Some(patience))?;
+        }
+        let in_order = questions.iter().filter_map(|(id, _)| answers.remove(id));
+        Ok(in_order.collect())
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&mut self, until: Option<Moment>) -> anyhow::Result<()> {
+        self.prober.wait(until).context("failed to wait for sockets")
+    }
+
+    /// Sleeps until a moment, while goodbyes may still come to their end.
+    pub(crate) fn sleep_until(&mut self, until: Moment) -> anyhow::Result<()> {
+        while self.clock.now() < until {
+            self.wait(Some(until))?;
+        }
+        Ok(())
+    }
+}
