@@ -1,7 +1,8 @@
-//! Servers for the tests of dbvitals: real ones that misbehave on order.
+//! Servers for the tests of dbvitals: real ones that misbehave on order, and scripted ones.
 //!
 //! - [`MariaDb`] and [`Postgres`] are real servers to freeze, kill and start again; what both can
 //!   do is in [`RealServer`].
+//! - [`ScriptedServer`] is something that is no database, or not a good one.
 //! - [`TestAuthority`] makes certificates, good and bad.
 //! - [`require_servers!`] is the first line of a test that needs a real server.
 //!
@@ -32,6 +33,7 @@ mod process;
 mod programs;
 mod real_server;
 mod requirements;
+mod scripted;
 mod shared;
 mod tls;
 
@@ -40,4 +42,5 @@ pub use mariadb::{MariaDb, MariaDbOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
 pub use requirements::{servers_available, servers_ready_for};
+pub use scripted::{Script, ScriptedServer};
 pub use tls::{TestAuthority, TlsFiles, Validity};
