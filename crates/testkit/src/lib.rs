@@ -1,1 +1,46 @@
-//! Servers for tests.
+//! Servers for the tests of dbvitals: real ones that misbehave on order, and scripted ones.
+//!
+//! - [`MariaDb`] and [`Postgres`] are real servers to freeze, kill and start again; what both can
+//!   do is in [`RealServer`].
+//! - [`ScriptedServer`] is something that is no database, or not a good one.
+//! - [`TestAuthority`] makes certificates, good and bad.
+//! - [`require_servers!`] is the first line of a test that needs a real server.
+//!
+//! Every server has a port, a directory and processes of its own, and all three are gone when the
+//! test is, even if it was killed: `guardian.rs` tells how. Nothing here reads the system's
+//! database configuration or touches its servers. The testkit panics where a test could only fail,
+//! and says what to do. It runs on Linux only.
+//!
+//! ```no_run
+//! use dbvitals_testkit::{MariaDb, MariaDbOptions, RealServer as _, require_servers};
+//!
+//! fn a_frozen_server_answers_again_after_the_thaw() {
+//!     require_servers!();
+//!     let server = MariaDb::start(MariaDbOptions::default());
+//!     server.freeze();
+//!     // … whatever is tested meets a server that accepts and does not answer …
+//!     server.thaw();
+//!     assert_eq!(server.sql("SELECT 1"), "1");
+//! }
+//! ```
+
+mod account;
+mod clock;
+mod guardian;
+mod mariadb;
+mod postgres;
+mod process;
+mod programs;
+mod real_server;
+mod requirements;
+mod scripted;
+mod shared;
+mod tls;
+
+pub use clock::eventually;
+pub use mariadb::{MariaDb, MariaDbOptions};
+pub use postgres::{Postgres, PostgresOptions};
+pub use real_server::{RealServer, ServerProcess};
+pub use requirements::{servers_available, servers_ready_for};
+pub use scripted::{Script, ScriptedServer};
+pub use tls::{TestAuthority, TlsFiles, Validity};

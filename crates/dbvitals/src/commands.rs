@@ -1,0 +1,76 @@
+//! The commands: each takes its arguments and ends in an [`Exit`](crate::exit::Exit).
+
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod serve;
+pub(crate) mod wait;
+
+use std::fmt;
+
+use dbvitals_probe::Target;
+use dbvitals_verdict::Depth;
+
+use crate::cli::PasswordArgs;
+use crate::password;
+use crate::target_url::TargetUrl;
+
+/// What a person got wrong: one sentence on standard error, exit code 3.
+#[derive(Debug)]
+pub(crate) struct Misuse(pub(crate) String);
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+impl From<String> for Misuse {
+    fn from(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
+
+/// Writes a sentence to standard error, as all commands do.
+#[expect(clippy::print_stderr, reason = "the one place where sentences for people go")]
+pub(crate) fn tell(sentence: &str) {
+    anstream::eprintln!("dbvitals: {sentence}");
+}
+
+/// Reads the targets of a command line, with their passwords and depths.
+pub(crate) fn read_targets(
+    arguments: &[String],
+    depth: Option<Depth>,
+    source: &PasswordArgs,
+) -> Result<Vec<(TargetUrl, Target, Depth)>, Misuse> {
+    let given = source.password_file.as_deref().map(password::from_file);
+    let given = given.transpose().map_err(|error| error.to_string())?;
+    let mut targets: Vec<(TargetUrl, Target, Depth)> = Vec::new();
+    for argument in arguments {
+        let url = TargetUrl::parse(argument)?;
+        if targets.iter().any(|(other, _, _)| other.name == url.name) {
+            return Err(Misuse(format!(
+                "the target {:?} is named twice; write NAME=URL to tell them apart",
+                url.name
+            )));
+        }
+        let depth = depth.or(url.depth).unwrap_or_else(|| url.default_depth());
+        url.check_depth(depth)?;
+        let password = match (&given, &url.password) {
+            (Some(password), _) => Some(password.clone()),
+            (None, Some(password)) => {
+                tell(&format!(
+                    "the password in the URL of {} can be seen in the process list; use --password-file or {}",
+                    url.name,
+                    password::VARIABLE
+                ));
+                Some(password.clone())
+            }
+            (None, None) => password::ambient(&url.name).map_err(|error| error.to_string())?,
+        };
+        let target = url.target(password)?;
+        targets.push((url, target, depth));
+    }
+    Ok(targets)
+}

@@ -1,0 +1,98 @@
+//! `check`: one shot at each target, and a ladder that shows how far it went.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use dbvitals_probe::{Statement, TargetId};
+use dbvitals_verdict::{Cause, Class, Depth};
+
+use super::{Misuse, read_targets, tell};
+use crate::cli::CheckArgs;
+use crate::exit::Exit;
+use crate::probing::Asker;
+use crate::report::{Finding, document, plugin_line, print_ladder, remedy};
+
+/// Probes every target once, or `--count` times, and reports.
+pub(crate) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
+    let statement = args.query.as_ref().map(|sql| {
+        Arc::new(Statement {
+            sql: sql.clone(),
+            equals: args.equals.clone(),
+        })
+    });
+    let depth = match (args.depth, &statement) {
+        (Some(depth), Some(_)) => Some(depth.max(Depth::Query)),
+        (None, Some(_)) => Some(Depth::Query),
+        (depth, None) => depth,
+    };
+    let mut targets = read_targets(&args.targets, depth, &args.password)?;
+    for (_, target, _) in &mut targets {
+        target.statement.clone_from(&statement);
+    }
+    let mut asker = Asker::new(targets.iter().map(|(_, target, _)| target.clone()))?;
+    let questions: Vec<_> = (0..)
+        .map(TargetId)
+        .zip(&targets)
+        .map(|(id, (_, _, depth))| (id, *depth))
+        .collect();
+    let mut worst = Exit::Fine;
+    let mut next_round = asker.clock.now();
+    for round in 0..args.count {
+        if round > 0 {
+            next_round = next_round + args.interval;
+            asker.sleep_until(next_round)?;
+        }
+        let observations = asker.ask(&questions, args.timeout)?;
+        let findings: Vec<_> = targets
+            .iter()
+            .zip(&observations)
+            .map(|((url, _, depth), observation)| Finding {
+                target: url,
+                depth: *depth,
+                observation,
+            })
+            .collect();
+        print(&findings, args.nagios, json).map_err(told_of_stdout)?;
+        worst = findings.iter().map(Finding::exit).fold(worst, Exit::worst);
+    }
+    Ok(worst)
+}
+
+fn print(findings: &[Finding<'_>], nagios: bool, json: bool) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, &document(findings))?;
+        return writeln!(out);
+    }
+    if nagios {
+        return writeln!(out, "{}", plugin_line(findings));
+    }
+    for finding in findings {
+        print_ladder(&mut out, finding)?;
+    }
+    out.flush()?;
+    for finding in findings {
+        if let Some(cause) = finding.cause().filter(|cause| is_misuse(*cause)) {
+            tell(&format!(
+                "{}: {} {}",
+                finding.target.name,
+                finding.detail(),
+                remedy(cause, finding.target)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A cause that is the asker's own, and proves nothing about any server.
+fn is_misuse(cause: Cause) -> bool {
+    cause.default_class() == Class::Ours && !cause.proves_a_server()
+}
+
+fn told_of_stdout(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        // Whoever read the output has read enough.
+        io::ErrorKind::BrokenPipe => anyhow::Error::new(error),
+        _ => Misuse(format!("cannot write the report to standard output: {error}")).into(),
+    }
+}

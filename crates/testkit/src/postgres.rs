@@ -1,0 +1,274 @@
+//! Real PostgreSQL servers, each with its own data directory and port.
+//!
+//! A server starts from a copy of a template that has the database `vitals` and a role for each way
+//! to log in. Logging stays as PostgreSQL's defaults have it, on standard error. Used by the tests
+//! of every crate that talks to databases; see [`RealServer`] for what can be done to a running
+//! one.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use crate::account;
+use crate::guardian::Guardian;
+use crate::programs;
+use crate::real_server::{Launch, RealServer, ServerProcess};
+use crate::shared::{Port, copy_template};
+use crate::tls::TlsFiles;
+
+/// Run in single-user mode, a statement per line.
+const ROLES: &str = "CREATE ROLE vitals LOGIN PASSWORD 'secret'
+CREATE ROLE vitals_trust LOGIN
+CREATE ROLE vitals_clear LOGIN PASSWORD 'secret'
+SET password_encryption = 'md5'
+CREATE ROLE vitals_md5 LOGIN PASSWORD 'secret'
+CREATE DATABASE vitals
+";
+
+/// The last lines of `pg_hba.conf`; those of the options come before, the superuser's before all.
+const ADMISSION: &str = "\
+local all vitals_trust trust
+local all vitals_md5 md5
+local all vitals_clear password
+local all all scram-sha-256
+host all vitals_trust all trust
+host all vitals_md5 all md5
+host all vitals_clear all password
+host all all all scram-sha-256
+";
+
+/// Settings of every server: quick, and nothing outside of the server's directory.
+const SETTINGS: [(&str, &str); 3] = [
+    ("fsync", "off"),
+    ("shared_buffers", "16MB"),
+    ("dynamic_shared_memory_type", "mmap"),
+];
+
+/// What a PostgreSQL server is started with.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Further settings of `postgresql.conf`, such as `("max_connections", "5")`.
+    pub settings: Vec<(String, String)>,
+    /// Lines of `pg_hba.conf` to look at before the testkit's own.
+    pub hba: Vec<String>,
+    /// The addresses to listen on; 127.0.0.1 alone by default.
+    pub listen: Vec<IpAddr>,
+    /// The certificate to offer TLS with; without one the server speaks cleartext only.
+    pub tls: Option<TlsFiles>,
+    /// Statements to run once, as the superuser, before [`Postgres::start`] returns.
+    pub first_sql: String,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            settings: Vec::new(),
+            hba: Vec::new(),
+            listen: vec![Ipv4Addr::LOCALHOST.into()],
+            tls: None,
+            first_sql: String::new(),
+        }
+    }
+}
+
+/// A real PostgreSQL server. Its roles `vitals` (scram-sha-256), `vitals_md5` and `vitals_clear`
+/// (cleartext) have the password `secret`, `vitals_trust` needs none; the database is `vitals`.
+#[derive(Debug)]
+pub struct Postgres {
+    process: ServerProcess,
+}
+
+impl Postgres {
+    /// Starts a server and waits until it takes connections.
+    ///
+    /// # Panics
+    ///
+    /// Panics when PostgreSQL is not installed or does not start; ask
+    /// [`servers_available`](crate::servers_available) before.
+    #[must_use]
+    pub fn start(options: PostgresOptions) -> Self {
+        let guardian = Guardian::new();
+        let port = Port::reserve();
+        prepare_data(&options, guardian.directory(), &port);
+        let server = Self::launch(&options, guardian, port);
+        server.wait_ready();
+        if !options.first_sql.is_empty() {
+            server.sql(&options.first_sql);
+        }
+        server
+    }
+
+    /// Starts a server that is held up in its recovery and refuses everybody with 57P03, "the
+    /// database system is starting up", until [`finish_replay`](Self::finish_replay).
+    ///
+    /// The options' `first_sql` is not run: nobody can log in yet.
+    ///
+    /// # Panics
+    ///
+    /// Panics as [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_replaying(mut options: PostgresOptions) -> Self {
+        let guardian = Guardian::new();
+        let port = Port::reserve();
+        let flag = replaying_flag(guardian.directory());
+        // A recovery begins by asking for an archived file; this archive does not answer.
+        let archive = format!(
+            "while [ -e '{}' ]; do sleep 0.02; done; false",
+            flag.display()
+        );
+        options
+            .settings
+            .push(("restore_command".to_owned(), archive));
+        prepare_data(&options, guardian.directory(), &port);
+        account::write_private(&flag, b"");
+        account::write_private(&guardian.directory().join("data/recovery.signal"), b"");
+        let server = Self::launch(&options, guardian, port);
+        server
+            .process
+            .wait_for_log("database system was shut down at");
+        server
+    }
+
+    /// Lets the recovery of [`start_replaying`](Self::start_replaying) end, and waits until the
+    /// server takes connections. It stays the same process.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the server is not replaying.
+    pub fn finish_replay(&self) {
+        fs::remove_file(replaying_flag(self.directory())).expect("the server is replaying");
+        self.wait_ready();
+    }
+
+    /// Returns the directory of the server's unix socket, which is what libpq calls the host.
+    #[must_use]
+    pub fn socket_directory(&self) -> &Path {
+        self.directory()
+    }
+
+    /// Returns the path of the server's unix socket.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.socket_directory()
+            .join(format!(".s.PGSQL.{}", self.port()))
+    }
+
+    /// Ends every client's session, from the server's side, with 57P01.
+    pub fn terminate_all_sessions(&self) {
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        );
+    }
+
+    fn launch(options: &PostgresOptions, guardian: Guardian, port: Port) -> Self {
+        let host = *options
+            .listen
+            .first()
+            .expect("a server listens on one address or more");
+        let data = guardian.directory().join("data").display().to_string();
+        let launch = Launch {
+            command: vec![
+                programs::expect("postgres").display().to_string(),
+                "-D".into(),
+                data,
+            ],
+            ready: "database system is ready to accept connections",
+            // SIGTERM would wait for the clients.
+            shutdown: Signal::INT,
+        };
+        Self {
+            process: ServerProcess::start(launch, host, port, guardian),
+        }
+    }
+}
+
+impl RealServer for Postgres {
+    fn process(&self) -> &ServerProcess {
+        &self.process
+    }
+
+    fn sql(&self, statements: &str) -> String {
+        let host = format!("--host={}", self.socket_directory().display());
+        let port = format!("--port={}", self.port());
+        let output = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"];
+        let login = [&host, &port, "--username=postgres", "--dbname=vitals"];
+        let strict = ["--set=ON_ERROR_STOP=1", "--file=-"];
+        let arguments = [&output[..], &login[..], &strict[..]].concat();
+        let arguments: Vec<&OsStr> = arguments.into_iter().map(OsStr::new).collect();
+        account::run(&programs::expect("psql"), &arguments, statements)
+    }
+}
+
+/// The file that holds up a replaying server as long as it exists.
+fn replaying_flag(directory: &Path) -> PathBuf {
+    directory.join("replaying")
+}
+
+/// Copies the template and writes the server's configuration.
+fn prepare_data(options: &PostgresOptions, directory: &Path, port: &Port) {
+    let data = directory.join("data");
+    let recipe = [&programs::version(&programs::expect("postgres")), ROLES].join("\n");
+    copy_template(&recipe, initialise, &data);
+
+    let admission = options.hba.join("\n");
+    let admission = format!("local all postgres trust\n{admission}\n{ADMISSION}");
+    account::write_private(&data.join("pg_hba.conf"), admission.as_bytes());
+    let configuration = configuration(options, directory, port);
+    account::write_private(&data.join("postgresql.conf"), configuration.as_bytes());
+}
+
+fn configuration(options: &PostgresOptions, directory: &Path, port: &Port) -> String {
+    let listen: Vec<String> = options.listen.iter().map(ToString::to_string).collect();
+    let mut settings = vec![
+        ("port", port.number().to_string()),
+        ("listen_addresses", listen.join(",")),
+        ("unix_socket_directories", directory.display().to_string()),
+    ];
+    settings.extend(SETTINGS.map(|(name, value)| (name, value.to_owned())));
+    if let Some(tls) = &options.tls {
+        let [certificate, key] = tls.hand_over(directory);
+        settings.push(("ssl", "on".to_owned()));
+        settings.push(("ssl_cert_file", certificate.display().to_string()));
+        settings.push(("ssl_key_file", key.display().to_string()));
+    }
+    settings.extend(
+        options
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone())),
+    );
+
+    // The last line of a name wins, so the options come last.
+    let mut text = String::new();
+    for (name, value) in settings {
+        let value = value.replace('\'', "''");
+        writeln!(text, "{name} = '{value}'").expect("a string takes all that is written");
+    }
+    text
+}
+
+fn initialise(data: &Path) {
+    let data = data.display().to_string();
+    let arguments = [
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+        "--no-instructions",
+        "--pgdata",
+        &data,
+    ];
+    account::run(&programs::expect("initdb"), &arguments.map(OsStr::new), "");
+    let single_user = ["--single", "-D", &data, "-F", "postgres"];
+    account::run(
+        &programs::expect("postgres"),
+        &single_user.map(OsStr::new),
+        ROLES,
+    );
+}

@@ -1,0 +1,70 @@
+//! Whether real servers can be started here, and what happens to a test when they cannot.
+//!
+//! Plain `cargo test` works on a machine without databases and says of each test that it was left
+//! out. `scripts/test` installs the servers and sets `DBVITALS_REQUIRE_SERVERS`, which turns every
+//! omission into a failure, so that nothing is left out in silence where it counts.
+
+use std::env;
+use std::io::{self, Write as _};
+
+use crate::programs;
+
+/// When set to `1`, a missing server fails a test instead of leaving it out.
+const REQUIRE: &str = "DBVITALS_REQUIRE_SERVERS";
+
+/// Says whether all programs of the real servers are installed, and if not, which are missing.
+///
+/// # Errors
+///
+/// The error is a sentence fragment that names the missing programs.
+pub fn servers_available() -> Result<(), String> {
+    let is_missing = |name: &&str| programs::find(name).is_none();
+    let missing: Vec<&str> = programs::NEEDED.into_iter().filter(is_missing).collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("not installed: {}", missing.join(", ")))
+    }
+}
+
+/// Says whether the test `name` can use real servers, and if not, tells so on standard error.
+///
+/// Tests call it through [`require_servers!`](crate::require_servers).
+///
+/// # Panics
+///
+/// Panics instead when servers are missing and `DBVITALS_REQUIRE_SERVERS` is `1`.
+#[must_use]
+pub fn servers_ready_for(name: &str) -> bool {
+    let Err(missing) = servers_available() else {
+        return true;
+    };
+    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
+    assert!(!required, "{REQUIRE}=1, but {missing}: run scripts/servers");
+    // Written past the capture of test output; who cannot read it does not mind.
+    let _ = writeln!(
+        io::stderr(),
+        "left out: {name} needs mariadbd and postgres; scripts/test installs them ({missing})"
+    );
+    false
+}
+
+/// Leaves the calling test, saying so, unless real servers can be started.
+///
+/// ```
+/// fn a_frozen_server_does_not_answer() {
+///     dbvitals_testkit::require_servers!();
+///     // … MariaDb::start(MariaDbOptions::default())
+/// }
+/// # a_frozen_server_does_not_answer();
+/// ```
+#[macro_export]
+macro_rules! require_servers {
+    () => {{
+        fn here() {}
+        let name = ::std::any::type_name_of_val(&here).trim_end_matches("::here");
+        if !$crate::servers_ready_for(name.trim_end_matches("::{{closure}}")) {
+            return;
+        }
+    }};
+}
