@@ -33,7 +33,10 @@ impl From<String> for Misuse {
 }
 
 /// Writes a sentence to standard error, as all commands do.
-#[expect(clippy::print_stderr, reason = "the one place where sentences for people go")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where sentences for people go"
+)]
 pub(crate) fn tell(sentence: &str) {
     anstream::eprintln!("dbvitals: {sentence}");
 }
@@ -46,15 +49,9 @@ pub(crate) fn read_targets(
 ) -> Result<Vec<(TargetUrl, Target, Depth)>, Misuse> {
     let given = source.password_file.as_deref().map(password::from_file);
     let given = given.transpose().map_err(|error| error.to_string())?;
-    let mut targets: Vec<(TargetUrl, Target, Depth)> = Vec::new();
+    let mut targets = Vec::new();
     for argument in arguments {
         let url = TargetUrl::parse(argument)?;
-        if targets.iter().any(|(other, _, _)| other.name == url.name) {
-            return Err(Misuse(format!(
-                "the target {:?} is named twice; write NAME=URL to tell them apart",
-                url.name
-            )));
-        }
         let depth = depth.or(url.depth).unwrap_or_else(|| url.default_depth());
         url.check_depth(depth)?;
         let password = match (&given, &url.password) {

@@ -73,7 +73,9 @@ impl Asker {
 
     /// Lets time pass.
     pub(crate) fn wait(&mut self, until: Option<Moment>) -> anyhow::Result<()> {
-        self.prober.wait(until).context("failed to wait for sockets")
+        self.prober
+            .wait(until)
+            .context("failed to wait for sockets")
     }
 
     /// Sleeps until a moment, while goodbyes may still come to their end.

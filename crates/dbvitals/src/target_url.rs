@@ -198,7 +198,9 @@ impl Options {
                         || format!("known are {}", OPTIONS.join(", ")),
                         |nearest| format!("did you mean {nearest:?}?"),
                     );
-                    return Err(format!("the option {other:?} in {shown} is unknown; {hint}"));
+                    return Err(format!(
+                        "the option {other:?} in {shown} is unknown; {hint}"
+                    ));
                 }
             }
         }
@@ -309,13 +311,43 @@ mod tests {
     #[test]
     fn urls_name_an_address_a_user_and_a_depth() {
         use Depth::{Connect, Greeting, Ping, Query};
-        check("mysql://vitals@db", "db:3306", "db:3306", Some("vitals"), Ping);
-        check("mariadb://10.0.0.1:3307", "10.0.0.1:3307", "10.0.0.1:3307", None, Greeting);
+        check(
+            "mysql://vitals@db",
+            "db:3306",
+            "db:3306",
+            Some("vitals"),
+            Ping,
+        );
+        check(
+            "mariadb://10.0.0.1:3307",
+            "10.0.0.1:3307",
+            "10.0.0.1:3307",
+            None,
+            Greeting,
+        );
         check("o=postgres://v@db/shop", "o", "db:5432", Some("v"), Ping);
-        check("postgresql://[::1]:99", "[::1]:99", "[::1]:99", None, Greeting);
+        check(
+            "postgresql://[::1]:99",
+            "[::1]:99",
+            "[::1]:99",
+            None,
+            Greeting,
+        );
         check("tcp://db:22", "db:22", "db:22", None, Connect);
-        check("unix:///run/a.sock", "/run/a.sock", "/run/a.sock", None, Connect);
-        check("mysql://u%40x@h?socket=/s&depth=query", "/s", "/s", Some("u@x"), Query);
+        check(
+            "unix:///run/a.sock",
+            "/run/a.sock",
+            "/run/a.sock",
+            None,
+            Connect,
+        );
+        check(
+            "mysql://u%40x@h?socket=/s&depth=query",
+            "/s",
+            "/s",
+            Some("u@x"),
+            Query,
+        );
     }
 
     fn check_refused(text: &str, parts: &[&str]) {

@@ -93,6 +93,9 @@ fn told_of_stdout(error: io::Error) -> anyhow::Error {
     match error.kind() {
         // Whoever read the output has read enough.
         io::ErrorKind::BrokenPipe => anyhow::Error::new(error),
-        _ => Misuse(format!("cannot write the report to standard output: {error}")).into(),
+        _ => Misuse(format!(
+            "cannot write the report to standard output: {error}"
+        ))
+        .into(),
     }
 }

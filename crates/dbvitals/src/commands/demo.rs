@@ -1,4 +1,6 @@
 //! demo
 use crate::cli::DemoArgs;
 use crate::exit::Exit;
-pub(crate) fn run(_args: &DemoArgs, _json: bool) -> anyhow::Result<Exit> { Ok(Exit::Fine) }
+pub(crate) fn run(_args: &DemoArgs, _json: bool) -> anyhow::Result<Exit> {
+    Ok(Exit::Fine)
+}

@@ -1,4 +1,6 @@
 //! serve
 use crate::cli::ServeArgs;
 use crate::exit::Exit;
-pub(crate) fn run(_args: &ServeArgs, _json: bool) -> anyhow::Result<Exit> { Ok(Exit::Fine) }
+pub(crate) fn run(_args: &ServeArgs, _json: bool) -> anyhow::Result<Exit> {
+    Ok(Exit::Fine)
+}

@@ -27,7 +27,11 @@ pub(crate) fn print_ladder(out: &mut impl Write, finding: &Finding<'_>) -> io::R
     let observation = finding.observation;
     let verdict = finding.verdict();
     let paint = colour(verdict);
-    write!(out, "{BOLD}{}{BOLD:#}  {paint}{verdict}{paint:#}", finding.target.name)?;
+    write!(
+        out,
+        "{BOLD}{}{BOLD:#}  {paint}{verdict}{paint:#}",
+        finding.target.name
+    )?;
     match finding.cause() {
         None => write!(out, ": {}", finding.detail())?,
         Some(cause) => write!(out, ": {cause} ({})", cause.default_class())?,
@@ -43,8 +47,16 @@ pub(crate) fn print_ladder(out: &mut impl Write, finding: &Finding<'_>) -> io::R
         match failed {
             false => writeln!(out, "  {:<9} {took:>9}", phase.name())?,
             true => {
-                let why = observation.detail.as_deref().map(sentence).unwrap_or_default();
-                writeln!(out, "  {:<9} {took:>9}  {paint}failed{paint:#}  {why}", phase.name())?;
+                let why = observation
+                    .detail
+                    .as_deref()
+                    .map(sentence)
+                    .unwrap_or_default();
+                writeln!(
+                    out,
+                    "  {:<9} {took:>9}  {paint}failed{paint:#}  {why}",
+                    phase.name()
+                )?;
             }
         }
     }
