@@ -33,10 +33,6 @@ impl From<String> for Misuse {
 }
 
 /// Writes a sentence to standard error, as all commands do.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where sentences for people go"
-)]
 pub(crate) fn tell(sentence: &str) {
     anstream::eprintln!("dbvitals: {sentence}");
 }

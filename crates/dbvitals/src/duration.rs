@@ -1,9 +1,9 @@
-//! Durations as people write them: `500ms`, `2s`, `1m 30s`. A bare number is refused, because
+//! Durations and times as people write them: `500ms`, `2s`, `1m 30s`. A bare number is refused, because
 //! nobody knows its unit.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// Reads a duration above zero; the error is a sentence fragment for people.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
@@ -25,6 +25,12 @@ pub(crate) fn show(duration: Duration) -> String {
         ms if ms < 1000.0 => format!("{ms:.0} ms"),
         ms => format!("{:.1} s", ms / 1000.0),
     }
+}
+
+/// A wall-clock time as RFC 3339 has it, in UTC, to the millisecond.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    // Years beyond 9999 have no such form.
+    Timestamp::try_from(time).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! The life of the process: read the arguments, run one command, tell in one sentence what went
 //! wrong, and end with one of four exit codes.
 
+mod agent;
 mod cli;
 mod commands;
 mod config;
+mod discovery;
 mod duration;
 mod exit;
 mod password;

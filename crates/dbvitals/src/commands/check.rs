@@ -90,12 +90,12 @@ fn is_misuse(cause: Cause) -> bool {
 }
 
 fn told_of_stdout(error: io::Error) -> anyhow::Error {
-    match error.kind() {
-        // Whoever read the output has read enough.
-        io::ErrorKind::BrokenPipe => anyhow::Error::new(error),
-        _ => Misuse(format!(
-            "cannot write the report to standard output: {error}"
-        ))
-        .into(),
+    // Whoever closed the pipe has read enough; that is nobody's mistake.
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return error.into();
     }
+    Misuse(format!(
+        "cannot write the report to standard output: {error}"
+    ))
+    .into()
 }

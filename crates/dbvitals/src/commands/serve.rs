@@ -1,6 +1,284 @@
-//! serve
+//! `serve`: the agent, with everything that tells others.
+//!
+//! Everything that can be refused is refused before anything starts. Then the event loops run in
+//! threads of their own, and gates and HTTP in this one, until SIGTERM or SIGINT: gates close at
+//! once, servers are told goodbye, and the exit code is 0.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use anyhow::Context;
+use dbvitals_probe::{Address, Clock};
+use dbvitals_verdict::{Change, Plan};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+
+use super::{Misuse, read_targets, tell};
+use crate::agent::gate::{self, Gate};
+use crate::agent::plan::{
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, course, is_noisy,
+};
+use crate::agent::{Agent, Told, http, log};
 use crate::cli::ServeArgs;
+use crate::duration::rfc3339;
 use crate::exit::Exit;
-pub(crate) fn run(_args: &ServeArgs, _json: bool) -> anyhow::Result<Exit> {
+use crate::target_url::TargetUrl;
+use crate::{config, discovery};
+
+/// Runs until told to end.
+pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
+    let plan = match &args.config {
+        Some(path) => {
+            let mut plan = config::read(path)?;
+            if let Some(http) = &args.http {
+                plan.http = config::http_address(http).map_err(Misuse)?;
+            }
+            plan
+        }
+        None => plan_of_arguments(args)?,
+    };
+    for gate in &plan.gates {
+        gate::try_address(gate.listen).map_err(|error| cannot_listen(&gate.listen, &error))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    runtime.block_on(serve(plan, args.debug, json))
+}
+
+/// The plan of a command line: the targets given, or those found on this machine.
+fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
+    let mut arguments = args.targets.clone();
+    if arguments.is_empty() {
+        arguments = discovery::local_servers()?;
+        if arguments.is_empty() {
+            return Err(Misuse(
+                "no MySQL or PostgreSQL server listens on this machine; name one, like `dbvitals serve mysql://user@host`, or try `dbvitals demo`".to_owned(),
+            )
+            .into());
+        }
+        tell(&format!("found on this machine: {}", arguments.join(", ")));
+    }
+    let targets = read_targets(&arguments, None, &args.password)?;
+    let mut names = BTreeSet::new();
+    let mut backends = Vec::new();
+    for (url, target, _) in targets {
+        if !names.insert(url.name.clone()) {
+            return Err(Misuse(format!(
+                "the target {:?} is named twice; write NAME=URL to tell them apart",
+                url.name
+            ))
+            .into());
+        }
+        check_name(&target.address)?;
+        let mut plan = Plan::new(course(&url, None));
+        quieten(&url, &mut plan);
+        backends.push(BackendPlan {
+            name: url.name.as_str().into(),
+            target: Arc::new(target),
+            plan: Arc::new(plan),
+        });
+    }
+    let gates = gate_of_argument(args, &backends)?;
+    let http = args.http.as_deref().unwrap_or(config::HTTP_DEFAULT);
+    Ok(AgentPlan {
+        name: config::host_name(),
+        http: config::http_address(http).map_err(Misuse)?,
+        backends,
+        gates,
+    })
+}
+
+fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<GatePlan>, Misuse> {
+    let Some(address) = &args.gate else {
+        return Ok(Vec::new());
+    };
+    let [backend] = backends else {
+        return Err(Misuse(format!(
+            "--gate stands for one target, and there are {}; use a configuration file with [gate.NAME]",
+            backends.len()
+        )));
+    };
+    Ok(vec![GatePlan {
+        name: backend.name.to_string(),
+        listen: GateAddress::parse(address)?,
+        of: Arc::clone(&backend.name),
+        on_unknown: OnUnknown::Closed,
+        on_degraded: OnDegraded::Open,
+    }])
+}
+
+/// A name typed by a person has to exist; one of a configuration may come to exist later.
+fn check_name(address: &Address) -> Result<(), Misuse> {
+    let Address::Tcp { host, port } = address else {
+        return Ok(());
+    };
+    match (host.as_str(), *port).to_socket_addrs() {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let why = crate::report::plain(&error);
+            let why = why.trim_start_matches("failed to lookup address information: ");
+            Err(Misuse(format!(
+                "cannot resolve {host:?}: {why}; correct the name, or write an address"
+            )))
+        }
+    }
+}
+
+/// A stranger to MySQL leaves a line in its log with every greeting: ask rarely, and say so.
+fn quieten(url: &TargetUrl, plan: &mut Plan) {
+    if !is_noisy(url, plan.course) {
+        return;
+    }
+    if let dbvitals_verdict::Course::Sessionless { deeper: None, .. } = plan.course {
+        plan.interval = plan.fresh_interval / 2;
+    }
+    tell(&format!(
+        "{} names no user, so only its greeting is looked at, every {}, and each look leaves a line in the server's log; for more, make a user without privileges: CREATE USER vitals IDENTIFIED BY '…'",
+        url.name,
+        crate::duration::show(plan.fresh_interval)
+    ));
+}
+
+fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Misuse {
+    Misuse(format!(
+        "cannot listen at {address}: {}; choose another address, or end what uses it",
+        crate::report::plain(error)
+    ))
+}
+
+async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit> {
+    let http_listener = match plan.http {
+        Some(address) => Some(bind_http(address).await?),
+        None => None,
+    };
+    let mut ending = Ending::new().context("failed to listen to signals")?;
+    let log = log::start(debug);
+    let agent = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        agent = plan.name,
+        backends = plan.backends.len(),
+        gates = plan.gates.len(),
+        http = plan.http.map(tracing::field::display),
+        "watching"
+    );
+    let mut publishers = JoinSet::new();
+    for gate in plan.gates {
+        if let Some(backend) = agent.board().backend(&gate.of) {
+            publishers.spawn(Gate::new(gate, backend.watch()).run());
+        }
+    }
+    if let Some(listener) = http_listener {
+        let router = http::router(Arc::clone(agent.board()));
+        publishers.spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the HTTP port ended");
+            }
+        });
+    }
+    if json {
+        publishers.spawn(print_transitions(agent.subscribe(), agent.board().clock()));
+    }
+    let why = ending.wait().await;
+    // Dropping them closes every listener, before anything that takes time.
+    publishers.abort_all();
+    while publishers.join_next().await.is_some() {}
+    tracing::info!(
+        signal = why,
+        "ending: gates are closed, saying goodbye to the servers"
+    );
+    agent.stop();
+    drop(log);
     Ok(Exit::Fine)
+}
+
+async fn bind_http(address: SocketAddr) -> Result<TcpListener, Misuse> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| cannot_listen(&address, &error))
+}
+
+/// The signals that end the agent.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// One line of `serve --json`, schema `dbvitals.transition.v1`.
+#[derive(Debug, Serialize)]
+struct TransitionLine<'a> {
+    schema: &'static str,
+    at: String,
+    backend: &'a str,
+    change: &'static str,
+    from: Option<&'static str>,
+    to: &'static str,
+    cause: Option<&'static str>,
+    class: Option<&'static str>,
+    detail: Option<&'a str>,
+}
+
+async fn print_transitions(mut told: broadcast::Receiver<Arc<Told>>, clock: Clock) {
+    loop {
+        match told.recv().await {
+            Ok(told) => {
+                let line = serde_json::to_string(&transition_line(&told, clock));
+                let mut out = std::io::stdout().lock();
+                // Where nobody reads any more, watching goes on.
+                let _ = line.map(|line| writeln!(out, "{line}").and_then(|()| out.flush()));
+            }
+            Err(RecvError::Lagged(lost)) => {
+                tracing::warn!(
+                    lost,
+                    "standard output is too slow; transitions were not printed"
+                );
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn transition_line(told: &Told, clock: Clock) -> TransitionLine<'_> {
+    let (change, from, to) = match told.transition.change {
+        Change::Verdict { from, to } => ("verdict", Some(from.name()), to.name()),
+        Change::Role { from, to } => ("role", from.map(|role| role.name()), to.name()),
+        Change::Admin { from, to } => ("admin", Some(from.name()), to.name()),
+    };
+    let evidence = &told.transition.evidence;
+    let decisive = evidence.decisive();
+    TransitionLine {
+        schema: "dbvitals.transition.v1",
+        at: rfc3339(clock.wall(told.transition.at)),
+        backend: &told.backend.name,
+        change,
+        from,
+        to,
+        cause: evidence.cause.map(|cause| cause.name()),
+        class: evidence.class.map(|class| class.name()),
+        detail: decisive.and_then(|observation| observation.detail.as_deref()),
+    }
 }

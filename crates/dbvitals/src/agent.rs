@@ -1,0 +1,114 @@
+//! The agent: event loops that watch backends, and a board on which everybody can read.
+//!
+//! ```text
+//!   event loop (one thread per shard)              publishers (their own thread)
+//!   Monitor ⇄ Prober ──── writes ───▶ Board ◀─── read ──── gates, HTTP, metrics
+//!                   └── transitions ─────────────────────▶ log, demo, --json
+//! ```
+//!
+//! Backends are dealt out to shards; a shard knows nothing of the others. What crosses between
+//! threads is the board (atomics and snapshots) and transitions, through a bounded channel whose
+//! slow readers lose the oldest. Nothing that a reader does can make a shard wait.
+
+pub(crate) mod board;
+pub(crate) mod event_loop;
+pub(crate) mod gate;
+pub(crate) mod http;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod plan;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use dbvitals_probe::Clock;
+use tokio::sync::broadcast;
+
+use crate::agent::board::{BackendBoard, Board};
+use crate::agent::event_loop::{EventLoop, ShardHandle};
+use crate::agent::plan::BackendPlan;
+
+/// Transitions that a slow reader may be behind before it loses the oldest.
+const TRANSITIONS_KEPT: usize = 1024;
+/// Backends for which another shard is worth its thread.
+const BACKENDS_PER_SHARD_MIN: usize = 64;
+
+/// One change on one backend, ready to be told.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Which backend.
+    pub(crate) backend: Arc<BackendBoard>,
+    /// What changed, when, and why.
+    pub(crate) transition: dbvitals_verdict::Transition,
+}
+
+/// A running agent; dropping it without [`stop`](Self::stop) leaves its threads to the end of the
+/// process.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    board: Arc<Board>,
+    told: broadcast::Sender<Arc<Told>>,
+    shards: Vec<(ShardHandle, JoinHandle<()>)>,
+}
+
+impl Agent {
+    /// Starts watching.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no thread or no descriptor.
+    pub(crate) fn start(backends: &[BackendPlan], clock: Clock, seed: u64) -> anyhow::Result<Self> {
+        let board = Arc::new(Board::new(backends, clock));
+        let (told, _) = broadcast::channel(TRANSITIONS_KEPT);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = cores
+            .min(backends.len().div_ceil(BACKENDS_PER_SHARD_MIN))
+            .max(1);
+        let mut running = Vec::new();
+        for shard in 0..shards {
+            let own: Vec<_> = backends
+                .iter()
+                .zip(board.backends())
+                .skip(shard)
+                .step_by(shards)
+                .map(|(plan, board)| (plan.clone(), Arc::clone(board)))
+                .collect();
+            let beat = board.add_shard();
+            let (event_loop, handle) =
+                EventLoop::new(own, clock, seed ^ shard as u64, beat, told.clone())
+                    .context("failed to open an epoll descriptor")?;
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{shard}"))
+                .spawn(move || event_loop.run())
+                .context("failed to start a thread")?;
+            running.push((handle, thread));
+        }
+        Ok(Self {
+            board,
+            told,
+            shards: running,
+        })
+    }
+
+    /// What is known now.
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Transitions from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Told>> {
+        self.told.subscribe()
+    }
+
+    /// Says goodbye to every server and ends; takes about a second at most.
+    pub(crate) fn stop(self) {
+        for (handle, _) in &self.shards {
+            handle.stop();
+        }
+        for (_, thread) in self.shards {
+            // A shard that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What is known now, for everybody to read: one entry per backend.
+//!
+//! Shards write, publishers read. On the path of a ping that passes a shard stores a few atomics;
+//! a snapshot is swapped in whole when something changed. Neither side waits for the other.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dbvitals_probe::Clock;
+use dbvitals_verdict::{
+    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Standing, Transition, Verdict,
+};
+use tokio::sync::watch;
+
+use crate::agent::plan::BackendPlan;
+
+/// After how long without a sign of life a shard counts as dead.
+const SHARD_SILENT_MAX: Duration = Duration::from_secs(5);
+
+/// Everything known, by backend.
+#[derive(Debug)]
+pub(crate) struct Board {
+    clock: Clock,
+    backends: Vec<Arc<BackendBoard>>,
+    shards: Mutex<Vec<Arc<ShardBeat>>>,
+}
+
+impl Board {
+    pub(crate) fn new(backends: &[BackendPlan], clock: Clock) -> Self {
+        let now = clock.now();
+        let entry = |plan: &BackendPlan| Arc::new(BackendBoard::new(plan, now));
+        Self {
+            clock,
+            backends: backends.iter().map(entry).collect(),
+            shards: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(crate) fn backends(&self) -> &[Arc<BackendBoard>] {
+        &self.backends
+    }
+
+    pub(crate) fn backend(&self, name: &str) -> Option<&Arc<BackendBoard>> {
+        self.backends.iter().find(|backend| &*backend.name == name)
+    }
+
+    /// A sign of life for one more shard.
+    pub(crate) fn add_shard(&self) -> Arc<ShardBeat> {
+        let beat = Arc::new(ShardBeat::default());
+        beat.beat(self.clock.now(), Duration::ZERO);
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.push(Arc::clone(&beat));
+        beat
+    }
+
+    /// Whether every event loop turned lately.
+    pub(crate) fn is_alive(&self) -> bool {
+        let now = self.clock.now();
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards
+            .iter()
+            .all(|beat| now.since(beat.last()) < SHARD_SILENT_MAX)
+    }
+
+    /// The worst lateness of the shards' newest timers.
+    pub(crate) fn loop_lag(&self) -> Duration {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards
+            .iter()
+            .map(|beat| beat.lag())
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// How often the shards found themselves too late to judge.
+    pub(crate) fn stalls(&self) -> u64 {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards
+            .iter()
+            .map(|beat| beat.stalls.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+/// The sign of life of one event loop.
+#[derive(Debug, Default)]
+pub(crate) struct ShardBeat {
+    last: AtomicU64,
+    lag_nanos: AtomicU64,
+    stalls: AtomicU64,
+}
+
+impl ShardBeat {
+    pub(crate) fn beat(&self, now: Moment, lag: Duration) {
+        let nanos = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
+        self.last.store(now.as_nanos(), Ordering::Relaxed);
+        self.lag_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_stalls(&self, count: u64) {
+        self.stalls.store(count, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Moment {
+        Moment::from_nanos(self.last.load(Ordering::Relaxed))
+    }
+
+    fn lag(&self) -> Duration {
+        Duration::from_nanos(self.lag_nanos.load(Ordering::Relaxed))
+    }
+}
+
+/// What a gate looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sign {
+    pub(crate) verdict: Verdict,
+    pub(crate) admin: Admin,
+}
+
+/// What is known of one backend.
+#[derive(Debug)]
+pub(crate) struct BackendBoard {
+    pub(crate) name: Arc<str>,
+    standing: ArcSwap<Standing>,
+    sign: watch::Sender<Sign>,
+    /// Nanoseconds of the newest proof; 0 before there is any.
+    proof_at: AtomicU64,
+    passes: AtomicU64,
+    /// Microseconds that passed probes took, all together.
+    pass_micros: AtomicU64,
+    /// Failures by cause; made when the first happens, since most backends never need it.
+    failures: OnceLock<Box<[AtomicU64; Cause::ALL.len()]>>,
+    transitions: [AtomicU32; Verdict::ALL.len()],
+}
+
+impl BackendBoard {
+    fn new(plan: &BackendPlan, now: Moment) -> Self {
+        let standing = Standing {
+            verdict: Verdict::Unknown,
+            since: now,
+            admin: Admin::Ready,
+            role: None,
+            sessions_lost: 0,
+            evidence: Evidence::default(),
+        };
+        let sign = Sign {
+            verdict: Verdict::Unknown,
+            admin: Admin::Ready,
+        };
+        Self {
+            name: Arc::clone(&plan.name),
+            standing: ArcSwap::from_pointee(standing),
+            sign: watch::Sender::new(sign),
+            proof_at: AtomicU64::new(0),
+            passes: AtomicU64::new(0),
+            pass_micros: AtomicU64::new(0),
+            failures: OnceLock::new(),
+            transitions: Default::default(),
+        }
+    }
+
+    // --- Written by the backend's shard alone --------------------------------------------------
+
+    /// Counts a probe; the path of every ping.
+    pub(crate) fn count(&self, observation: &Observation) {
+        match observation.outcome {
+            Outcome::Pass => {
+                let micros = u64::try_from(observation.took().as_micros()).unwrap_or(u64::MAX);
+                self.passes.fetch_add(1, Ordering::Relaxed);
+                self.pass_micros.fetch_add(micros, Ordering::Relaxed);
+            }
+            Outcome::Fail(cause) => {
+                let counters = self
+                    .failures
+                    .get_or_init(|| Box::new([const { AtomicU64::new(0) }; Cause::ALL.len()]));
+                if let Some(counter) = counters.get(cause as usize) {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Notes the moment of the newest proof.
+    pub(crate) fn note_proof(&self, at: Moment) {
+        self.proof_at.store(at.as_nanos().max(1), Ordering::Relaxed);
+    }
+
+    /// Puts up where the backend stands now.
+    pub(crate) fn put_up(&self, standing: Standing) {
+        if let Some(at) = standing.evidence.proof_at {
+            self.note_proof(at);
+        }
+        let sign = Sign {
+            verdict: standing.verdict,
+            admin: standing.admin,
+        };
+        self.standing.store(Arc::new(standing));
+        self.sign
+            .send_if_modified(|old| std::mem::replace(old, sign) != sign);
+    }
+
+    /// Counts a transition.
+    pub(crate) fn count_transition(&self, transition: &Transition) {
+        if let Change::Verdict { to, .. } = transition.change
+            && let Some(counter) = self.transitions.get(to as usize)
+        {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    // --- Read by publishers --------------------------------------------------------------------
+
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
+    }
+
+    /// Follows verdict and admin state.
+    pub(crate) fn watch(&self) -> watch::Receiver<Sign> {
+        self.sign.subscribe()
+    }
+
+    /// How old the newest proof is; `None` before there is any.
+    pub(crate) fn evidence_age(&self, now: Moment) -> Option<Duration> {
+        match self.proof_at.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(now.since(Moment::from_nanos(nanos))),
+        }
+    }
+
+    /// Whether any probe has ended.
+    pub(crate) fn was_probed(&self) -> bool {
+        self.passes() > 0 || self.failures.get().is_some()
+    }
+
+    pub(crate) fn passes(&self) -> u64 {
+        self.passes.load(Ordering::Relaxed)
+    }
+
+    /// The time that passed probes took, all together.
+    pub(crate) fn pass_time(&self) -> Duration {
+        Duration::from_micros(self.pass_micros.load(Ordering::Relaxed))
+    }
+
+    /// Failures by cause, those that happened.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (Cause, u64)> + '_ {
+        let counters = self.failures.get().map(|counters| counters.iter());
+        Cause::ALL
+            .into_iter()
+            .zip(counters.into_iter().flatten())
+            .map(|(cause, counter)| (cause, counter.load(Ordering::Relaxed)))
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// How often each verdict was reached.
+    pub(crate) fn transitions(&self) -> impl Iterator<Item = (Verdict, u32)> + '_ {
+        Verdict::ALL
+            .into_iter()
+            .zip(&self.transitions)
+            .map(|(verdict, counter)| (verdict, counter.load(Ordering::Relaxed)))
+    }
+}

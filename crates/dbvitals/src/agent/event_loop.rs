@@ -1,0 +1,218 @@
+//! One shard: a thread that drives a Monitor and a Prober, and writes on the board.
+//!
+//! Everything that can happen here, in the order in which it is dealt with: an action of the
+//! monitor, an observation of the prober, a moment that is due, a wake-up from outside. After
+//! each, the monitor is asked again until it has nothing more to do; only then does the thread
+//! wait.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dbvitals_probe::{Clock, Order, Prober, TargetId};
+use dbvitals_verdict::{Action, BackendId, Course, Monitor, Observation, Outcome, Verdict};
+use mio::Waker;
+use tokio::sync::broadcast;
+
+use crate::agent::Told;
+use crate::agent::board::{BackendBoard, ShardBeat};
+use crate::agent::log;
+use crate::agent::plan::BackendPlan;
+
+/// How long the thread waits at the most, so that it shows a sign of life.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// How long the goodbyes at the end may take.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(1200);
+
+/// Ends a shard from outside.
+#[derive(Debug)]
+pub(crate) struct ShardHandle {
+    stopping: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+}
+
+impl ShardHandle {
+    /// Asks the shard to say goodbye to its servers and end.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // A shard that cannot be woken looks up once a second by itself.
+        let _ = self.waker.wake();
+    }
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub(crate) struct EventLoop {
+    clock: Clock,
+    monitor: Monitor,
+    prober: Prober,
+    backends: Vec<Watched>,
+    beat: Arc<ShardBeat>,
+    told: broadcast::Sender<Arc<Told>>,
+    stopping: Arc<AtomicBool>,
+}
+
+/// One backend of this shard; its index is its id in the monitor and in the prober.
+#[derive(Debug)]
+struct Watched {
+    board: Arc<BackendBoard>,
+    holds: bool,
+    /// Something was wrong when the board was written last.
+    troubled: bool,
+}
+
+impl EventLoop {
+    /// A shard for these backends, and the handle that ends it.
+    pub(crate) fn new(
+        backends: Vec<(BackendPlan, Arc<BackendBoard>)>,
+        clock: Clock,
+        seed: u64,
+        beat: Arc<ShardBeat>,
+        told: broadcast::Sender<Arc<Told>>,
+    ) -> io::Result<(Self, ShardHandle)> {
+        let mut prober = Prober::new(clock)?;
+        let mut monitor = Monitor::new(seed);
+        let mut plans = BTreeMap::new();
+        let mut watched = Vec::with_capacity(backends.len());
+        for (index, (plan, board)) in (0..).zip(backends) {
+            prober.add_target(TargetId(index), Arc::clone(&plan.target));
+            watched.push(Watched {
+                board,
+                holds: matches!(plan.plan.course, Course::Session { .. }),
+                troubled: false,
+            });
+            plans.insert(BackendId(index), plan.plan);
+        }
+        monitor.handle_plan(&plans, clock.now());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let handle = ShardHandle {
+            stopping: Arc::clone(&stopping),
+            waker: prober.waker(),
+        };
+        let event_loop = Self {
+            clock,
+            monitor,
+            prober,
+            backends: watched,
+            beat,
+            told,
+            stopping,
+        };
+        Ok((event_loop, handle))
+    }
+
+    /// Runs until asked to stop.
+    pub(crate) fn run(mut self) {
+        while !self.stopping.load(Ordering::Acquire) {
+            self.turn();
+        }
+        self.say_goodbye();
+    }
+
+    /// One turn: deal with all there is, then wait.
+    fn turn(&mut self) {
+        let due = self.monitor.poll_timeout();
+        let now = self.clock.now();
+        let lag = due.map_or(Duration::ZERO, |due| now.since(due));
+        self.beat.beat(now, lag);
+        self.monitor.handle_timeout(now);
+        self.settle();
+        let until = (now + BEAT_EVERY).min(self.monitor.poll_timeout().unwrap_or(now + BEAT_EVERY));
+        if let Err(error) = self.prober.wait(Some(until)) {
+            // epoll refuses only what a broken program asks; going on at full speed would burn a
+            // core, so the loop stops and /liveness tells.
+            tracing::error!(%error, "the event loop cannot wait for sockets any more");
+            self.stopping.store(true, Ordering::Release);
+        }
+        self.settle();
+    }
+
+    /// Carries out actions and takes observations until there are none.
+    fn settle(&mut self) {
+        loop {
+            if let Some(action) = self.monitor.poll_action() {
+                self.act(action);
+            } else if let Some((target, observation)) = self.prober.poll_observation() {
+                self.observe(target, observation);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::StartProbe {
+                backend,
+                probe,
+                path,
+                depth,
+                deadline,
+            } => self.prober.start(Order {
+                target: TargetId(backend.0),
+                probe,
+                path,
+                depth,
+                deadline,
+                hold: self
+                    .backends
+                    .get(backend.0 as usize)
+                    .is_some_and(|it| it.holds),
+            }),
+            Action::CancelProbe { backend, path } => {
+                self.prober.cancel(TargetId(backend.0), path);
+            }
+            Action::Announce(transition) => {
+                let Some(watched) = self.backends.get_mut(transition.backend.0 as usize) else {
+                    return;
+                };
+                if let Some(standing) = self.monitor.standing(transition.backend) {
+                    watched.troubled = standing.verdict != Verdict::Up;
+                    watched.board.put_up(standing);
+                }
+                watched.board.count_transition(&transition);
+                log::transition(&watched.board, &transition);
+                let told = Arc::new(Told {
+                    backend: Arc::clone(&watched.board),
+                    transition: *transition,
+                });
+                // Nobody may be listening.
+                let _ = self.told.send(told);
+            }
+        }
+    }
+
+    fn observe(&mut self, target: TargetId, observation: Observation) {
+        let now = self.clock.now();
+        let id = BackendId(target.0);
+        let Some(watched) = self.backends.get_mut(target.0 as usize) else {
+            return;
+        };
+        watched.board.count(&observation);
+        log::observation(&watched.board, &observation);
+        let passed = observation.outcome == Outcome::Pass;
+        self.monitor.handle_observation(id, observation, now);
+        if passed && !watched.troubled {
+            watched.board.note_proof(now);
+            return;
+        }
+        // Not the path of every ping: the cause may have changed, or the trouble may be over.
+        if let Some(standing) = self.monitor.standing(id) {
+            watched.troubled = !passed || standing.verdict != Verdict::Up;
+            watched.board.put_up(standing);
+        }
+        self.beat.note_stalls(self.monitor.stalls());
+    }
+
+    fn say_goodbye(&mut self) {
+        self.prober.leave_all();
+        let until = self.clock.now() + GOODBYE_WITHIN;
+        while !self.prober.is_quiet() && self.clock.now() < until {
+            if self.prober.wait(Some(until)).is_err() {
+                return;
+            }
+        }
+    }
+}

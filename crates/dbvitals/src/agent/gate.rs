@@ -1,0 +1,184 @@
+//! A gate: a listener that exists only while its backend is fit, so that anything that can connect
+//! to a port can ask how the database is.
+//!
+//! Closed means closed: there is no listening socket, and the kernel refuses. A connection to an
+//! open gate is accepted and closed properly; whatever it sends is read and thrown away first,
+//! since unread bytes would turn the close into a reset.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dbvitals_verdict::{Admin, Verdict};
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::agent::board::Sign;
+use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnUnknown};
+
+/// Connections that wait for us to accept them; balancers probe from many nodes at once.
+const BACKLOG: i32 = 1024;
+/// Connections that are being closed properly at one time; more are closed at once.
+const CLOSING_MAX: usize = 256;
+/// How long a connection may take to be closed by its other end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// How much a client may send before we stop listening to it.
+const HEARD_MAX: u64 = 4096;
+/// The pause before an address that is taken is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Opens and closes one listener as a backend's sign says.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    plan: GatePlan,
+    sign: watch::Receiver<Sign>,
+    closing: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// A gate, closed; it opens when it runs and there is reason to.
+    pub(crate) fn new(plan: GatePlan, sign: watch::Receiver<Sign>) -> Self {
+        Self {
+            plan,
+            sign,
+            closing: Arc::new(Semaphore::new(CLOSING_MAX)),
+        }
+    }
+
+    /// Follows the sign for ever. Cancel safe: dropping the future closes the gate.
+    pub(crate) async fn run(mut self) {
+        let mut open = false;
+        loop {
+            let sign = *self.sign.borrow_and_update();
+            open = self.wants_open(sign, open);
+            let ended = match open {
+                true => self.stay_open().await,
+                false => self.sign.changed().await.is_err(),
+            };
+            if ended {
+                return;
+            }
+        }
+    }
+
+    fn wants_open(&self, sign: Sign, open: bool) -> bool {
+        if sign.admin != Admin::Ready {
+            return false;
+        }
+        match sign.verdict {
+            Verdict::Up => true,
+            Verdict::Degraded => self.plan.on_degraded == OnDegraded::Open,
+            Verdict::Unknown => self.plan.on_unknown == OnUnknown::Hold && open,
+            Verdict::Down => false,
+        }
+    }
+
+    /// Listens until the sign changes; answers whether the agent is ending.
+    async fn stay_open(&mut self) -> bool {
+        let address = self.plan.listen;
+        let listener = match listen(address) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(
+                    gate = self.plan.name, %address, %error,
+                    "the gate cannot open; it is tried again every second"
+                );
+                return self.retry_later().await;
+            }
+        };
+        tracing::info!(gate = self.plan.name, %address, of = &*self.plan.of, "gate opened");
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.sign.changed() => {
+                    let ended = changed.is_err();
+                    let sign = *self.sign.borrow();
+                    if ended || !self.wants_open(sign, true) {
+                        drop(listener);
+                        tracing::info!(gate = self.plan.name, %address, "gate closed");
+                        return ended;
+                    }
+                }
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.close_politely(stream),
+                    // Out of descriptors, most likely: let others run, and try again.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        }
+    }
+
+    async fn retry_later(&mut self) -> bool {
+        tokio::select! {
+            changed = self.sign.changed() => changed.is_err(),
+            () = tokio::time::sleep(RETRY_AFTER) => false,
+        }
+    }
+
+    /// Closes a connection in a task of its own, as long as there are not too many of them.
+    fn close_politely(&self, stream: TcpStream) {
+        let Ok(permit) = Arc::clone(&self.closing).try_acquire_owned() else {
+            return;
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded in number by the permit and in time by the deadline"
+        )]
+        tokio::spawn(async move {
+            // Whatever goes wrong here goes wrong for a connection that ends anyway.
+            let _ = tokio::time::timeout(CLOSE_WITHIN, hear_out(stream)).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn hear_out(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(HEARD_MAX), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// Tells, before anything starts, whether a gate could listen at its address.
+pub(crate) fn try_address(address: GateAddress) -> io::Result<()> {
+    bind(address).map(drop)
+}
+
+fn listen(address: GateAddress) -> io::Result<TcpListener> {
+    let socket = bind(address)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bind(address: GateAddress) -> io::Result<Socket> {
+    match address {
+        GateAddress::One(address) => bind_one(address),
+        GateAddress::All(port) => {
+            // One socket for both families; on a machine without IPv6, for the one there is.
+            let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+            match bind_one(both) {
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    bind_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+                }
+                bound => bound,
+            }
+        }
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        None,
+    )?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    // Connections of the last time the gate was open must not keep it from opening again.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}

@@ -1,0 +1,87 @@
+//! The log: transitions always, probes on request, through a writer that never waits.
+//!
+//! Lines go to standard error by way of a bounded queue and a thread of its own. Where standard
+//! error is blocked and the queue full, lines are lost, not probes; how many is said at the end.
+
+use std::io;
+
+use dbvitals_verdict::{Cause, Change, Class, Observation, Transition, Verdict};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::agent::board::BackendBoard;
+use crate::duration;
+
+/// Starts the log; it ends, and is written out, when the guard is dropped.
+pub(crate) fn start(debug: bool) -> WorkerGuard {
+    let (writer, guard): (NonBlocking, _) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(10_000)
+        .finish(io::stderr());
+    let level = match debug {
+        true => LevelFilter::DEBUG,
+        false => LevelFilter::INFO,
+    };
+    let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    tracing_subscriber::fmt()
+        .with_writer(writer)
+        .with_ansi(colours)
+        .with_target(false)
+        .with_max_level(level)
+        .init();
+    guard
+}
+
+/// Logs a transition with what it rests on.
+pub(crate) fn transition(backend: &BackendBoard, transition: &Transition) {
+    let name = &*backend.name;
+    let evidence = &transition.evidence;
+    match transition.change {
+        Change::Verdict { from, to } => {
+            let cause = evidence.cause.map(Cause::name);
+            let detail = evidence
+                .decisive()
+                .filter(|_| to != Verdict::Up)
+                .and_then(|observation| observation.detail.as_deref());
+            let ours = evidence.class == Some(Class::Ours);
+            match to {
+                Verdict::Up => tracing::info!(backend = name, %from, %to, "verdict changed"),
+                Verdict::Degraded if ours => tracing::warn!(
+                    backend = name, %from, %to, cause, detail,
+                    "verdict changed: the check itself is refused; the server stays in rotation"
+                ),
+                Verdict::Unknown | Verdict::Degraded | Verdict::Down => {
+                    tracing::warn!(backend = name, %from, %to, cause, detail, "verdict changed");
+                }
+            }
+        }
+        Change::Role { from, to } => {
+            let from = from.map(|role| role.name());
+            tracing::warn!(backend = name, from, to = to.name(), "role changed");
+        }
+        Change::Admin { from, to } => {
+            tracing::info!(backend = name, %from, %to, "admin state changed");
+        }
+    }
+}
+
+/// Logs a probe, where that was asked for.
+pub(crate) fn observation(backend: &BackendBoard, observation: &Observation) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let phases: Vec<_> = observation
+        .phases
+        .iter()
+        .map(|(phase, took, _)| format!("{phase} {}", duration::show(took)))
+        .collect();
+    tracing::debug!(
+        backend = &*backend.name,
+        path = observation.path.name(),
+        outcome = observation.outcome.cause().map_or("pass", Cause::name),
+        took = %duration::show(observation.took()),
+        phases = phases.join(", "),
+        detail = observation.detail.as_deref(),
+        "probe ended"
+    );
+}

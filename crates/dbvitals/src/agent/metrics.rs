@@ -1,0 +1,164 @@
+//! Metrics in Prometheus' text format, written from the board when somebody asks.
+//!
+//! Format: Prometheus' "Exposition formats", text-based, version 0.0.4. Written here rather than
+//! by a metrics library, because the board already holds the numbers: a registry would keep a
+//! second copy of them on the path of every ping.
+
+use std::fmt::{self, Write};
+
+use dbvitals_verdict::Verdict;
+
+use crate::agent::board::Board;
+
+/// The media type of the text.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics as one text.
+pub(crate) fn text(board: &Board) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_all(&mut text, board);
+    text
+}
+
+fn write_all(out: &mut String, board: &Board) -> fmt::Result {
+    let now = board.clock().now();
+    head(
+        out,
+        "dbvitals_backend_verdict",
+        "gauge",
+        "1 for the verdict that holds, 0 for the others.",
+    )?;
+    for backend in board.backends() {
+        let holds = backend.standing().verdict;
+        let name = Label(&backend.name);
+        for verdict in Verdict::ALL {
+            let value = u8::from(verdict == holds);
+            writeln!(
+                out,
+                "dbvitals_backend_verdict{{backend=\"{name}\",verdict=\"{verdict}\"}} {value}"
+            )?;
+        }
+    }
+    head(
+        out,
+        "dbvitals_probe_total",
+        "counter",
+        "Probes ended, by outcome and cause.",
+    )?;
+    for backend in board.backends() {
+        let name = Label(&backend.name);
+        let passes = backend.passes();
+        writeln!(
+            out,
+            "dbvitals_probe_total{{backend=\"{name}\",outcome=\"pass\",cause=\"\"}} {passes}"
+        )?;
+        for (cause, count) in backend.failures() {
+            writeln!(
+                out,
+                "dbvitals_probe_total{{backend=\"{name}\",outcome=\"fail\",cause=\"{cause}\"}} {count}"
+            )?;
+        }
+    }
+    head(
+        out,
+        "dbvitals_probe_duration_seconds",
+        "summary",
+        "Time that passed probes took.",
+    )?;
+    for backend in board.backends() {
+        let name = Label(&backend.name);
+        let (sum, count) = (backend.pass_time().as_secs_f64(), backend.passes());
+        writeln!(
+            out,
+            "dbvitals_probe_duration_seconds_sum{{backend=\"{name}\"}} {sum}"
+        )?;
+        writeln!(
+            out,
+            "dbvitals_probe_duration_seconds_count{{backend=\"{name}\"}} {count}"
+        )?;
+    }
+    head(
+        out,
+        "dbvitals_evidence_age_seconds",
+        "gauge",
+        "Age of the newest proof behind the verdict; absent before there is any.",
+    )?;
+    for backend in board.backends() {
+        if let Some(age) = backend.evidence_age(now) {
+            let (name, age) = (Label(&backend.name), age.as_secs_f64());
+            writeln!(
+                out,
+                "dbvitals_evidence_age_seconds{{backend=\"{name}\"}} {age}"
+            )?;
+        }
+    }
+    head(
+        out,
+        "dbvitals_transitions_total",
+        "counter",
+        "Changes of the verdict, by what it became.",
+    )?;
+    for backend in board.backends() {
+        let name = Label(&backend.name);
+        for (to, count) in backend.transitions() {
+            writeln!(
+                out,
+                "dbvitals_transitions_total{{backend=\"{name}\",to=\"{to}\"}} {count}"
+            )?;
+        }
+    }
+    head(
+        out,
+        "dbvitals_sessions_lost_total",
+        "counter",
+        "Held sessions that died while a fresh one worked.",
+    )?;
+    for backend in board.backends() {
+        let (name, lost) = (Label(&backend.name), backend.standing().sessions_lost);
+        writeln!(
+            out,
+            "dbvitals_sessions_lost_total{{backend=\"{name}\"}} {lost}"
+        )?;
+    }
+    head(
+        out,
+        "dbvitals_agent_loop_lag_seconds",
+        "gauge",
+        "How late the slowest event loop's newest timer was.",
+    )?;
+    writeln!(
+        out,
+        "dbvitals_agent_loop_lag_seconds {}",
+        board.loop_lag().as_secs_f64()
+    )?;
+    head(
+        out,
+        "dbvitals_agent_stalls_total",
+        "counter",
+        "How often the agent was too late to judge anybody.",
+    )?;
+    writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(out, "# HELP {name} {help}")?;
+    writeln!(out, "# TYPE {name} {kind}")
+}
+
+/// A label's value, escaped.
+struct Label<'a>(&'a str);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.0.chars() {
+            match letter {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                letter => f.write_char(letter)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,477 @@
+//! The sections and keys of the file, and the plan they make.
+//!
+//! `[defaults]` holds any key of a backend's pace; a backend's own key wins. Keys are the fields'
+//! names; sections that a later version brings are named as such, not as typing errors.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dbvitals_probe::Statement;
+use dbvitals_verdict::{Course, Depth, Plan};
+use toml::de::DeTable;
+
+use super::ConfigError;
+use super::reader::{Placed, Reader, Section};
+use crate::agent::plan::{
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, course,
+};
+use crate::cli::parse_depth;
+use crate::password;
+use crate::target_url::TargetUrl;
+
+const SECTIONS: [&str; 4] = ["agent", "defaults", "backend", "gate"];
+const LATER_SECTIONS: [&str; 5] = ["service", "route", "agent_check", "hook", "coordination"];
+const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
+const PACE_KEYS: [&str; 9] = [
+    "interval",
+    "confirm_interval",
+    "fast_interval",
+    "down_interval",
+    "fresh_interval",
+    "timeout",
+    "rise",
+    "fall",
+    "stale_after",
+];
+const BACKEND_KEYS: [&str; 6] = [
+    "url",
+    "password_file",
+    "password_env",
+    "depth",
+    "query",
+    "equals",
+];
+const GATE_KEYS: [&str; 5] = ["listen", "of", "want", "on_unknown", "on_degraded"];
+/// Where HTTP is answered unless the file says otherwise.
+pub(crate) const HTTP_DEFAULT: &str = "127.0.0.1:8306";
+
+/// Reads the text of a file into a plan, or names everything that is wrong with it.
+pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
+    let root = DeTable::parse(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let message = error.message().trim().replace('\n', "; ");
+        vec![ConfigError {
+            offset,
+            message: format!("this is no TOML: {message}"),
+        }]
+    })?;
+    let mut reader = Reader::default();
+    let root = root.get_ref();
+    check_sections(&mut reader, root);
+    let (name, http) = read_agent(&mut reader, root);
+    let defaults = reader.table(root, "defaults");
+    if let Some(section) = defaults {
+        reader.known_keys(section, &PACE_KEYS);
+    }
+    let backends = read_backends(&mut reader, root, defaults);
+    let gates = read_gates(&mut reader, root, &backends, http);
+    match reader.errors.is_empty() {
+        true => Ok(AgentPlan {
+            name,
+            http,
+            backends: backends.into_values().collect(),
+            gates,
+        }),
+        false => Err(reader.errors),
+    }
+}
+
+fn check_sections(reader: &mut Reader, root: &DeTable<'_>) {
+    let mut known = SECTIONS.to_vec();
+    for (key, _) in root {
+        let name: &str = key.get_ref();
+        if LATER_SECTIONS.contains(&name) {
+            known.push(name);
+            reader.refuse(
+                key.span().start,
+                format!("[{name}] is planned and not there yet; leave it out"),
+            );
+        }
+    }
+    let section = Section {
+        title: "",
+        table: root,
+        offset: 0,
+    };
+    reader.known_keys(section, &known);
+}
+
+fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> (String, Option<SocketAddr>) {
+    let mut http = HTTP_DEFAULT.parse().ok();
+    let mut name = host_name();
+    let Some(section) = reader.table(root, "agent") else {
+        return (name, http);
+    };
+    reader.known_keys(section, &AGENT_KEYS);
+    if let Some(given) = reader.string(section, "name") {
+        name = given.value;
+    }
+    for key in ["state_dir", "control", "token_file"] {
+        // Checked for their type, and without effect until something uses them.
+        let _ = reader.string(section, key);
+    }
+    if let Some(given) = reader.string(section, "http") {
+        match http_address(&given.value) {
+            Ok(address) => http = address,
+            Err(why) => reader.refuse(given.offset, format!("http: {why}")),
+        }
+    }
+    (name, http)
+}
+
+/// Reads where HTTP is to be answered: an address with its port, or `off`.
+pub(crate) fn http_address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(Some(address)),
+        Ok(_) | Err(_) => Err(format!(
+            "{text:?} is no address to answer HTTP at; write it like {HTTP_DEFAULT}, or off"
+        )),
+    }
+}
+
+/// The name of this host.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
+fn read_backends(
+    reader: &mut Reader,
+    root: &DeTable<'_>,
+    defaults: Option<Section<'_>>,
+) -> BTreeMap<String, BackendPlan> {
+    let mut backends = BTreeMap::new();
+    let mut addresses: BTreeMap<String, String> = BTreeMap::new();
+    let tables = reader.named_tables(root, "backend");
+    if tables.is_empty() && reader.errors.is_empty() {
+        reader.refuse(
+            0,
+            "there is no backend to watch; add a section like [backend.orders] with url = \"mysql://user@host\"",
+        );
+    }
+    for (name, table) in tables {
+        let title = format!("backend.{}", name.value);
+        let section = Section {
+            title: &title,
+            table,
+            offset: name.offset,
+        };
+        let known: Vec<_> = BACKEND_KEYS.iter().chain(&PACE_KEYS).copied().collect();
+        reader.known_keys(section, &known);
+        let Some(backend) = read_backend(reader, section, &name, defaults) else {
+            continue;
+        };
+        let address = backend.target.address.to_string();
+        if let Some(other) = addresses.insert(address.clone(), name.value.clone()) {
+            reader.refuse(
+                name.offset,
+                format!("the address {address} is watched already, as backend {other:?}"),
+            );
+        }
+        backends.insert(name.value, backend);
+    }
+    backends
+}
+
+fn read_backend(
+    reader: &mut Reader,
+    section: Section<'_>,
+    name: &Placed<String>,
+    defaults: Option<Section<'_>>,
+) -> Option<BackendPlan> {
+    let Some(url_text) = reader.string(section, "url") else {
+        if !section.table.contains_key("url") {
+            reader.refuse(
+                name.offset,
+                format!(
+                    "[{}] has no url; add one like \"mysql://user@host\"",
+                    section.title
+                ),
+            );
+        }
+        return None;
+    };
+    let mut url = match TargetUrl::parse(&url_text.value) {
+        Ok(url) => url,
+        Err(why) => {
+            reader.refuse(url_text.offset, why);
+            return None;
+        }
+    };
+    url.name.clone_from(&name.value);
+    let statement = read_statement(reader, section);
+    let depth = read_depth(reader, section, &url, statement.is_some());
+    let course = course(&url, depth);
+    let plan = read_pace(reader, section, defaults, course);
+    let password = read_password(reader, section, &url);
+    let mut target = match url.target(password) {
+        Ok(target) => target,
+        Err(why) => {
+            reader.refuse(url_text.offset, why);
+            return None;
+        }
+    };
+    target.statement = statement;
+    Some(BackendPlan {
+        name: name.value.as_str().into(),
+        target: Arc::new(target),
+        plan: Arc::new(plan),
+    })
+}
+
+fn read_statement(reader: &mut Reader, section: Section<'_>) -> Option<Arc<Statement>> {
+    let query = reader.string(section, "query");
+    let equals = reader.string(section, "equals");
+    match (query, equals) {
+        (Some(query), equals) => Some(Arc::new(Statement {
+            sql: query.value,
+            equals: equals.map(|equals| equals.value),
+        })),
+        (None, Some(equals)) => {
+            reader.refuse(
+                equals.offset,
+                "equals without a query compares nothing; add query",
+            );
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn read_depth(
+    reader: &mut Reader,
+    section: Section<'_>,
+    url: &TargetUrl,
+    has_statement: bool,
+) -> Option<Depth> {
+    let given = reader.string(section, "depth");
+    let offset = given.as_ref().map_or(section.offset, |given| given.offset);
+    let depth = match given.map(|given| parse_depth(&given.value)) {
+        Some(Ok(depth)) => Some(depth),
+        Some(Err(why)) => {
+            reader.refuse(offset, format!("depth: {why}"));
+            None
+        }
+        None => url.depth,
+    };
+    let depth = match (has_statement, depth) {
+        (true, None) => Some(Depth::Query),
+        (true, Some(depth)) if depth < Depth::Query => {
+            reader.refuse(
+                offset,
+                format!("the depth {depth} never runs the query; use depth = \"query\""),
+            );
+            None
+        }
+        (_, depth) => depth,
+    };
+    if let Some(depth) = depth
+        && let Err(why) = url.check_depth(depth)
+    {
+        reader.refuse(offset, why);
+    }
+    depth
+}
+
+fn read_pace(
+    reader: &mut Reader,
+    section: Section<'_>,
+    defaults: Option<Section<'_>>,
+    course: Course,
+) -> Plan {
+    let mut plan = Plan::new(course);
+    for section in defaults.into_iter().chain([section]) {
+        let durations = [
+            ("interval", &mut plan.interval),
+            ("confirm_interval", &mut plan.confirm_interval),
+            ("fast_interval", &mut plan.fast_interval),
+            ("down_interval", &mut plan.down_interval),
+            ("fresh_interval", &mut plan.fresh_interval),
+            ("timeout", &mut plan.timeout),
+            ("stale_after", &mut plan.stale_after),
+        ];
+        for (key, place) in durations {
+            if let Some(duration) = reader.duration(section, key) {
+                *place = duration.value;
+            }
+        }
+        for (key, place) in [("rise", &mut plan.rise), ("fall", &mut plan.fall)] {
+            if let Some(count) = reader.count(section, key) {
+                *place = count.value;
+            }
+        }
+    }
+    if let Err(error) = plan.check() {
+        let offset = offset_of(section, defaults, error.key());
+        reader.refuse(offset, format!("[{}] {error}", section.title));
+    }
+    plan
+}
+
+/// Where a key was set: in the section, in the defaults, or nowhere.
+fn offset_of(section: Section<'_>, defaults: Option<Section<'_>>, key: &str) -> usize {
+    [Some(section), defaults]
+        .into_iter()
+        .flatten()
+        .find_map(|section| section.table.get(key))
+        .map_or(section.offset, |value| value.span().start)
+}
+
+fn read_password(
+    reader: &mut Reader,
+    section: Section<'_>,
+    url: &TargetUrl,
+) -> Option<secrecy::SecretString> {
+    let file = reader.string(section, "password_file");
+    let variable = reader.string(section, "password_env");
+    let (offset, read) = match (file, variable) {
+        (Some(file), None) => (
+            file.offset,
+            password::from_file(&PathBuf::from(file.value)).map(Some),
+        ),
+        (None, Some(variable)) => (
+            variable.offset,
+            password::from_variable(&variable.value).map(Some),
+        ),
+        (Some(_), Some(variable)) => {
+            reader.refuse(
+                variable.offset,
+                "password_file and password_env exclude each other; keep one",
+            );
+            return None;
+        }
+        (None, None) if url.password.is_some() => return url.password.clone(),
+        (None, None) => (section.offset, password::ambient(&url.name)),
+    };
+    match read {
+        Ok(password) => password,
+        Err(error) => {
+            reader.refuse(offset, error.to_string());
+            None
+        }
+    }
+}
+
+fn read_gates(
+    reader: &mut Reader,
+    root: &DeTable<'_>,
+    backends: &BTreeMap<String, BackendPlan>,
+    http: Option<SocketAddr>,
+) -> Vec<GatePlan> {
+    let mut gates: Vec<GatePlan> = Vec::new();
+    for (name, table) in reader.named_tables(root, "gate") {
+        let title = format!("gate.{}", name.value);
+        let section = Section {
+            title: &title,
+            table,
+            offset: name.offset,
+        };
+        reader.known_keys(section, &GATE_KEYS);
+        let Some(gate) = read_gate(reader, section, name.value, root, backends) else {
+            continue;
+        };
+        let port = gate.listen.port();
+        let taken = gates.iter().find(|other| clash(other.listen, gate.listen));
+        if let Some(other) = taken {
+            let message = format!("port {port} is used already, by gate {:?}", other.name);
+            reader.refuse(section.offset, message);
+        } else if http.is_some_and(|http| clash(GateAddress::One(http), gate.listen)) {
+            let message = format!("port {port} is used already, by http of [agent]");
+            reader.refuse(section.offset, message);
+        }
+        gates.push(gate);
+    }
+    gates
+}
+
+/// Whether two listeners cannot both exist.
+fn clash(one: GateAddress, other: GateAddress) -> bool {
+    let same_host = match (one, other) {
+        (GateAddress::One(one), GateAddress::One(other)) => {
+            one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified()
+        }
+        (GateAddress::All(_), _) | (_, GateAddress::All(_)) => true,
+    };
+    same_host && one.port() == other.port()
+}
+
+fn read_gate(
+    reader: &mut Reader,
+    section: Section<'_>,
+    name: String,
+    root: &DeTable<'_>,
+    backends: &BTreeMap<String, BackendPlan>,
+) -> Option<GatePlan> {
+    let listen = reader.string(section, "listen");
+    let of = reader.string(section, "of");
+    for (key, example, given) in [
+        (
+            "listen",
+            "0.0.0.0:13306",
+            section.table.contains_key("listen"),
+        ),
+        (
+            "of",
+            "the name of a backend",
+            section.table.contains_key("of"),
+        ),
+    ] {
+        if !given {
+            reader.refuse(
+                section.offset,
+                format!(
+                    "[{}] has no {key}; add {key} = \"{example}\"",
+                    section.title
+                ),
+            );
+        }
+    }
+    if let Some(want) = reader.string(section, "want")
+        && want.value != "any"
+    {
+        reader.refuse(
+            want.offset,
+            format!(
+                "want = {:?} needs the depth role, which is planned and not there yet",
+                want.value
+            ),
+        );
+    }
+    let words = [("closed", OnUnknown::Closed), ("hold", OnUnknown::Hold)];
+    let on_unknown = reader.choice(section, "on_unknown", &words);
+    let words = [("open", OnDegraded::Open), ("closed", OnDegraded::Closed)];
+    let on_degraded = reader.choice(section, "on_degraded", &words);
+    let (listen, of) = (listen?, of?);
+    let address = GateAddress::parse(&listen.value)
+        .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
+        .ok()?;
+    let known: Vec<_> = reader
+        .named_tables(root, "backend")
+        .into_iter()
+        .map(|(name, _)| name.value)
+        .collect();
+    if !known.contains(&of.value) {
+        let names: Vec<_> = known.iter().map(String::as_str).collect();
+        let hint = match super::nearest(&of.value, &names) {
+            Some(nearest) => format!("did you mean {nearest:?}?"),
+            None => format!("known are {}", names.join(", ")),
+        };
+        reader.refuse(
+            of.offset,
+            format!("there is no backend {:?}; {hint}", of.value),
+        );
+    }
+    let of = backends.get(&of.value)?;
+    Some(GatePlan {
+        name,
+        listen: address,
+        of: Arc::clone(&of.name),
+        on_unknown: on_unknown.unwrap_or(OnUnknown::Closed),
+        on_degraded: on_degraded.unwrap_or(OnDegraded::Open),
+    })
+}
