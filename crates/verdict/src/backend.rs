@@ -11,24 +11,20 @@
 //! - A pass on the held path does not outweigh a failure on the fresh one: new clients go the
 //!   fresh way.
 
+mod evidence;
+mod judgement;
+mod pace;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::monitor::Action;
-use crate::path::{Flight, Leaning, PathState};
+use crate::path::{Leaning, PathState};
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::stall::{LATENESS_MAX, Stall};
 use crate::{
-    Admin, BackendId, Cause, Change, Class, Course, Depth, Evidence, Moment, Observation, Outcome,
-    Path, Plan, ProbeId, Role, Standing, Transition, Verdict,
+    Admin, BackendId, Cause, Change, Moment, Observation, Outcome, Path, Plan, Role, Verdict,
 };
-
-/// The least time after which an unanswered ping is suspect.
-const SUSPECT_AFTER_MIN: Duration = Duration::from_millis(20);
-/// How many times its usual latency a ping may take before it is suspect.
-const SUSPECT_FACTOR: u32 = 4;
-/// The share of a pace by which it may be shortened at random, in thousandths.
-const JITTER_PERMILLE: u64 = 50;
 
 /// One backend.
 #[derive(Debug)]
@@ -99,61 +95,6 @@ impl Backend {
         &self.plan
     }
 
-    pub(crate) fn standing(&self) -> Standing {
-        Standing {
-            verdict: self.verdict,
-            since: self.since,
-            admin: self.admin,
-            role: self.role,
-            sessions_lost: self.sessions_lost,
-            evidence: self.evidence(),
-        }
-    }
-
-    /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub(crate) fn poll_timeout(&self) -> Option<Moment> {
-        let guard = |flight: &Flight| flight.deadline + LATENESS_MAX;
-        let stale = match self.verdict {
-            Verdict::Unknown => None,
-            Verdict::Up | Verdict::Degraded | Verdict::Down => {
-                self.proof_at.map(|at| at + self.plan.stale_after)
-            }
-        };
-        [
-            self.held.flight.as_ref().map(guard),
-            self.fresh.flight.as_ref().map(guard),
-            self.held_due(),
-            self.fresh_due(),
-            stale,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    fn held_due(&self) -> Option<Moment> {
-        (self.session && self.held.flight.is_none())
-            .then_some(self.held.next)
-            .flatten()
-    }
-
-    /// When the fresh path is to be asked: regularly, or because a ping has become suspect.
-    fn fresh_due(&self) -> Option<Moment> {
-        if self.fresh.flight.is_some() {
-            return None;
-        }
-        match &self.held.flight {
-            Some(ping) => Some(ping.started + self.suspect_after()),
-            None => self.fresh.next,
-        }
-    }
-
-    fn suspect_after(&self) -> Duration {
-        (self.latency * SUSPECT_FACTOR)
-            .max(SUSPECT_AFTER_MIN)
-            .min(self.plan.timeout / 2)
-    }
-
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Moment, actions: &mut Vec<Action>) {
         self.give_up_overdue(now, actions);
@@ -207,65 +148,6 @@ impl Backend {
             self.alive = RiseFall::UNDECIDED;
             self.conclude(now, actions);
         }
-    }
-
-    fn start_held(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let Course::Session { depth } = self.plan.course else {
-            return;
-        };
-        let deadline = now + self.plan.timeout;
-        self.start(Path::Held, depth, deadline, false, now, actions);
-    }
-
-    fn start_fresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let depth = match self.plan.course {
-            Course::Session { depth } => depth,
-            Course::Sessionless { depth, deeper } => match deeper {
-                Some(deeper) if self.asks_deeper(now) => deeper,
-                Some(_) | None => depth,
-            },
-        };
-        let (deadline, beside) = match &self.held.flight {
-            Some(ping) => (ping.deadline, true),
-            None => (now + self.plan.timeout, false),
-        };
-        self.start(Path::Fresh, depth, deadline, beside, now, actions);
-    }
-
-    /// Whether the deeper question of a sessionless course is due. While it is the one that goes
-    /// wrong, an answer to the shallow one proves nothing against that.
-    fn asks_deeper(&self, now: Moment) -> bool {
-        self.fresh.is_failing() || self.fresh.is_degraded() || now >= self.deeper_at
-    }
-
-    fn start(
-        &mut self,
-        path: Path,
-        depth: Depth,
-        deadline: Moment,
-        beside: bool,
-        now: Moment,
-        actions: &mut Vec<Action>,
-    ) {
-        self.probes = self.probes.wrapping_add(1);
-        let probe = ProbeId(self.probes);
-        let state = self.path_mut(path);
-        state.next = None;
-        state.flight = Some(Flight {
-            probe,
-            started: now,
-            deadline,
-            depth,
-            beside,
-            void_if_late: false,
-        });
-        actions.push(Action::StartProbe {
-            backend: self.id,
-            probe,
-            path,
-            depth,
-            deadline,
-        });
     }
 
     /// Takes the end of a probe, or the end of a session that died between two.
@@ -326,103 +208,6 @@ impl Backend {
         // What became due by this answer starts now, not a wake-up later.
         if self.fresh_due().is_some_and(|at| at <= now) {
             self.start_fresh(now, actions);
-        }
-    }
-
-    fn hear_held(&mut self, observation: &Observation, leaning: Leaning, now: Moment) {
-        if observation.session {
-            let took = observation.took();
-            self.latency = match self.latency.is_zero() {
-                true => took,
-                false => (self.latency * 7 + took) / 8,
-            };
-            if let Some(flight) = self.fresh.flight.as_mut().filter(|flight| flight.beside) {
-                flight.void_if_late = true;
-            }
-            self.count(Path::Held, leaning);
-            return;
-        }
-        self.session = false;
-        self.held.next = None;
-        if leaning == Leaning::Fail && self.fresh.is_failing() {
-            self.alive.fail(self.plan.rise, self.plan.fall);
-        } else {
-            self.loss = Some(leaning);
-        }
-        self.fresh.next = Some(now);
-    }
-
-    fn hear_fresh(
-        &mut self,
-        observation: &Observation,
-        leaning: Leaning,
-        flight: Option<Flight>,
-        now: Moment,
-    ) {
-        if observation.session {
-            self.session = true;
-            self.held.leaning = None;
-        }
-        if leaning == Leaning::Nothing {
-            return;
-        }
-        match (self.loss.take(), leaning) {
-            (Some(_), Leaning::Pass) => self.sessions_lost += 1,
-            (Some(Leaning::Fail), Leaning::Fail) => {
-                self.alive.fail(self.plan.rise, self.plan.fall);
-            }
-            (Some(_) | None, _) => {}
-        }
-        self.count(Path::Fresh, leaning);
-        if let Course::Sessionless {
-            deeper: Some(deeper),
-            ..
-        } = self.plan.course
-            && flight.is_some_and(|flight| flight.depth == deeper)
-            && leaning != Leaning::Fail
-        {
-            self.deeper_at = now + jittered(&mut self.rng, self.plan.fresh_interval);
-        }
-    }
-
-    /// Counts what one path said, in the light of what the other said last.
-    fn count(&mut self, path: Path, leaning: Leaning) {
-        let (rise, fall) = (self.plan.rise, self.plan.fall);
-        let held_back = path == Path::Held && self.fresh.is_failing();
-        match leaning {
-            Leaning::Pass if held_back => {}
-            Leaning::Pass => {
-                self.alive.pass(rise, fall);
-                if path == Path::Fresh || !self.fresh.is_degraded() {
-                    self.clean.pass(rise, fall);
-                }
-            }
-            Leaning::Degrade => {
-                if !held_back {
-                    self.alive.pass(rise, fall);
-                }
-                self.clean.fail(rise, fall);
-            }
-            Leaning::Fail => self.alive.fail(rise, fall),
-            Leaning::Nothing => {}
-        }
-    }
-
-    fn leaning(&self, observation: &Observation) -> Leaning {
-        let Outcome::Fail(cause) = observation.outcome else {
-            return Leaning::Pass;
-        };
-        if cause == Cause::AgentStalled {
-            return Leaning::Nothing;
-        }
-        match self.plan.classes.of(cause) {
-            Class::Dead | Class::Unfit => Leaning::Fail,
-            // A full queue in front of a server that answers nobody is not full but dead.
-            Class::Full if cause == Cause::QueueFull && !self.session => Leaning::Fail,
-            Class::Full | Class::Slow => Leaning::Degrade,
-            Class::Ours if cause.proves_a_server() => Leaning::Degrade,
-            Class::Ours => Leaning::Nothing,
-            Class::Passing => Leaning::Pass,
         }
     }
 
@@ -492,110 +277,6 @@ impl Backend {
             .filter(|path| self.path(*path).flight.is_some())
     }
 
-    fn schedule(&mut self, path: Path, leaning: Leaning, flight: Option<Flight>, now: Moment) {
-        let started = flight.map_or(now, |flight| flight.started);
-        match path {
-            Path::Held if self.session => {
-                let next = started + self.jittered_pace(Path::Held, leaning);
-                self.held.next = Some(next.max(now));
-            }
-            Path::Held => {}
-            Path::Fresh => {
-                let next = started + self.jittered_pace(Path::Fresh, leaning);
-                self.fresh.next = Some(next.max(now));
-                if self.session && self.held.next.is_none() && self.held.flight.is_none() {
-                    self.held.next = Some(now + self.jittered_pace(Path::Held, leaning));
-                }
-            }
-        }
-    }
-
-    fn jittered_pace(&mut self, path: Path, leaning: Leaning) -> Duration {
-        let pace = self.pace(path, leaning);
-        jittered(&mut self.rng, pace)
-    }
-
-    /// The time from the start of a probe that spoke so to the start of the next on its path.
-    fn pace(&self, path: Path, leaning: Leaning) -> Duration {
-        let plan = &*self.plan;
-        let (rise, fall) = (plan.rise, plan.fall);
-        let settled = self.alive.is_settled(rise, fall)
-            && (self.verdict == Verdict::Down || self.clean.is_settled(rise, fall));
-        let changing = plan.fast_interval.min(plan.interval);
-        let holds = matches!(plan.course, Course::Session { .. });
-        match (path, leaning) {
-            (Path::Held, _) if settled => plan.interval,
-            (Path::Held, _) => changing,
-            (Path::Fresh, Leaning::Pass) if self.session => plan.fresh_interval,
-            (Path::Fresh, Leaning::Pass) if settled => plan.interval,
-            (Path::Fresh, Leaning::Pass) => changing,
-            (Path::Fresh, Leaning::Fail) => match self.alive.opinion(rise) {
-                Opinion::Down => plan.down_interval,
-                Opinion::Up if holds && !self.session => plan.confirm_interval,
-                Opinion::Up | Opinion::Undecided => changing,
-            },
-            (Path::Fresh, Leaning::Degrade) if !settled => changing,
-            (Path::Fresh, Leaning::Degrade) => match self.fresh_class() {
-                Some(Class::Ours) => plan.refused_interval(),
-                Some(_) | None => plan.down_interval,
-            },
-            // Cut short, or the agent's own fault: ask again, and properly this time.
-            (Path::Fresh, Leaning::Nothing) => match self.fresh_cause() {
-                Some(Cause::DnsFailed | Cause::OutOfDescriptors) => plan.down_interval,
-                Some(_) | None => changing,
-            },
-        }
-    }
-
-    fn fresh_cause(&self) -> Option<Cause> {
-        self.fresh
-            .last
-            .as_ref()
-            .and_then(|last| last.outcome.cause())
-    }
-
-    fn fresh_class(&self) -> Option<Class> {
-        self.fresh_cause().map(|cause| self.plan.classes.of(cause))
-    }
-
-    fn announce(&self, change: Change, now: Moment, actions: &mut Vec<Action>) {
-        actions.push(Action::Announce(Box::new(Transition {
-            backend: self.id,
-            at: now,
-            change,
-            evidence: self.evidence(),
-        })));
-    }
-
-    fn evidence(&self) -> Evidence {
-        let cause = self.cause();
-        Evidence {
-            held: self.held.last.clone(),
-            fresh: self.fresh.last.clone(),
-            cause,
-            class: cause.map(|cause| self.plan.classes.of(cause)),
-            proof_at: self.proof_at,
-            pass_at: self.pass_at,
-        }
-    }
-
-    /// The cause behind the verdict: where both paths are broken, the fresh one's.
-    fn cause(&self) -> Option<Cause> {
-        let wanted = match self.verdict {
-            Verdict::Up => return None,
-            Verdict::Degraded => Some(Leaning::Degrade),
-            Verdict::Down => Some(Leaning::Fail),
-            Verdict::Unknown => None,
-        };
-        let of = |path: &PathState| path.last.as_ref().and_then(|last| last.outcome.cause());
-        [&self.fresh, &self.held]
-            .into_iter()
-            .find(|path| wanted.is_none() || path.leaning == wanted)
-            .and_then(of)
-            .or_else(|| of(&self.fresh))
-            .or_else(|| of(&self.held))
-    }
-
     fn path(&self, path: Path) -> &PathState {
         match path {
             Path::Held => &self.held,
@@ -613,12 +294,4 @@ impl Backend {
 
 fn is_timeout(observation: &Observation) -> bool {
     observation.outcome.cause().is_some_and(Cause::is_timeout)
-}
-
-/// Shortens a pace by a random share, so that what started together drifts apart; never longer,
-/// so that every bound holds.
-fn jittered(rng: &mut fastrand::Rng, pace: Duration) -> Duration {
-    let permille = 1000 - rng.u64(0..=JITTER_PERMILLE);
-    let nanos = u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX);
-    Duration::from_nanos(nanos / 1000 * permille)
 }
