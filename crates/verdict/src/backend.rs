@@ -4,12 +4,16 @@
 //! in the order in which they bite:
 //!
 //! - One probe in flight per path. A regular fresh probe waits while a ping is unanswered.
-//! - A ping unanswered for longer than usual makes the backend suspect: the fresh probe starts
+//! - A ping unanswered for longer than usual makes the backend suspect: one fresh probe starts
 //!   beside it, under the ping's deadline, so that both paths have spoken when it ends.
 //! - A lost session is only a suspicion until the fresh path has spoken: if that passes, the loss
 //!   is passing; if it fails, the loss counts too.
 //! - A pass on the held path does not outweigh a failure on the fresh one: new clients go the
-//!   fresh way.
+//!   fresh way. Nor does a shallow answer outweigh what the deeper question found.
+//! - Evidence that is too old is forgotten, counts and all.
+//!
+//! When to ask is `backend/pace.rs`, what an answer counts for `backend/judgement.rs`, what others
+//! are told `backend/evidence.rs`.
 
 mod evidence;
 mod judgement;
@@ -23,7 +27,8 @@ use crate::path::{Leaning, PathState};
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::stall::{LATENESS_MAX, Stall};
 use crate::{
-    Admin, BackendId, Cause, Change, Moment, Observation, Outcome, Path, Plan, Role, Verdict,
+    Admin, BackendId, Cause, Change, Course, Moment, Observation, Outcome, Path, Phases, Plan,
+    Role, Verdict,
 };
 
 /// One backend.
@@ -35,13 +40,17 @@ pub(crate) struct Backend {
     fresh: PathState,
     /// A session is held open.
     session: bool,
-    /// A session was lost and the fresh path has not spoken since; whether it counts as failure.
+    /// A session was lost and the fresh path has not spoken since; what the loss counts for.
     loss: Option<Leaning>,
+    /// Sessions in a row that were lost before their first answer.
+    short_lived: u8,
     /// Dead or alive: counts failures of class dead and unfit.
     alive: RiseFall,
     /// Clean or degraded, while alive: counts what is wrong with a server that answers.
     clean: RiseFall,
     verdict: Verdict,
+    /// The cause behind the verdict, while that is degraded or down.
+    cause: Option<Cause>,
     since: Moment,
     admin: Admin,
     role: Option<Role>,
@@ -52,16 +61,19 @@ pub(crate) struct Backend {
     latency: Duration,
     /// When the deeper question of a sessionless course is due.
     deeper_at: Moment,
+    /// The id of the newest probe.
     probes: u32,
     rng: fastrand::Rng,
 }
 
 impl Backend {
-    /// A backend of which nothing is known; its first probe is due at `first_at`.
+    /// A backend of which nothing is known; its first probe is due at `first_at`, and its probes
+    /// are numbered from after `probes` on.
     pub(crate) fn new(
         id: BackendId,
         plan: Arc<Plan>,
         seed: u64,
+        probes: u32,
         first_at: Moment,
         now: Moment,
     ) -> Self {
@@ -75,9 +87,11 @@ impl Backend {
             },
             session: false,
             loss: None,
+            short_lived: 0,
             alive: RiseFall::UNDECIDED,
             clean: RiseFall::UNDECIDED,
             verdict: Verdict::Unknown,
+            cause: None,
             since: now,
             admin: Admin::Ready,
             role: None,
@@ -86,7 +100,7 @@ impl Backend {
             sessions_lost: 0,
             latency: Duration::ZERO,
             deeper_at: first_at,
-            probes: 0,
+            probes,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -95,10 +109,24 @@ impl Backend {
         &self.plan
     }
 
+    /// The id of the newest probe.
+    pub(crate) fn probes(&self) -> u32 {
+        self.probes
+    }
+
+    /// The paths that have something to drop: a probe in flight, or the held session.
+    pub(crate) fn occupied(&self) -> impl Iterator<Item = Path> + '_ {
+        let held = self.session || self.held.flight.is_some();
+        let fresh = self.fresh.flight.is_some();
+        let held = held.then_some(Path::Held);
+        held.into_iter().chain(fresh.then_some(Path::Fresh))
+    }
+
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Moment, actions: &mut Vec<Action>) {
         self.give_up_overdue(now, actions);
         self.go_stale(now, actions);
+        self.pass_halfway(now);
         if self.held_due().is_some_and(|at| at <= now) {
             self.start_held(now, actions);
         }
@@ -121,31 +149,29 @@ impl Backend {
                 backend: self.id,
                 path,
             });
-            self.conclude_observation(
-                Observation {
-                    path,
-                    probe: Some(flight.probe),
-                    started: flight.started,
-                    ended: now,
-                    depth: None,
-                    outcome: Outcome::Fail(Cause::AgentStalled),
-                    phases: crate::Phases::default(),
-                    session: false,
-                    server: None,
-                    detail: None,
-                },
-                now,
-                actions,
-            );
+            let observation = Observation {
+                path,
+                probe: Some(flight.probe),
+                started: flight.started,
+                ended: now,
+                depth: None,
+                outcome: Outcome::Fail(Cause::AgentStalled),
+                phases: Phases::default(),
+                session: false,
+                server: None,
+                detail: None,
+            };
+            self.conclude_observation(observation, now, actions);
         }
     }
 
+    /// Forgets what has not been proved for too long.
     fn go_stale(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let fresh_enough = self
-            .proof_at
-            .is_some_and(|at| now < at + self.plan.stale_after);
-        if self.verdict != Verdict::Unknown && !fresh_enough {
+        if self.stale_at().is_some_and(|at| at <= now) {
             self.alive = RiseFall::UNDECIDED;
+            self.held.leaning = None;
+            self.fresh.leaning = None;
+            self.loss = None;
             self.conclude(now, actions);
         }
     }
@@ -167,8 +193,9 @@ impl Backend {
             return;
         }
         if let Outcome::Fail(cause) = observation.outcome
-            && cause.is_timeout()
-            && stall.touches(observation.started, observation.ended)
+            && let Some(flight) = flight
+            && cause.may_be_the_agents_silence()
+            && stall.touches(observation.started, observation.ended, flight.patience())
         {
             observation.outcome = Outcome::Fail(Cause::AgentStalled);
         }
@@ -177,34 +204,38 @@ impl Backend {
 
     fn conclude_observation(
         &mut self,
-        observation: Observation,
+        mut observation: Observation,
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
+        observation.session &= self.holds_sessions();
         let path = observation.path;
         let flight = self.path_mut(path).flight.take();
-        let leaning = match flight {
-            Some(flight) if flight.void_if_late && is_timeout(&observation) => Leaning::Nothing,
-            Some(_) | None => self.leaning(&observation),
+        let timed_out = observation.outcome.cause().is_some_and(Cause::is_timeout);
+        let void = timed_out && flight.is_some_and(|flight| flight.void_if_late);
+        let leaning = match void {
+            true => Leaning::Nothing,
+            false => self.leaning(&observation),
         };
         if leaning != Leaning::Nothing {
-            self.proof_at = Some(now);
-            self.path_mut(path).leaning = Some(leaning);
+            self.proof_at = self.proof_at.max(Some(observation.ended.min(now)));
         }
         if leaning == Leaning::Pass {
-            self.pass_at = Some(now);
+            self.pass_at = self.pass_at.max(Some(observation.ended.min(now)));
         }
         let role = observation.server.as_ref().and_then(|facts| facts.role);
         match path {
-            Path::Held => self.hear_held(&observation, leaning, now),
+            Path::Held => self.hear_held(&observation, leaning, flight, now),
             Path::Fresh => self.hear_fresh(&observation, leaning, flight, now),
         }
         self.path_mut(path).last = Some(observation);
-        self.conclude(now, actions);
-        self.schedule(path, leaning, flight, now);
+        self.path_mut(path).cut_short = void;
+        // The role first: whoever is told of a verdict acts on the role as well.
         if let Some(role) = role {
             self.note_role(role, now, actions);
         }
+        self.conclude(now, actions);
+        self.schedule(path, leaning, flight, now);
         // What became due by this answer starts now, not a wake-up later.
         if self.fresh_due().is_some_and(|at| at <= now) {
             self.start_fresh(now, actions);
@@ -213,25 +244,29 @@ impl Backend {
 
     /// Draws the conclusion from the counts, and announces it if it is a new one.
     fn conclude(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let rise = self.plan.rise;
+        let (rise, fall) = (self.plan.rise, self.plan.fall);
+        let was_alive = matches!(self.verdict, Verdict::Up | Verdict::Degraded);
         let verdict = match self.alive.opinion(rise) {
             Opinion::Undecided => Verdict::Unknown,
             Opinion::Down => Verdict::Down,
-            Opinion::Up => match self.clean.opinion(rise) {
-                Opinion::Down => Verdict::Degraded,
-                Opinion::Up => Verdict::Up,
-                // Just risen: what it rose on decides.
-                Opinion::Undecided if self.fresh.is_degraded() || self.held.is_degraded() => {
-                    Verdict::Degraded
+            Opinion::Up => {
+                if !was_alive {
+                    // What it rose on decides whether it is clean.
+                    let degraded = self.fresh.is_degraded() || self.held.is_degraded();
+                    self.clean = RiseFall::settled(!degraded, rise, fall);
                 }
-                Opinion::Undecided => Verdict::Up,
-            },
+                match self.clean.opinion(rise) {
+                    Opinion::Down => Verdict::Degraded,
+                    Opinion::Up | Opinion::Undecided => Verdict::Up,
+                }
+            }
         };
-        if matches!(verdict, Verdict::Unknown | Verdict::Down) {
-            self.clean = RiseFall::UNDECIDED;
-        }
-        if verdict != self.verdict {
-            let from = std::mem::replace(&mut self.verdict, verdict);
+        let from = std::mem::replace(&mut self.verdict, verdict);
+        self.cause = match from == verdict {
+            true => self.shown_cause().or(self.cause),
+            false => self.shown_cause(),
+        };
+        if from != verdict {
             self.since = now;
             self.announce(Change::Verdict { from, to: verdict }, now, actions);
         }
@@ -270,11 +305,8 @@ impl Backend {
         self.deeper_at = self.deeper_at.min(now + self.plan.fresh_interval);
     }
 
-    /// The paths that have a probe in flight.
-    pub(crate) fn in_flight(&self) -> impl Iterator<Item = Path> + '_ {
-        [Path::Held, Path::Fresh]
-            .into_iter()
-            .filter(|path| self.path(*path).flight.is_some())
+    fn holds_sessions(&self) -> bool {
+        matches!(self.plan.course, Course::Session { .. })
     }
 
     fn path(&self, path: Path) -> &PathState {
@@ -290,8 +322,4 @@ impl Backend {
             Path::Fresh => &mut self.fresh,
         }
     }
-}
-
-fn is_timeout(observation: &Observation) -> bool {
-    observation.outcome.cause().is_some_and(Cause::is_timeout)
 }

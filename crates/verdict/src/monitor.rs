@@ -3,7 +3,8 @@
 //!
 //! One `Monitor` judges many backends that share one event loop. It is driven the same way in
 //! production and in simulation: after each `handle_*`, carry out [`Monitor::poll_action`] until
-//! it is empty, then wait until [`Monitor::poll_timeout`] or until something happens.
+//! it is empty, then wait until [`Monitor::poll_timeout`] or until something happens. A loop that
+//! was late reads what has arrived before it looks at deadlines.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub enum Action {
         /// The moment by which it ends, whatever happens.
         deadline: Moment,
     },
-    /// Drop the probe in flight on this path; no observation of it is wanted any more.
+    /// Drop the probe in flight on this path, if there is one; no observation of it is wanted any
+    /// more. On the held path the session goes with it.
     CancelProbe {
         /// Which backend.
         backend: BackendId,
@@ -53,6 +55,9 @@ pub struct Monitor {
     /// Reused between calls; empty outside of them.
     pending: Vec<Action>,
     stall: Stall,
+    /// The highest probe id of all backends that were dropped: who comes after them starts there,
+    /// so that no late answer meets a probe of the same name.
+    probes_dropped: u32,
     rng: fastrand::Rng,
 }
 
@@ -68,13 +73,14 @@ impl Monitor {
             actions: VecDeque::new(),
             pending: Vec::new(),
             stall: Stall::default(),
+            probes_dropped: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
 
     /// Puts a new set of plans in force; a reload.
     ///
-    /// A backend that is no longer named is dropped, and its probes are cancelled. One that is
+    /// A backend that is no longer named is dropped; its probes and its session are cancelled. One that is
     /// new starts unknown. One whose plan changed goes on from where it stands, unless its course
     /// changed: then it starts anew.
     pub fn handle_plan(&mut self, plans: &BTreeMap<BackendId, Arc<Plan>>, now: Moment) {
@@ -106,7 +112,8 @@ impl Monitor {
                 vacant => {
                     let seed = self.rng.u64(..);
                     let plan = Arc::clone(plan);
-                    *vacant = Some(Backend::new(id, plan, seed, now + spacing, now));
+                    let (probes, first_at) = (self.probes_dropped, now + spacing);
+                    *vacant = Some(Backend::new(id, plan, seed, probes, first_at, now));
                     spacing += FIRST_PROBE_SPACING;
                 }
             }
@@ -116,10 +123,11 @@ impl Monitor {
 
     fn remove(&mut self, id: BackendId) {
         if let Some(backend) = self.backends[id.0 as usize].take() {
-            for path in backend.in_flight() {
+            for path in backend.occupied() {
                 self.actions
                     .push_back(Action::CancelProbe { backend: id, path });
             }
+            self.probes_dropped = self.probes_dropped.max(backend.probes());
             self.agenda.set(id.0, None);
         }
     }

@@ -5,8 +5,8 @@
 
 use super::Backend;
 use crate::monitor::Action;
-use crate::path::{Leaning, PathState};
-use crate::{Cause, Change, Evidence, Moment, Standing, Transition, Verdict};
+use crate::path::Leaning;
+use crate::{Cause, Change, Class, Evidence, Moment, Standing, Transition, Verdict};
 
 impl Backend {
     pub(crate) fn standing(&self) -> Standing {
@@ -30,31 +30,41 @@ impl Backend {
     }
 
     fn evidence(&self) -> Evidence {
-        let cause = self.cause();
+        let cause = match self.verdict {
+            Verdict::Unknown => self.fresh.last_cause().or(self.held.last_cause()),
+            Verdict::Up | Verdict::Degraded | Verdict::Down => self.cause,
+        };
         Evidence {
             held: self.held.last.clone(),
             fresh: self.fresh.last.clone(),
             cause,
-            class: cause.map(|cause| self.plan.classes.of(cause)),
+            class: cause.map(|cause| self.class_of(cause)),
             proof_at: self.proof_at,
             pass_at: self.pass_at,
         }
     }
 
-    /// The cause behind the verdict: where both paths are broken, the fresh one's.
-    fn cause(&self) -> Option<Cause> {
+    /// The class of the cause behind the verdict: a full queue that took a backend down stood in
+    /// front of a server that answers nobody.
+    fn class_of(&self, cause: Cause) -> Class {
+        let class = self.plan.classes.of(cause);
+        if cause == Cause::QueueFull && class == Class::Full && self.verdict == Verdict::Down {
+            return Class::Dead;
+        }
+        class
+    }
+
+    /// The cause that the paths show for the verdict just now: where both are broken, the fresh
+    /// one's; nothing while they speak for a change that has not come about yet.
+    pub(super) fn shown_cause(&self) -> Option<Cause> {
         let wanted = match self.verdict {
-            Verdict::Up => return None,
-            Verdict::Degraded => Some(Leaning::Degrade),
-            Verdict::Down => Some(Leaning::Fail),
-            Verdict::Unknown => None,
+            Verdict::Degraded => Leaning::Degrade,
+            Verdict::Down => Leaning::Fail,
+            Verdict::Up | Verdict::Unknown => return None,
         };
-        let of = |path: &PathState| path.last.as_ref().and_then(|last| last.outcome.cause());
         [&self.fresh, &self.held]
             .into_iter()
-            .find(|path| wanted.is_none() || path.leaning == wanted)
-            .and_then(of)
-            .or_else(|| of(&self.fresh))
-            .or_else(|| of(&self.held))
+            .find(|path| path.leaning == Some(wanted))
+            .and_then(|path| path.cause)
     }
 }

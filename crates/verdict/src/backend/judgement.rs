@@ -4,34 +4,84 @@
 //! its conclusion from the counts.
 
 use super::Backend;
-use super::pace::jittered;
 use crate::path::{Flight, Leaning};
 use crate::{Cause, Class, Course, Moment, Observation, Outcome, Path};
 
+/// How many sessions in a row may be lost before their first answer and yet be replaced at once.
+const SHORT_LIVED_MAX: u8 = 1;
+
 impl Backend {
-    pub(super) fn hear_held(&mut self, observation: &Observation, leaning: Leaning, now: Moment) {
-        if observation.session {
-            let took = observation.took();
-            self.latency = match self.latency.is_zero() {
-                true => took,
-                false => (self.latency * 7 + took) / 8,
+    /// Takes what a ping brought, or the end of the session.
+    pub(super) fn hear_held(
+        &mut self,
+        observation: &Observation,
+        leaning: Leaning,
+        flight: Option<Flight>,
+        now: Moment,
+    ) {
+        let short_lived = self.held.leaning.is_none();
+        if leaning != Leaning::Nothing {
+            self.held.lean(leaning, observation.outcome.cause());
+        }
+        if !observation.session {
+            self.session = false;
+            self.held.next = None;
+            self.short_lived = match short_lived {
+                true => self.short_lived.saturating_add(1),
+                false => 0,
             };
-            if let Some(flight) = self.fresh.flight.as_mut().filter(|flight| flight.beside) {
-                flight.void_if_late = true;
-            }
-            self.count(Path::Held, leaning);
+            self.hear_loss(leaning, flight);
+            self.fresh.next = Some(self.replacement_at(now));
             return;
         }
-        self.session = false;
-        self.held.next = None;
-        if leaning == Leaning::Fail && self.fresh.is_failing() {
-            self.alive.fail(self.plan.rise, self.plan.fall);
-        } else {
-            self.loss = Some(leaning);
+        let took = observation.took();
+        self.latency = match self.latency.is_zero() {
+            true => took,
+            false => (self.latency * 7 + took) / 8,
+        };
+        if let Some(flight) = self.fresh.flight.as_mut().filter(|flight| flight.beside) {
+            flight.void_if_late = true;
         }
-        self.fresh.next = Some(now);
+        self.count(Path::Held, leaning);
     }
 
+    /// Weighs the loss of the held session against what the fresh path says.
+    fn hear_loss(&mut self, leaning: Leaning, ping: Option<Flight>) {
+        if leaning != Leaning::Fail {
+            self.loss = Some(leaning);
+            return;
+        }
+        let spoke_since = |ping: Flight| {
+            let fresh = self.fresh.last.as_ref();
+            fresh.is_some_and(|fresh| fresh.ended >= ping.started) && !self.fresh.cut_short
+        };
+        if self.fresh.is_degraded()
+            && self.fresh.last_cause() == Some(Cause::QueueFull)
+            && ping.is_some_and(spoke_since)
+        {
+            // The queue was full in front of a server that answers nobody.
+            self.fresh.leaning = Some(Leaning::Fail);
+            self.count(Path::Fresh, Leaning::Fail);
+        }
+        if self.fresh.is_failing() {
+            self.count(Path::Held, Leaning::Fail);
+        } else {
+            self.loss = Some(Leaning::Fail);
+        }
+    }
+
+    /// When a lost session is to be replaced: at once, unless sessions are let in and cut off
+    /// again and again.
+    fn replacement_at(&self, now: Moment) -> Moment {
+        match &self.fresh.last {
+            Some(last) if self.short_lived > SHORT_LIVED_MAX => {
+                now.max(last.started + self.plan.changing_interval())
+            }
+            Some(_) | None => now,
+        }
+    }
+
+    /// Takes what a fresh probe brought.
     pub(super) fn hear_fresh(
         &mut self,
         observation: &Observation,
@@ -46,22 +96,35 @@ impl Backend {
         if leaning == Leaning::Nothing {
             return;
         }
+        let suspect_after = self.suspect_after();
+        if leaning == Leaning::Fail
+            && let Some(ping) = &mut self.held.flight
+            && now >= ping.started + suspect_after
+        {
+            ping.witnessed = true;
+        }
         match (self.loss.take(), leaning) {
-            (Some(_), Leaning::Pass) => self.sessions_lost += 1,
-            (Some(Leaning::Fail), Leaning::Fail) => {
-                self.alive.fail(self.plan.rise, self.plan.fall);
-            }
+            (Some(Leaning::Fail), Leaning::Fail) => self.count(Path::Held, Leaning::Fail),
+            (Some(loss), Leaning::Pass) if loss != Leaning::Nothing => self.sessions_lost += 1,
             (Some(_) | None, _) => {}
         }
-        self.count(Path::Fresh, leaning);
-        if let Course::Sessionless {
-            deeper: Some(deeper),
-            ..
-        } = self.plan.course
-            && flight.is_some_and(|flight| flight.depth == deeper)
-            && leaning != Leaning::Fail
-        {
-            self.deeper_at = now + jittered(&mut self.rng, self.plan.fresh_interval);
+        if leaning == Leaning::Pass && self.fresh.is_degraded() && self.is_shallow(flight) {
+            // As little proof against what the deeper question found as a ping would be.
+            self.count(Path::Held, leaning);
+        } else {
+            self.fresh.lean(leaning, observation.outcome.cause());
+            self.count(Path::Fresh, leaning);
+        }
+    }
+
+    /// Whether a probe asked the shallow question of a course that has a deeper one.
+    pub(super) fn is_shallow(&self, flight: Option<Flight>) -> bool {
+        match self.plan.course {
+            Course::Sessionless {
+                deeper: Some(deeper),
+                ..
+            } => flight.is_some_and(|flight| flight.depth != deeper),
+            Course::Sessionless { deeper: None, .. } | Course::Session { .. } => false,
         }
     }
 
@@ -88,6 +151,7 @@ impl Backend {
         }
     }
 
+    /// What an observation speaks for.
     pub(super) fn leaning(&self, observation: &Observation) -> Leaning {
         let Outcome::Fail(cause) = observation.outcome else {
             return Leaning::Pass;
