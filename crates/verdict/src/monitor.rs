@@ -117,7 +117,7 @@ impl Monitor {
                     spacing += FIRST_PROBE_SPACING;
                 }
             }
-            self.update(id, |_, _, _| {});
+            self.update(id, now, |_, _, _| {});
         }
     }
 
@@ -135,7 +135,7 @@ impl Monitor {
     /// Takes the end of a probe, or of a held session. What nobody asked for is ignored.
     pub fn handle_observation(&mut self, id: BackendId, observation: Observation, now: Moment) {
         self.notice(now);
-        self.update(id, |backend, stall, actions| {
+        self.update(id, now, |backend, stall, actions| {
             backend.handle_observation(observation, stall, now, actions);
         });
     }
@@ -143,7 +143,7 @@ impl Monitor {
     /// Takes an operator's order.
     pub fn handle_admin(&mut self, id: BackendId, admin: Admin, now: Moment) {
         self.notice(now);
-        self.update(id, |backend, _, actions| {
+        self.update(id, now, |backend, _, actions| {
             backend.handle_admin(admin, now, actions);
         });
     }
@@ -155,7 +155,7 @@ impl Monitor {
             if at > now {
                 break;
             }
-            self.update(BackendId(slot), |backend, _, actions| {
+            self.update(BackendId(slot), now, |backend, _, actions| {
                 backend.handle_timeout(now, actions);
             });
         }
@@ -186,10 +186,12 @@ impl Monitor {
         self.stall.notice(self.poll_timeout(), now);
     }
 
-    /// Changes a backend, puts its actions in the queue and its next moment on the agenda.
+    /// Changes a backend, puts its actions in the queue and its next moment on the agenda; what a
+    /// new plan made due in the past is due now, or the agent would take itself for late.
     fn update(
         &mut self,
         id: BackendId,
+        now: Moment,
         change: impl FnOnce(&mut Backend, &Stall, &mut Vec<Action>),
     ) {
         let Some(Some(backend)) = self.backends.get_mut(id.0 as usize) else {
@@ -197,6 +199,7 @@ impl Monitor {
         };
         change(backend, &self.stall, &mut self.pending);
         self.actions.extend(self.pending.drain(..));
-        self.agenda.set(id.0, backend.poll_timeout());
+        let due = backend.poll_timeout();
+        self.agenda.set(id.0, due.map(|at| at.max(now)));
     }
 }
