@@ -138,12 +138,14 @@ impl Cause {
     /// Whether a probe that ended with this cause proves that a server answers.
     ///
     /// Matters for causes of class [`Ours`](Class::Ours): a refused login proves a living server,
-    /// a failed name resolution proves nothing.
+    /// a failed name resolution proves nothing. Nor does a refused connect, where configuration
+    /// has put that into this class.
     pub fn proves_a_server(self) -> bool {
-        !matches!(
-            self,
-            Self::DnsFailed | Self::OutOfDescriptors | Self::AgentStalled
-        )
+        self.default_class() != Class::Dead
+            && !matches!(
+                self,
+                Self::QueueFull | Self::DnsFailed | Self::OutOfDescriptors | Self::AgentStalled
+            )
     }
 
     /// Whether the cause is the end of a deadline, and so only as good as the clock behind it.
@@ -156,6 +158,12 @@ impl Cause {
                 | Self::QueueFull
                 | Self::DnsFailed
         )
+    }
+
+    /// Whether a probe in flight may have ended so because the agent did not go on with it: its
+    /// time ran out, or the server would not wait any longer.
+    pub(crate) fn may_be_the_agents_silence(self) -> bool {
+        self.is_timeout() || matches!(self, Self::Reset | Self::Closed)
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! One `Monitor` judges many backends that share one event loop. It is driven the same way in
 //! production and in simulation: after each `handle_*`, carry out [`Monitor::poll_action`] until
-//! it is empty, then wait until [`Monitor::poll_timeout`] or until something happens.
+//! it is empty, then wait until [`Monitor::poll_timeout`] or until something happens. A loop that
+//! was late reads what has arrived before it looks at deadlines.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub enum Action {
         /// The moment by which it ends, whatever happens.
         deadline: Moment,
     },
-    /// Drop the probe in flight on this path; no observation of it is wanted any more.
+    /// Drop the probe in flight on this path, if there is one; no observation of it is wanted any
+    /// more. On the held path the session goes with it.
     CancelProbe {
         /// Which backend.
         backend: BackendId,
@@ -53,6 +55,9 @@ pub struct Monitor {
     /// Reused between calls; empty outside of them.
     pending: Vec<Action>,
     stall: Stall,
+    /// The highest probe id of all backends that were dropped: who comes after them starts there,
+    /// so that no late answer meets a probe of the same name.
+    probes_dropped: u32,
     rng: fastrand::Rng,
 }
 
@@ -68,13 +73,14 @@ impl Monitor {
             actions: VecDeque::new(),
             pending: Vec::new(),
             stall: Stall::default(),
+            probes_dropped: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
 
     /// Puts a new set of plans in force; a reload.
     ///
-    /// A backend that is no longer named is dropped, and its probes are cancelled. One that is
+    /// A backend that is no longer named is dropped; its probes and its session are cancelled. One that is
     /// new starts unknown. One whose plan changed goes on from where it stands, unless its course
     /// changed: then it starts anew.
     pub fn handle_plan(&mut self, plans: &BTreeMap<BackendId, Arc<Plan>>, now: Moment) {
@@ -106,20 +112,22 @@ impl Monitor {
                 vacant => {
                     let seed = self.rng.u64(..);
                     let plan = Arc::clone(plan);
-                    *vacant = Some(Backend::new(id, plan, seed, now + spacing, now));
+                    let (probes, first_at) = (self.probes_dropped, now + spacing);
+                    *vacant = Some(Backend::new(id, plan, seed, probes, first_at, now));
                     spacing += FIRST_PROBE_SPACING;
                 }
             }
-            self.update(id, |_, _, _| {});
+            self.update(id, now, |_, _, _| {});
         }
     }
 
     fn remove(&mut self, id: BackendId) {
         if let Some(backend) = self.backends[id.0 as usize].take() {
-            for path in backend.in_flight() {
+            for path in backend.occupied() {
                 self.actions
                     .push_back(Action::CancelProbe { backend: id, path });
             }
+            self.probes_dropped = self.probes_dropped.max(backend.probes());
             self.agenda.set(id.0, None);
         }
     }
@@ -127,7 +135,7 @@ impl Monitor {
     /// Takes the end of a probe, or of a held session. What nobody asked for is ignored.
     pub fn handle_observation(&mut self, id: BackendId, observation: Observation, now: Moment) {
         self.notice(now);
-        self.update(id, |backend, stall, actions| {
+        self.update(id, now, |backend, stall, actions| {
             backend.handle_observation(observation, stall, now, actions);
         });
     }
@@ -135,7 +143,7 @@ impl Monitor {
     /// Takes an operator's order.
     pub fn handle_admin(&mut self, id: BackendId, admin: Admin, now: Moment) {
         self.notice(now);
-        self.update(id, |backend, _, actions| {
+        self.update(id, now, |backend, _, actions| {
             backend.handle_admin(admin, now, actions);
         });
     }
@@ -147,7 +155,7 @@ impl Monitor {
             if at > now {
                 break;
             }
-            self.update(BackendId(slot), |backend, _, actions| {
+            self.update(BackendId(slot), now, |backend, _, actions| {
                 backend.handle_timeout(now, actions);
             });
         }
@@ -178,10 +186,12 @@ impl Monitor {
         self.stall.notice(self.poll_timeout(), now);
     }
 
-    /// Changes a backend, puts its actions in the queue and its next moment on the agenda.
+    /// Changes a backend, puts its actions in the queue and its next moment on the agenda; what a
+    /// new plan made due in the past is due now, or the agent would take itself for late.
     fn update(
         &mut self,
         id: BackendId,
+        now: Moment,
         change: impl FnOnce(&mut Backend, &Stall, &mut Vec<Action>),
     ) {
         let Some(Some(backend)) = self.backends.get_mut(id.0 as usize) else {
@@ -189,6 +199,7 @@ impl Monitor {
         };
         change(backend, &self.stall, &mut self.pending);
         self.actions.extend(self.pending.drain(..));
-        self.agenda.set(id.0, backend.poll_timeout());
+        let due = backend.poll_timeout();
+        self.agenda.set(id.0, due.map(|at| at.max(now)));
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Used by `backend.rs` alone. A path is either waiting or has exactly one probe in flight.
 
-use crate::{Depth, Moment, Observation, ProbeId};
+use std::time::Duration;
+
+use crate::{Cause, Depth, Moment, Observation, ProbeId};
 
 /// What an observation speaks for, once its cause has been classified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,24 @@ pub(crate) struct Flight {
     /// The ping beside which it was started was answered after all: cut short as it was, a
     /// timeout of this probe proves nothing.
     pub(crate) void_if_late: bool,
+    /// A fresh probe was started because of this ping, or failed since it became suspect: it
+    /// brings no other one.
+    pub(crate) witnessed: bool,
+    /// The wake-up in the middle of the probe has been.
+    pub(crate) halfway_passed: bool,
+}
+
+impl Flight {
+    /// How long the probe may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline.since(self.started)
+    }
+
+    /// The middle of the probe, until it has passed. To be woken then shows whether the agent
+    /// was there to hear the answer.
+    pub(crate) fn halfway(&self) -> Option<Moment> {
+        (!self.halfway_passed).then(|| self.started + self.patience() / 2)
+    }
 }
 
 /// The state of one path.
@@ -42,9 +62,19 @@ pub(crate) struct PathState {
     pub(crate) last: Option<Observation>,
     /// What the newest observation that proves anything spoke for.
     pub(crate) leaning: Option<Leaning>,
+    /// The cause which that observation named.
+    pub(crate) cause: Option<Cause>,
+    /// The newest probe was void: cut short for the sake of a ping that was answered.
+    pub(crate) cut_short: bool,
 }
 
 impl PathState {
+    /// Notes what an observation that proves something spoke for.
+    pub(crate) fn lean(&mut self, leaning: Leaning, cause: Option<Cause>) {
+        self.leaning = Some(leaning);
+        self.cause = cause;
+    }
+
     /// Whether the path's newest word is that the backend is not fit.
     pub(crate) fn is_failing(&self) -> bool {
         self.leaning == Some(Leaning::Fail)
@@ -53,5 +83,10 @@ impl PathState {
     /// Whether the path's newest word is that something is wrong.
     pub(crate) fn is_degraded(&self) -> bool {
         self.leaning == Some(Leaning::Degrade)
+    }
+
+    /// The cause that the newest observation names, whether it proves anything or not.
+    pub(crate) fn last_cause(&self) -> Option<Cause> {
+        self.last.as_ref()?.outcome.cause()
     }
 }

@@ -73,15 +73,39 @@ impl Plan {
         }
     }
 
-    /// The longest time from a crash, as the kernel tells it, to the last probe that confirms it:
-    /// the probes themselves take no time, since refusals come at once.
+    /// The longest time from a crash to the verdict down, of a backend that was up and settled;
+    /// the answers themselves take no time, since a dead server's kernel refuses at once.
     pub fn crash_bound(&self) -> Duration {
-        // The death of the session is the first failure and the probe beside it the second.
-        self.confirm_interval * self.fall.saturating_sub(2)
+        match self.course {
+            // The kernel tells at once. The death of the session is the first failure, the probe
+            // that follows it the second.
+            Course::Session { .. } => self.confirm_interval * self.fall.saturating_sub(2),
+            // Nobody tells: the next probe finds out.
+            Course::Sessionless { .. } => {
+                self.interval + self.changing_interval() * self.fall.saturating_sub(1)
+            }
+        }
     }
 
-    /// The longest time from the moment a server falls silent to the verdict down.
+    /// The longest time from the moment a server falls silent to the verdict down, of a backend
+    /// that was up and settled. A frozen server's kernel goes on making connections, so a
+    /// sessionless course has to ask for a greeting at least to notice; see
+    /// [`notices_freeze`](Self::notices_freeze).
     pub fn freeze_bound(&self) -> Duration {
+        match self.course {
+            Course::Sessionless {
+                depth,
+                deeper: Some(deeper),
+            } if depth < Depth::Greeting && deeper >= Depth::Greeting => {
+                self.fresh_interval + self.black_hole_bound()
+            }
+            Course::Session { .. } | Course::Sessionless { .. } => self.black_hole_bound(),
+        }
+    }
+
+    /// The longest time from the moment after which nothing arrives any more, connects included,
+    /// to the verdict down, of a backend that was up and settled.
+    pub fn black_hole_bound(&self) -> Duration {
         match self.course {
             // Both paths fail at one deadline and count two; each further failure is a confirming
             // probe of its own.
@@ -91,10 +115,33 @@ impl Plan {
                 self.interval + self.timeout + step * further
             }
             Course::Sessionless { .. } => {
-                let step = self.timeout.max(self.fast_interval);
+                let step = self.timeout.max(self.changing_interval());
                 self.interval + self.timeout + step * self.fall.saturating_sub(1)
             }
         }
+    }
+
+    /// Whether any question of this plan goes unanswered by a frozen server, whose kernel still
+    /// makes connections.
+    pub fn notices_freeze(&self) -> bool {
+        match self.course {
+            Course::Session { .. } => true,
+            Course::Sessionless { depth, deeper } => {
+                depth.max(deeper.unwrap_or(depth)) >= Depth::Greeting
+            }
+        }
+    }
+
+    /// The longest time from the moment a server is well again to the verdict up, of a backend
+    /// that was down; each of the `rise` answers adds the time it takes.
+    pub fn recovery_bound(&self) -> Duration {
+        self.down_interval.max(self.timeout)
+            + self.changing_interval() * self.rise.saturating_sub(1)
+    }
+
+    /// The pace while an opinion is changing: never slower than the usual one.
+    pub(crate) fn changing_interval(&self) -> Duration {
+        self.fast_interval.min(self.interval)
     }
 
     /// The pace at which a check goes on asking a server that refuses it: often enough to keep
@@ -136,7 +183,7 @@ impl Plan {
         if self.fall > COUNT_MAX {
             return Err(PlanError::TooMany("fall"));
         }
-        if self.stale_after < self.interval + self.timeout {
+        if self.stale_after < self.interval.max(self.down_interval) + self.timeout {
             return Err(PlanError::StaleBeforeNextProof);
         }
         Ok(())
@@ -158,8 +205,8 @@ pub enum PlanError {
     TooLong(&'static str),
     /// This count is above 1000.
     TooMany(&'static str),
-    /// `stale_after` is shorter than `interval` plus `timeout`: every verdict would go stale
-    /// between two probes.
+    /// `stale_after` is shorter than `interval` or `down_interval` plus `timeout`: verdicts would
+    /// go stale between two probes.
     StaleBeforeNextProof,
 }
 
@@ -180,7 +227,7 @@ impl fmt::Display for PlanError {
             Self::TooLong(key) => write!(f, "{key} must not be longer than a day"),
             Self::TooMany(key) => write!(f, "{key} must not be above {COUNT_MAX}"),
             Self::StaleBeforeNextProof => f.write_str(
-                "stale_after must be at least interval plus timeout, or every verdict goes stale between two probes",
+                "stale_after must be at least interval plus timeout, and down_interval plus timeout, or verdicts go stale between two probes",
             ),
         }
     }

@@ -32,6 +32,12 @@ impl RiseFall {
         failures: 0,
     };
 
+    /// An opinion that nothing speaks against.
+    pub(crate) fn settled(good: bool, rise: u32, fall: u32) -> Self {
+        let counter = if good { rise + fall - 1 } else { 0 };
+        Self::Decided { counter }
+    }
+
     /// Counts one pass.
     pub(crate) fn pass(&mut self, rise: u32, fall: u32) {
         let top = rise + fall - 1;

@@ -1,0 +1,172 @@
+//! What an answer counts for: its leaning, and how the two paths are weighed against each other.
+//!
+//! Part of the state machine of `backend.rs`, which hands every observation here before it draws
+//! its conclusion from the counts.
+
+use super::Backend;
+use crate::path::{Flight, Leaning};
+use crate::{Cause, Class, Course, Moment, Observation, Outcome, Path};
+
+/// How many sessions in a row may be lost before their first answer and yet be replaced at once.
+const SHORT_LIVED_MAX: u8 = 1;
+
+impl Backend {
+    /// Takes what a ping brought, or the end of the session.
+    pub(super) fn hear_held(
+        &mut self,
+        observation: &Observation,
+        leaning: Leaning,
+        flight: Option<Flight>,
+        now: Moment,
+    ) {
+        let short_lived = self.held.leaning.is_none();
+        if leaning != Leaning::Nothing {
+            self.held.lean(leaning, observation.outcome.cause());
+        }
+        if !observation.session {
+            self.session = false;
+            self.held.next = None;
+            self.short_lived = match short_lived {
+                true => self.short_lived.saturating_add(1),
+                false => 0,
+            };
+            self.hear_loss(leaning, flight);
+            self.fresh.next = Some(self.replacement_at(now));
+            return;
+        }
+        let took = observation.took();
+        self.latency = match self.latency.is_zero() {
+            true => took,
+            false => (self.latency * 7 + took) / 8,
+        };
+        if let Some(flight) = self.fresh.flight.as_mut().filter(|flight| flight.beside) {
+            flight.void_if_late = true;
+        }
+        self.count(Path::Held, leaning);
+    }
+
+    /// Weighs the loss of the held session against what the fresh path says.
+    fn hear_loss(&mut self, leaning: Leaning, ping: Option<Flight>) {
+        if leaning != Leaning::Fail {
+            self.loss = Some(leaning);
+            return;
+        }
+        let spoke_since = |ping: Flight| {
+            let fresh = self.fresh.last.as_ref();
+            fresh.is_some_and(|fresh| fresh.ended >= ping.started) && !self.fresh.cut_short
+        };
+        if self.fresh.is_degraded()
+            && self.fresh.last_cause() == Some(Cause::QueueFull)
+            && ping.is_some_and(spoke_since)
+        {
+            // The queue was full in front of a server that answers nobody.
+            self.fresh.leaning = Some(Leaning::Fail);
+            self.count(Path::Fresh, Leaning::Fail);
+        }
+        if self.fresh.is_failing() {
+            self.count(Path::Held, Leaning::Fail);
+        } else {
+            self.loss = Some(Leaning::Fail);
+        }
+    }
+
+    /// When a lost session is to be replaced: at once, unless sessions are let in and cut off
+    /// again and again.
+    fn replacement_at(&self, now: Moment) -> Moment {
+        match &self.fresh.last {
+            Some(last) if self.short_lived > SHORT_LIVED_MAX => {
+                now.max(last.started + self.plan.changing_interval())
+            }
+            Some(_) | None => now,
+        }
+    }
+
+    /// Takes what a fresh probe brought.
+    pub(super) fn hear_fresh(
+        &mut self,
+        observation: &Observation,
+        leaning: Leaning,
+        flight: Option<Flight>,
+        now: Moment,
+    ) {
+        if observation.session {
+            self.session = true;
+            self.held.leaning = None;
+        }
+        if leaning == Leaning::Nothing {
+            return;
+        }
+        let suspect_after = self.suspect_after();
+        if leaning == Leaning::Fail
+            && let Some(ping) = &mut self.held.flight
+            && now >= ping.started + suspect_after
+        {
+            ping.witnessed = true;
+        }
+        match (self.loss.take(), leaning) {
+            (Some(Leaning::Fail), Leaning::Fail) => self.count(Path::Held, Leaning::Fail),
+            (Some(loss), Leaning::Pass) if loss != Leaning::Nothing => self.sessions_lost += 1,
+            (Some(_) | None, _) => {}
+        }
+        if leaning == Leaning::Pass && self.fresh.is_degraded() && self.is_shallow(flight) {
+            // As little proof against what the deeper question found as a ping would be.
+            self.count(Path::Held, leaning);
+        } else {
+            self.fresh.lean(leaning, observation.outcome.cause());
+            self.count(Path::Fresh, leaning);
+        }
+    }
+
+    /// Whether a probe asked the shallow question of a course that has a deeper one.
+    pub(super) fn is_shallow(&self, flight: Option<Flight>) -> bool {
+        match self.plan.course {
+            Course::Sessionless {
+                deeper: Some(deeper),
+                ..
+            } => flight.is_some_and(|flight| flight.depth != deeper),
+            Course::Sessionless { deeper: None, .. } | Course::Session { .. } => false,
+        }
+    }
+
+    /// Counts what one path said, in the light of what the other said last.
+    fn count(&mut self, path: Path, leaning: Leaning) {
+        let (rise, fall) = (self.plan.rise, self.plan.fall);
+        let held_back = path == Path::Held && self.fresh.is_failing();
+        match leaning {
+            Leaning::Pass if held_back => {}
+            Leaning::Pass => {
+                self.alive.pass(rise, fall);
+                if path == Path::Fresh || !self.fresh.is_degraded() {
+                    self.clean.pass(rise, fall);
+                }
+            }
+            Leaning::Degrade => {
+                if !held_back {
+                    self.alive.pass(rise, fall);
+                }
+                self.clean.fail(rise, fall);
+            }
+            Leaning::Fail => self.alive.fail(rise, fall),
+            Leaning::Nothing => {}
+        }
+    }
+
+    /// What an observation speaks for.
+    pub(super) fn leaning(&self, observation: &Observation) -> Leaning {
+        let Outcome::Fail(cause) = observation.outcome else {
+            return Leaning::Pass;
+        };
+        if cause == Cause::AgentStalled {
+            return Leaning::Nothing;
+        }
+        match self.plan.classes.of(cause) {
+            Class::Dead | Class::Unfit => Leaning::Fail,
+            // A full queue in front of a server that answers nobody is not full but dead.
+            Class::Full if cause == Cause::QueueFull && !self.session => Leaning::Fail,
+            Class::Full | Class::Slow => Leaning::Degrade,
+            Class::Ours if cause.proves_a_server() => Leaning::Degrade,
+            Class::Ours => Leaning::Nothing,
+            Class::Passing => Leaning::Pass,
+        }
+    }
+}

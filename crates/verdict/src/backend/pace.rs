@@ -1,0 +1,257 @@
+//! When to ask next, and how: the moments, paces and starts of a backend's probes.
+//!
+//! Part of the state machine of `backend.rs`. One probe in flight per path; a regular fresh probe
+//! waits while a ping is unanswered, and a ping unanswered for longer than usual brings one fresh
+//! probe beside it. Every pace counts from the start of a probe, and jitter only shortens it, so
+//! that what [`Plan`](crate::Plan) states as bounds holds.
+
+use std::time::Duration;
+
+use super::Backend;
+use crate::monitor::Action;
+use crate::path::{Flight, Leaning};
+use crate::rise_fall::{Opinion, RiseFall};
+use crate::stall::LATENESS_MAX;
+use crate::{Cause, Class, Course, Depth, Moment, Path, ProbeId, Verdict};
+
+/// The least time after which an unanswered ping is suspect.
+const SUSPECT_AFTER_MIN: Duration = Duration::from_millis(20);
+/// How many times its usual latency a ping may take before it is suspect.
+const SUSPECT_FACTOR: u32 = 4;
+/// The share of its time that a probe under another's deadline must have left: a fourth.
+const BESIDE_SHARE: u32 = 4;
+/// The share of a pace by which it may be shortened at random, in thousandths.
+const JITTER_PERMILLE: u64 = 50;
+
+impl Backend {
+    /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Moment> {
+        let guard = |flight: &Flight| flight.deadline + LATENESS_MAX;
+        let (held, fresh) = (self.held.flight.as_ref(), self.fresh.flight.as_ref());
+        [
+            held.map(guard),
+            fresh.map(guard),
+            held.and_then(Flight::halfway),
+            fresh.and_then(Flight::halfway),
+            self.held_due(),
+            self.fresh_due(),
+            self.stale_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(super) fn held_due(&self) -> Option<Moment> {
+        (self.session && self.held.flight.is_none())
+            .then_some(self.held.next)
+            .flatten()
+    }
+
+    /// When the fresh path is to be asked: regularly, or because a ping has become suspect.
+    pub(super) fn fresh_due(&self) -> Option<Moment> {
+        match &self.held.flight {
+            _ if self.fresh.flight.is_some() => None,
+            Some(ping) if !ping.witnessed => Some(ping.started + self.suspect_after()),
+            Some(_) | None => self.fresh.next,
+        }
+    }
+
+    pub(super) fn suspect_after(&self) -> Duration {
+        (self.latency * SUSPECT_FACTOR)
+            .max(SUSPECT_AFTER_MIN)
+            .min(self.plan.timeout / 2)
+    }
+
+    /// When the newest proof becomes too old, unless all that rests on it is forgotten already.
+    pub(super) fn stale_at(&self) -> Option<Moment> {
+        let proof_at = self.proof_at?;
+        let remembers = self.alive != RiseFall::UNDECIDED
+            || self.held.leaning.is_some()
+            || self.fresh.leaning.is_some();
+        remembers.then(|| proof_at + self.plan.stale_after)
+    }
+
+    pub(super) fn pass_halfway(&mut self, now: Moment) {
+        for path in [&mut self.held, &mut self.fresh] {
+            if let Some(flight) = &mut path.flight
+                && flight.halfway().is_some_and(|at| at <= now)
+            {
+                flight.halfway_passed = true;
+            }
+        }
+    }
+
+    pub(super) fn start_held(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let Course::Session { depth } = self.plan.course else {
+            return;
+        };
+        let deadline = now + self.plan.timeout;
+        self.start(Path::Held, depth, deadline, false, now, actions);
+    }
+
+    pub(super) fn start_fresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let depth = match self.plan.course {
+            Course::Session { depth } => depth,
+            Course::Sessionless { depth, deeper } => match deeper {
+                Some(deeper) if self.asks_deeper(now) => deeper,
+                Some(_) | None => depth,
+            },
+        };
+        let least = self.plan.timeout / BESIDE_SHARE;
+        let beside = self
+            .held
+            .flight
+            .filter(|ping| !ping.witnessed && ping.deadline.since(now) >= least)
+            // After a probe that was cut short in vain comes one that has its full time.
+            .filter(|_| !self.fresh.cut_short);
+        let deadline = beside.map_or(now + self.plan.timeout, |ping| ping.deadline);
+        if let Some(ping) = &mut self.held.flight {
+            ping.witnessed = true;
+        }
+        let beside = beside.is_some();
+        self.start(Path::Fresh, depth, deadline, beside, now, actions);
+    }
+
+    /// Whether the deeper question of a sessionless course is due. While it is the one that
+    /// fails, an answer to the shallow one proves nothing against that.
+    fn asks_deeper(&self, now: Moment) -> bool {
+        self.fresh.is_failing() || now >= self.deeper_at
+    }
+
+    fn start(
+        &mut self,
+        path: Path,
+        depth: Depth,
+        deadline: Moment,
+        beside: bool,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        self.probes = self.probes.wrapping_add(1);
+        let probe = ProbeId(self.probes);
+        let state = self.path_mut(path);
+        state.next = None;
+        state.flight = Some(Flight {
+            probe,
+            started: now,
+            deadline,
+            depth,
+            beside,
+            void_if_late: false,
+            witnessed: false,
+            halfway_passed: false,
+        });
+        actions.push(Action::StartProbe {
+            backend: self.id,
+            probe,
+            path,
+            depth,
+            deadline,
+        });
+    }
+
+    /// Settles when a path that has spoken is asked again, and what that means for the other.
+    pub(super) fn schedule(
+        &mut self,
+        path: Path,
+        leaning: Leaning,
+        flight: Option<Flight>,
+        now: Moment,
+    ) {
+        let started = flight.map_or(now, |flight| flight.started);
+        match path {
+            Path::Held if self.session => {
+                let next = started + self.jittered_pace(Path::Held, leaning);
+                self.held.next = Some(next.max(now));
+            }
+            // The loss of the session has settled it already.
+            Path::Held => {}
+            Path::Fresh => {
+                let next = started + self.jittered_fresh_pace(leaning, flight, now);
+                self.fresh.next = Some(next.max(now));
+                if self.session && self.held.flight.is_none() {
+                    let soonest = now + self.jittered_pace(Path::Held, leaning);
+                    let next = self.held.next.map_or(soonest, |next| next.min(soonest));
+                    self.held.next = Some(next);
+                }
+            }
+        }
+    }
+
+    /// The pace of the fresh path; where a course has a shallow and a deeper question, that of
+    /// whichever comes first.
+    fn jittered_fresh_pace(
+        &mut self,
+        leaning: Leaning,
+        flight: Option<Flight>,
+        now: Moment,
+    ) -> Duration {
+        let pace = self.jittered_pace(Path::Fresh, leaning);
+        let Course::Sessionless {
+            deeper: Some(_), ..
+        } = self.plan.course
+        else {
+            return pace;
+        };
+        match leaning {
+            Leaning::Pass if !self.is_shallow(flight) => {
+                self.deeper_at = now + jittered(&mut self.rng, self.plan.fresh_interval);
+                pace
+            }
+            Leaning::Degrade => {
+                let started = flight.map_or(now, |flight| flight.started);
+                self.deeper_at = started + pace;
+                pace.min(self.jittered_pace(Path::Fresh, Leaning::Pass))
+            }
+            Leaning::Pass | Leaning::Fail | Leaning::Nothing => pace,
+        }
+    }
+
+    fn jittered_pace(&mut self, path: Path, leaning: Leaning) -> Duration {
+        let pace = self.pace(path, leaning);
+        jittered(&mut self.rng, pace)
+    }
+
+    /// The time from the start of a probe that spoke so to the start of the next on its path.
+    pub(super) fn pace(&self, path: Path, leaning: Leaning) -> Duration {
+        let plan = &*self.plan;
+        let down = self.verdict == Verdict::Down;
+        let settled = self.alive.is_settled(plan.rise, plan.fall)
+            && (down || self.clean.is_settled(plan.rise, plan.fall));
+        let changing = plan.changing_interval();
+        match (path, leaning) {
+            (Path::Held, _) if !settled => changing,
+            (Path::Held, _) if down => plan.down_interval,
+            (Path::Held, _) => plan.interval,
+            (Path::Fresh, Leaning::Pass) if self.session => plan.fresh_interval,
+            (Path::Fresh, Leaning::Pass) if settled => plan.interval,
+            (Path::Fresh, Leaning::Pass) => changing,
+            (Path::Fresh, Leaning::Fail) => match self.alive.opinion(plan.rise) {
+                Opinion::Down => plan.down_interval,
+                Opinion::Up if self.holds_sessions() && !self.session => plan.confirm_interval,
+                Opinion::Up | Opinion::Undecided => changing,
+            },
+            (Path::Fresh, Leaning::Degrade) if !settled => changing,
+            (Path::Fresh, Leaning::Degrade) => {
+                match self.fresh.cause.map(|cause| plan.classes.of(cause)) {
+                    Some(Class::Ours) => plan.refused_interval(),
+                    Some(_) | None => plan.down_interval,
+                }
+            }
+            // Cut short, or the agent's own fault: ask again, and properly this time.
+            (Path::Fresh, Leaning::Nothing) => match self.fresh.last_cause() {
+                Some(Cause::DnsFailed | Cause::OutOfDescriptors) => plan.down_interval,
+                Some(_) | None => changing,
+            },
+        }
+    }
+}
+
+/// Shortens a pace by a random share, so that what started together drifts apart; never longer,
+/// so that every bound holds.
+fn jittered(rng: &mut fastrand::Rng, pace: Duration) -> Duration {
+    let permille = 1000 - rng.u64(0..=JITTER_PERMILLE);
+    let nanos = u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(nanos / 1000 * permille)
+}
