@@ -17,6 +17,10 @@ mod reference;
 mod schedule;
 #[path = "simulation/server.rs"]
 mod server;
+#[path = "simulation/site.rs"]
+mod site;
+#[path = "simulation/story.rs"]
+mod story;
 #[path = "simulation/world.rs"]
 mod world;
 

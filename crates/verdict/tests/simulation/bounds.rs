@@ -17,8 +17,8 @@ use dbvitals_verdict::{
     Verdict,
 };
 
-use crate::reference::Leaning;
 use crate::server::Condition;
+use crate::story::Leaning;
 
 /// What the lateness of the loop and half-finished round trips may add to any bound.
 const SLACK: Duration = Duration::from_millis(10);
