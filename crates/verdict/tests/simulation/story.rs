@@ -69,7 +69,7 @@ impl Story {
         let mut story = Self::default();
         for entry in entries {
             match entry {
-                Entry::Counts { rise, fall } => (story.rise, story.fall) = (*rise, *fall),
+                Entry::Counts { rise, fall } => story.recount(*rise, *fall),
                 Entry::Forgotten => {
                     story = Self {
                         rise: story.rise,
@@ -81,6 +81,20 @@ impl Story {
             }
         }
         story
+    }
+
+    /// Other counts are in force. They change no verdict by themselves: of votes against it that
+    /// would be enough now, one too few is kept.
+    fn recount(&mut self, rise: usize, fall: usize) {
+        (self.rise, self.fall) = (rise, fall);
+        if let Some(is_up) = self.is_up {
+            while self.is_enough(&self.votes, !is_up) {
+                self.votes.pop();
+            }
+            while self.is_enough(&self.clean_votes, !self.is_clean) {
+                self.clean_votes.pop();
+            }
+        }
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
