@@ -323,3 +323,13 @@ impl Backend {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_stays_small() {
+        assert!(size_of::<Backend>() <= 512, "{}", size_of::<Backend>());
+    }
+}

@@ -234,3 +234,52 @@ impl fmt::Display for PlanError {
 }
 
 impl std::error::Error for PlanError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(course: Course, fall: u32, crash_ms: u64, freeze_ms: u64) {
+        let plan = Plan {
+            fall,
+            ..Plan::new(course)
+        };
+        let bounds = (plan.crash_bound(), plan.freeze_bound());
+        let expected = [crash_ms, freeze_ms].map(Duration::from_millis);
+        assert_eq!(
+            bounds,
+            (expected[0], expected[1]),
+            "{course:?}, fall {fall}"
+        );
+    }
+
+    #[test]
+    fn bounds_follow_from_course_and_fall() {
+        let depth = Depth::Ping;
+        let session = Course::Session { depth };
+        check(session, 1, 0, 2000);
+        check(session, 2, 0, 2000);
+        check(session, 4, 10, 4000);
+        let deeper = None;
+        let sessionless = Course::Sessionless { depth, deeper };
+        check(sessionless, 1, 1000, 2000);
+        check(sessionless, 3, 1400, 4000);
+    }
+
+    #[test]
+    fn a_freeze_behind_open_doors_is_for_the_deeper_question_to_notice() {
+        let depth = Depth::Connect;
+        let deeper = Some(Depth::Greeting);
+        check(Course::Sessionless { depth, deeper }, 2, 1200, 33_000);
+        let deeper = None;
+        assert!(!Plan::new(Course::Sessionless { depth, deeper }).notices_freeze());
+    }
+
+    #[test]
+    fn a_verdict_must_not_go_stale_between_two_probes() {
+        let mut plan = Plan::new(Course::Session { depth: Depth::Ping });
+        assert_eq!(plan.check(), Ok(()));
+        plan.down_interval = plan.stale_after;
+        assert_eq!(plan.check(), Err(PlanError::StaleBeforeNextProof));
+    }
+}

@@ -17,6 +17,10 @@ mod reference;
 mod schedule;
 #[path = "simulation/server.rs"]
 mod server;
+#[path = "simulation/site.rs"]
+mod site;
+#[path = "simulation/story.rs"]
+mod story;
 #[path = "simulation/world.rs"]
 mod world;
 
@@ -70,6 +74,10 @@ fn play(seeds: impl Iterator<Item = u64>, failed: &AtomicBool) -> Result<u64, u6
 }
 
 /// Plays one world with the journal open and prints it.
+#[expect(
+    clippy::print_stdout,
+    reason = "what happened in a world is told to whoever runs the test"
+)]
 fn replay(seed: u64, lines: usize) {
     let mut journal = Journal::keeping(lines);
     let played = catch_unwind(AssertUnwindSafe(|| World::play(seed, &mut journal)));

@@ -3,7 +3,8 @@
 //!
 //! - Nothing is up without passes or down without failures, as many as rise and fall ask for.
 //! - Where only harmless things happen nothing is ever down.
-//! - A crash, a freeze and a black hole take down what was calm within the plan's bounds.
+//! - A crash, a freeze and a black hole take down what was calm within the plan's bounds, and so
+//!   does a server that lets nobody new in.
 //! - A server that is left in peace is up within a bound.
 //! - Nothing rests on evidence that is too old, and every announcement carries some.
 //! - Nobody is asked faster than the plan allows.
@@ -16,8 +17,8 @@ use dbvitals_verdict::{
     Verdict,
 };
 
-use crate::reference::Leaning;
 use crate::server::Condition;
+use crate::story::Leaning;
 
 /// What the lateness of the loop and half-finished round trips may add to any bound.
 const SLACK: Duration = Duration::from_millis(10);
@@ -131,6 +132,10 @@ impl Bounds {
             plan.freeze_bound()
         } else if condition.is_silent() && condition != Condition::Frozen {
             plan.black_hole_bound()
+        } else if condition.shuts_out() {
+            // The fresh path's turn comes, and each failure may wait for two pings.
+            let failure = (plan.timeout + plan.interval) * 2 + self.changing_interval();
+            plan.fresh_interval + failure * (plan.fall + 1)
         } else {
             return;
         };

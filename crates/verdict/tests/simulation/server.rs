@@ -36,6 +36,8 @@ pub(crate) enum Condition {
     FreshRefused,
     /// Connects are not answered, sessions go on.
     FreshSilent,
+    /// Connects are not answered, sessions answer late.
+    FreshSilentHeldLate,
     /// Answers every question badly.
     Lagging,
     /// Lets everybody in and cuts them off at once.
@@ -50,7 +52,7 @@ pub(crate) enum Condition {
 
 impl Condition {
     /// All conditions; the plain faults twice, since bounds are stated for those.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Fine,
         Self::Lossy,
         Self::Slow,
@@ -68,6 +70,7 @@ impl Condition {
         Self::Jammed,
         Self::FreshRefused,
         Self::FreshSilent,
+        Self::FreshSilentHeldLate,
         Self::Lagging,
         Self::Bouncing,
         Self::Rotated,
@@ -86,6 +89,14 @@ impl Condition {
         Self::NameLost,
         Self::OutOfDescriptors,
     ];
+
+    /// Whether a session that is open serves, while none can be opened.
+    pub(crate) fn shuts_out(self) -> bool {
+        matches!(
+            self,
+            Self::FreshRefused | Self::FreshSilent | Self::FreshSilentHeldLate
+        )
+    }
 
     /// Whether the server answers nobody, whatever it is asked.
     pub(crate) fn is_silent(self) -> bool {
@@ -165,7 +176,12 @@ impl Server {
             Condition::StartingUp if connects_only || held => pass,
             Condition::StartingUp => fail(Cause::StartingUp),
             Condition::FreshRefused if !held => fail(Cause::Refused),
-            Condition::FreshSilent | Condition::Jammed if !held => silent,
+            Condition::FreshSilent | Condition::FreshSilentHeldLate if !held => silent,
+            Condition::FreshSilentHeldLate => {
+                let late = timeout.mul_f64(0.5 + rng.f64() * 0.45);
+                (Some(now + late), Outcome::Pass)
+            }
+            Condition::Jammed if !held => silent,
             Condition::FreshRefused | Condition::FreshSilent | Condition::Jammed => pass,
             Condition::Full if !held && !connects_only => fail(Cause::TooManyConnections),
             Condition::Lagging if logs_in => fail(Cause::Lagging),

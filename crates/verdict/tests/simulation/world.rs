@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{
-    Action, BackendId, Cause, Course, Depth, Moment, Monitor, Observation, Outcome, Path, Phases,
-    Plan, ProbeId, Verdict,
+    Action, BackendId, Cause, Moment, Monitor, Observation, Outcome, Path, Plan, Verdict,
 };
 
 use crate::bounds::Bounds;
 use crate::journal::{Journal, note};
 use crate::reference::Reference;
 use crate::schedule::{Happening, Schedule};
-use crate::server::{Answer, Condition, Server};
+use crate::server::{Condition, Server};
+use crate::site::{Site, observe};
 
 /// A world that is not at its end by then is left alone.
 const STEPS_MAX: u32 = 500;
@@ -26,39 +26,6 @@ const STEPS_MAX: u32 = 500;
 const ROUNDS_MAX: u32 = 20;
 /// How late the loop is as a rule.
 const LATENESS_MAX: Duration = Duration::from_micros(200);
-
-/// One probe in flight.
-#[derive(Debug, Clone, Copy)]
-struct Line {
-    probe: ProbeId,
-    depth: Depth,
-    started: Moment,
-    deadline: Moment,
-    answer: Answer,
-    /// When the session that it opened was reset, although the answer was still to be read.
-    doomed: Option<Moment>,
-}
-
-/// A held session.
-#[derive(Debug, Clone, Copy)]
-struct Session {
-    /// When its end is told.
-    dead_at: Option<Moment>,
-}
-
-/// One backend: its server, what the prober keeps for it, and what is checked about it.
-#[derive(Debug)]
-struct Site {
-    plan: Arc<Plan>,
-    server: Server,
-    held: Option<Line>,
-    fresh: Option<Line>,
-    session: Option<Session>,
-    /// Observations that come late, or twice.
-    strays: Vec<(Moment, Observation)>,
-    reference: Reference,
-    bounds: Bounds,
-}
 
 /// What the loop finds to do on one round.
 #[derive(Debug, Clone, Copy)]
@@ -151,8 +118,16 @@ impl<'a> World<'a> {
         }
         note!(self.journal, now, "{happening:?}");
         match happening {
-            Happening::Turn(slot, condition) => self.turn(slot, condition),
-            Happening::Kill(slot) => self.kill(slot),
+            Happening::Turn(slot, condition) => {
+                if let Some(site) = &mut self.sites[slot] {
+                    site.turn(condition, now, &mut self.rng);
+                }
+            }
+            Happening::Kill(slot) => {
+                if let Some(site) = &mut self.sites[slot] {
+                    site.kill(now);
+                }
+            }
             Happening::Stall(duration) => {
                 self.absent_until = self.absent_until.max(now + duration);
                 for site in self.sites.iter_mut().flatten() {
@@ -212,45 +187,6 @@ impl<'a> World<'a> {
         self.notice();
         self.monitor.handle_plan(&plans, self.now);
         self.settle();
-    }
-
-    fn turn(&mut self, slot: usize, condition: Condition) {
-        let now = self.now;
-        let Some(site) = &mut self.sites[slot] else {
-            return;
-        };
-        let before = std::mem::replace(&mut site.server.condition, condition);
-        site.bounds.turn(condition, now);
-        if condition == Condition::Crashed {
-            site.reset(now);
-        } else if condition.is_silent() {
-            for line in site.held.iter_mut().chain(&mut site.fresh) {
-                let connects = condition == Condition::Frozen && line.depth <= Depth::Connect;
-                if line.answer.at.is_some_and(|at| at > now) && !connects {
-                    line.answer.at = None;
-                }
-            }
-        } else if matches!(before, Condition::Frozen | Condition::FrozenFull) {
-            // It thaws, and answers what was asked meanwhile.
-            let timeout = site.plan.timeout;
-            for (path, line) in [(Path::Held, &mut site.held), (Path::Fresh, &mut site.fresh)] {
-                if let Some(line) = line.as_mut().filter(|line| line.answer.at.is_none()) {
-                    let rng = &mut self.rng;
-                    line.answer = site.server.answer(path, line.depth, now, timeout, rng);
-                }
-            }
-        }
-    }
-
-    fn kill(&mut self, slot: usize) {
-        let now = self.now;
-        let Some(site) = &mut self.sites[slot] else {
-            return;
-        };
-        site.bounds.interfere(now);
-        if !site.server.condition.is_silent() {
-            site.end_session(now + site.server.reset_delay());
-        }
     }
 
     // --- The loop's side -----------------------------------------------------------------------
@@ -356,49 +292,15 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Ends a probe, by its answer or by its deadline.
     fn deliver(&mut self, slot: usize, path: Path, answered: bool) {
         let now = self.now;
-        let Some(site) = &mut self.sites[slot] else {
-            return;
-        };
-        let line = match path {
-            Path::Held => &mut site.held,
-            Path::Fresh => &mut site.fresh,
-        };
-        let is_due = |line: &Line| match answered {
-            true => line.answer.at.is_some_and(|at| at <= now),
-            false => line.deadline <= now,
-        };
-        if !line.as_ref().is_some_and(is_due) {
-            return;
-        }
-        let Some(line) = line.take() else { return };
-        let outcome = match answered {
-            true => line.answer.outcome,
-            false => Outcome::Fail(line.answer.silence),
-        };
-        let survives = match outcome {
-            Outcome::Pass | Outcome::Fail(Cause::OverBudget | Cause::Lagging) => true,
-            Outcome::Fail(_) => false,
-        };
-        let session = match path {
-            Path::Held => survives,
-            Path::Fresh => survives && site.holds_sessions() && site.session.is_none(),
-        };
-        match path {
-            Path::Held if !session => site.session = None,
-            Path::Fresh if session => {
-                let bounces = site.server.condition == Condition::Bouncing;
-                let dead_at = line
-                    .doomed
-                    .or(bounces.then(|| now + site.server.reset_delay()));
-                site.session = Some(Session { dead_at });
-            }
-            Path::Held | Path::Fresh => {}
-        }
-        let observation = observe(path, Some(line.probe), line.started, now, outcome, session);
-        if self.rng.u32(0..16) == 0 {
+        let ended = self.sites[slot]
+            .as_mut()
+            .and_then(|site| site.end(path, answered, now));
+        let Some(observation) = ended else { return };
+        if self.rng.u32(0..16) == 0
+            && let Some(site) = &mut self.sites[slot]
+        {
             site.keep_stray(observation.clone(), now + site.plan.interval);
         }
         self.hear(slot, observation);
@@ -485,180 +387,5 @@ impl<'a> World<'a> {
                 assert_eq!(standing.evidence.cause, cause, "backend {slot}");
             }
         }
-    }
-}
-
-impl Site {
-    fn holds_sessions(&self) -> bool {
-        matches!(self.plan.course, Course::Session { .. })
-    }
-
-    fn next_due(&self) -> Option<Moment> {
-        let line = |line: &Line| {
-            let answer = line.answer.at.into_iter();
-            answer.chain([line.deadline]).min()
-        };
-        let lines = [&self.held, &self.fresh].into_iter().flatten();
-        lines
-            .filter_map(line)
-            .chain(self.death_due())
-            .chain(self.strays.first().map(|(at, _)| *at))
-            .min()
-    }
-
-    /// When the end of the held session is told, if no probe tells it.
-    fn death_due(&self) -> Option<Moment> {
-        match self.held {
-            Some(_) => None,
-            None => self.session?.dead_at,
-        }
-    }
-
-    fn start(
-        &mut self,
-        path: Path,
-        probe: ProbeId,
-        depth: Depth,
-        deadline: Moment,
-        now: Moment,
-        rng: &mut fastrand::Rng,
-    ) {
-        self.reference.start(path, probe, depth, now, deadline);
-        self.bounds.start(path, now, self.held.is_some());
-        let timeout = self.plan.timeout;
-        let mut answer = self.server.answer(path, depth, now, timeout, rng);
-        let vacant = match path {
-            Path::Held => {
-                let session = self.session.expect("a ping needs a session");
-                if let Some(dead_at) = session.dead_at {
-                    answer.at = Some(dead_at.max(now));
-                    answer.outcome = Outcome::Fail(Cause::Closed);
-                }
-                &mut self.held
-            }
-            Path::Fresh => &mut self.fresh,
-        };
-        assert!(vacant.is_none(), "two probes in flight on one path");
-        *vacant = Some(Line {
-            probe,
-            depth,
-            started: now,
-            deadline,
-            answer,
-            doomed: None,
-        });
-    }
-
-    /// Drops what the monitor wants dropped; its observation may come late all the same.
-    fn cancel(&mut self, path: Path, now: Moment) {
-        let line = match path {
-            Path::Held => {
-                self.session = None;
-                self.held.take()
-            }
-            Path::Fresh => self.fresh.take(),
-        };
-        // A backend that starts anew has abandoned its probes before it is told to.
-        let Some(line) = line else { return };
-        self.reference.cancel(path, now);
-        self.bounds.cancel(path);
-        let late = observe(
-            path,
-            Some(line.probe),
-            line.started,
-            now,
-            Outcome::Pass,
-            true,
-        );
-        self.keep_stray(late, now);
-    }
-
-    /// What a backend that starts anew leaves behind: late answers of its cancelled probes.
-    fn abandon(self) -> Vec<(Moment, Observation)> {
-        let lines = [(Path::Held, self.held), (Path::Fresh, self.fresh)];
-        let late = lines.into_iter().filter_map(|(path, line)| {
-            let line = line?;
-            let probe = Some(line.probe);
-            let pass = observe(
-                path,
-                probe,
-                line.started,
-                line.deadline,
-                Outcome::Pass,
-                true,
-            );
-            Some((line.answer.at?, pass))
-        });
-        late.collect()
-    }
-
-    fn keep_stray(&mut self, observation: Observation, at: Moment) {
-        self.strays.push((at, observation));
-        self.strays.sort_by_key(|(at, _)| *at);
-    }
-
-    /// The server's end of everything is gone, and its kernel says so.
-    fn reset(&mut self, now: Moment) {
-        let told_at = now + self.server.reset_delay();
-        for line in self.held.iter_mut().chain(&mut self.fresh) {
-            if line.answer.at.is_some_and(|at| at <= now) {
-                line.doomed = Some(told_at);
-            } else {
-                line.answer.at = Some(told_at);
-                line.answer.outcome = Outcome::Fail(Cause::Reset);
-            }
-        }
-        self.end_session(told_at);
-    }
-
-    fn end_session(&mut self, told_at: Moment) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        session.dead_at = Some(told_at);
-        if let Some(line) = &mut self.held
-            && line.answer.at.is_none_or(|at| at > told_at)
-        {
-            line.answer.at = Some(told_at);
-            line.answer.outcome = Outcome::Fail(Cause::Reset);
-        }
-    }
-
-    /// The loop will be away until `back`: what is asked in several turns goes on only then, and
-    /// the server may have lost its patience with it.
-    fn struggle(&mut self, back: Moment, now: Moment, rng: &mut fastrand::Rng) {
-        let Some(line) = &mut self.fresh else { return };
-        if line.answer.at.is_none_or(|at| at <= now || at > back) || line.depth <= Depth::Connect {
-            return;
-        }
-        match rng.u32(0..4) {
-            0 => line.answer.at = Some(back + self.server.latency_max().mul_f64(rng.f64())),
-            1 if back.since(now) > self.plan.timeout => {
-                line.answer.outcome = Outcome::Fail(Cause::Closed);
-            }
-            _ => {}
-        }
-    }
-}
-
-fn observe(
-    path: Path,
-    probe: Option<ProbeId>,
-    started: Moment,
-    ended: Moment,
-    outcome: Outcome,
-    session: bool,
-) -> Observation {
-    Observation {
-        path,
-        probe,
-        started,
-        ended,
-        depth: None,
-        outcome,
-        phases: Phases::default(),
-        session,
-        server: None,
-        detail: None,
     }
 }

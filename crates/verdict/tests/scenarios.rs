@@ -1,0 +1,467 @@
+//! Small stories about one server, each with its times, for people to read.
+//!
+//! `scenarios/stage.rs` plays the prober and the loop. Jitter shortens a pace by a twentieth at
+//! most, so times are compared as bounds unless a probe's own start is known.
+
+#[path = "scenarios/stage.rs"]
+mod stage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dbvitals_verdict::{
+    Admin, Cause, Change, Class, Course, Depth, Outcome, Path, Plan, Role, Verdict,
+};
+
+use crate::stage::{FROZEN, MS, Reply, SECOND, SERVER, Stage, observe};
+
+fn ping() -> Plan {
+    Plan::new(Course::Session { depth: Depth::Ping })
+}
+
+fn connect_and_greet() -> Plan {
+    Plan::new(Course::Sessionless {
+        depth: Depth::Connect,
+        deeper: Some(Depth::Greeting),
+    })
+}
+
+// --- From the start ----------------------------------------------------------------------------
+
+#[test]
+fn nothing_is_up_before_rise_passes() {
+    let mut stage = Stage::new(Plan { rise: 3, ..ping() });
+    stage.play(SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Up]);
+    let third = stage.starts[2].at + MS;
+    assert_eq!(stage.announced(Verdict::Up), Some(third));
+}
+
+#[test]
+fn a_password_rotated_before_the_start_leaves_a_server_degraded() {
+    let mut stage = Stage::new(ping());
+    stage.fresh = Reply::Fail(Cause::AccessDenied);
+    stage.play(120 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    assert_eq!(stage.standing().evidence.class, Some(Class::Ours));
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_leaves_a_server_unknown() {
+    let mut stage = Stage::new(ping());
+    stage.fresh = Reply::Fail(Cause::DnsFailed);
+    stage.play(120 * SECOND);
+    assert_eq!(stage.verdicts(), []);
+    assert_eq!(stage.standing().evidence.cause, Some(Cause::DnsFailed));
+}
+
+// --- Crash and restart -------------------------------------------------------------------------
+
+#[test]
+fn a_crash_is_noticed_at_once_whatever_the_interval() {
+    let mut stage = Stage::up(Plan {
+        interval: 5 * SECOND,
+        ..ping()
+    });
+    let crash = stage.now;
+    stage.crash();
+    stage.play(SECOND);
+    assert_eq!(stage.announced(Verdict::Down), Some(crash + MS));
+    assert_eq!(stage.standing().evidence.cause, Some(Cause::Refused));
+}
+
+#[test]
+fn with_a_fall_of_five_a_crash_takes_three_confirming_probes_more() {
+    let plan = Plan { fall: 5, ..ping() };
+    assert_eq!(plan.crash_bound(), 15 * MS);
+    let mut stage = Stage::up(plan.clone());
+    let crash = stage.now;
+    stage.crash();
+    stage.play(SECOND);
+    let down = stage.announced(Verdict::Down).unwrap();
+    assert!(down <= crash + plan.crash_bound() + MS, "{down}");
+    assert!(down > crash + plan.crash_bound() - 2 * MS, "{down}");
+}
+
+#[test]
+fn a_restart_is_noticed_and_so_is_its_end() {
+    let plan = ping();
+    let mut stage = Stage::up(plan.clone());
+    stage.crash();
+    stage.play(3 * SECOND);
+    stage.both(Reply::Pass);
+    let back = stage.now;
+    stage.play(5 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Down, Verdict::Up]);
+    let up = stage.announced(Verdict::Up).unwrap();
+    assert!(up <= back + plan.recovery_bound() + 2 * MS, "{up}");
+}
+
+#[test]
+fn down_stays_explained_by_what_took_it_down() {
+    let mut stage = Stage::up(ping());
+    stage.crash();
+    stage.play(SECOND);
+    stage.fresh = Reply::Fail(Cause::DnsFailed);
+    stage.play(5 * SECOND);
+    let standing = stage.standing();
+    assert_eq!(standing.verdict, Verdict::Down);
+    assert_eq!(standing.evidence.cause, Some(Cause::Refused));
+    assert_eq!(standing.evidence.class, Some(Class::Dead));
+}
+
+// --- Freeze ------------------------------------------------------------------------------------
+
+#[test]
+fn a_freeze_is_noticed_when_the_first_unanswered_ping_ends() {
+    let mut stage = Stage::up(ping());
+    let freeze = stage.now;
+    stage.both(FROZEN);
+    stage.play(10 * SECOND);
+    let ping = stage.starts_on(Path::Held)[0];
+    let beside = stage.starts_on(Path::Fresh)[0];
+    assert_eq!(beside.at, ping.at + 20 * MS);
+    assert_eq!(beside.deadline, ping.deadline);
+    assert_eq!(stage.announced(Verdict::Down), Some(ping.at + SECOND));
+    assert!(ping.at <= freeze + SECOND);
+}
+
+#[test]
+fn with_a_fall_of_three_a_freeze_takes_one_timeout_more() {
+    let plan = Plan { fall: 3, ..ping() };
+    let mut stage = Stage::up(plan.clone());
+    let freeze = stage.now;
+    stage.both(FROZEN);
+    stage.play(10 * SECOND);
+    let ping = stage.starts_on(Path::Held)[0];
+    assert_eq!(stage.announced(Verdict::Down), Some(ping.at + 2 * SECOND));
+    assert!(ping.at + 2 * SECOND <= freeze + plan.freeze_bound());
+}
+
+#[test]
+fn an_interval_shorter_than_the_timeout_notices_a_freeze_sooner() {
+    let plan = Plan {
+        interval: 100 * MS,
+        ..ping()
+    };
+    let mut stage = Stage::up(plan.clone());
+    let freeze = stage.now;
+    stage.both(FROZEN);
+    stage.play(10 * SECOND);
+    let down = stage.announced(Verdict::Down).unwrap();
+    assert!(down <= freeze + 1100 * MS, "{down}");
+}
+
+#[test]
+fn a_ping_answered_late_is_no_failure_even_with_a_fall_of_one() {
+    let mut stage = Stage::up(Plan { fall: 1, ..ping() });
+    stage.held = Reply::Late(900 * MS);
+    stage.fresh = FROZEN;
+    stage.play(SECOND);
+    let ping = stage.starts_on(Path::Held)[0];
+    let beside = stage.starts_on(Path::Fresh)[0];
+    assert_eq!(beside.deadline, ping.deadline);
+    stage.play(ping.deadline.since(stage.now));
+    // The fresh probe had less than its time; it is asked again, with all of it.
+    stage.fresh = Reply::Pass;
+    stage.play(SECOND);
+    assert_eq!(stage.verdicts(), []);
+    let again = stage.starts_on(Path::Fresh)[1];
+    assert_eq!(again.deadline, again.at + SECOND);
+}
+
+#[test]
+fn an_unanswered_ping_brings_one_fresh_probe_and_no_more() {
+    let mut stage = Stage::up(ping());
+    stage.held = Reply::Silent(Cause::Unresponsive);
+    stage.play(SECOND);
+    let ping = stage.starts_on(Path::Held)[0];
+    stage.play(ping.deadline.since(stage.now) - MS);
+    assert_eq!(stage.starts_on(Path::Fresh).len(), 1);
+}
+
+// --- Sessions ----------------------------------------------------------------------------------
+
+#[test]
+fn a_killed_session_is_replaced_and_counted_but_no_failure() {
+    let mut stage = Stage::up(Plan { fall: 1, ..ping() });
+    stage.kill_session();
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), []);
+    assert_eq!(stage.standing().sessions_lost, 1);
+    assert!(stage.session);
+}
+
+#[test]
+fn sessions_that_are_cut_off_at_once_are_not_replaced_at_once_for_ever() {
+    let mut stage = Stage::up(ping());
+    for _ in 0..1000 {
+        if stage.session {
+            stage.kill_session();
+        }
+        stage.play(MS);
+    }
+    let logins = stage.starts_on(Path::Fresh).len();
+    assert!((5..=8).contains(&logins), "{logins} logins in a second");
+    assert_eq!(stage.verdicts(), []);
+}
+
+#[test]
+fn a_dead_fresh_path_is_down_although_the_held_session_answers() {
+    let mut stage = Stage::up(Plan {
+        fresh_interval: SECOND,
+        ..ping()
+    });
+    stage.fresh = Reply::Fail(Cause::Refused);
+    stage.play(5 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Down]);
+    stage.fresh = Reply::Pass;
+    stage.play(5 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Down, Verdict::Up]);
+}
+
+// --- Full, slow, refused -----------------------------------------------------------------------
+
+#[test]
+fn a_full_server_is_degraded_and_clean_again_after() {
+    let mut stage = Stage::up(Plan {
+        fresh_interval: SECOND,
+        ..ping()
+    });
+    stage.fresh = Reply::Fail(Cause::TooManyConnections);
+    stage.play(60 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    assert_eq!(stage.standing().evidence.class, Some(Class::Full));
+    stage.fresh = Reply::Pass;
+    stage.play(5 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded, Verdict::Up]);
+}
+
+#[test]
+fn a_full_queue_before_a_silent_server_is_dead_not_full() {
+    let mut stage = Stage::up(ping());
+    stage.held = Reply::Silent(Cause::Unresponsive);
+    stage.fresh = Reply::Silent(Cause::QueueFull);
+    stage.play(10 * SECOND);
+    let ping = stage.starts_on(Path::Held)[0];
+    assert_eq!(stage.announced(Verdict::Down), Some(ping.deadline));
+    let evidence = stage.standing().evidence;
+    assert_eq!(evidence.cause, Some(Cause::QueueFull));
+    assert_eq!(evidence.class, Some(Class::Dead));
+}
+
+#[test]
+fn a_slow_server_is_degraded_after_fall_and_does_not_flap() {
+    let mut stage = Stage::up(ping());
+    stage.held = Reply::Fail(Cause::OverBudget);
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    stage.held = Reply::Pass;
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded, Verdict::Up]);
+}
+
+#[test]
+fn the_loss_of_the_name_takes_out_nothing_and_without_a_session_ends_unknown() {
+    let mut stage = Stage::up(Plan {
+        fresh_interval: SECOND,
+        ..ping()
+    });
+    stage.fresh = Reply::Fail(Cause::DnsFailed);
+    stage.play(120 * SECOND);
+    assert_eq!(stage.verdicts(), []);
+    let lost = stage.now;
+    stage.kill_session();
+    stage.play(120 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Unknown]);
+    let unknown = stage.announced(Verdict::Unknown).unwrap();
+    assert_eq!(unknown, lost + 30 * SECOND);
+    // What was lost before that counts no more.
+    stage.fresh = Reply::Fail(Cause::Refused);
+    stage.starts.clear();
+    while stage.starts.is_empty() {
+        stage.play(MS);
+    }
+    stage.play(MS);
+    assert_eq!(stage.verdict(), Verdict::Unknown);
+}
+
+// --- Without sessions --------------------------------------------------------------------------
+
+#[test]
+fn a_shallow_answer_does_not_outweigh_the_deeper_question() {
+    let mut stage = Stage::up(connect_and_greet());
+    stage.at_depth = Some((Depth::Greeting, FROZEN));
+    let freeze = stage.now;
+    stage.play(60 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Down]);
+    let down = stage.announced(Verdict::Down).unwrap();
+    assert!(down <= freeze + connect_and_greet().freeze_bound());
+}
+
+#[test]
+fn a_refused_deeper_question_leaves_the_shallow_one_its_pace() {
+    let plan = connect_and_greet();
+    let mut stage = Stage::up(plan.clone());
+    stage.at_depth = Some((Depth::Greeting, Reply::Fail(Cause::HostBlocked)));
+    stage.play(120 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    assert_eq!(stage.standing().evidence.cause, Some(Cause::HostBlocked));
+    let crash = stage.now;
+    stage.at_depth = None;
+    stage.fresh = Reply::Fail(Cause::Refused);
+    stage.play(60 * SECOND);
+    let down = stage.announced(Verdict::Down).unwrap();
+    assert!(down <= crash + plan.crash_bound() + 2 * MS, "{down}");
+}
+
+#[test]
+fn a_session_on_a_sessionless_course_is_not_believed() {
+    let mut stage = Stage::new(connect_and_greet());
+    stage.monitor.handle_timeout(stage.now);
+    stage.drain();
+    let start = stage.in_flight.remove(0);
+    let mut seen = observe(
+        Path::Fresh,
+        Some(start.probe),
+        (start.at, start.at),
+        Outcome::Pass,
+    );
+    seen.session = true;
+    stage.hear(seen);
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Up]);
+    assert!(stage.starts_on(Path::Held).is_empty());
+}
+
+// --- The agent itself --------------------------------------------------------------------------
+
+#[test]
+fn timeouts_of_a_suspended_machine_are_no_evidence() {
+    let mut stage = Stage::up(Plan {
+        fall: 1,
+        stale_after: 3600 * SECOND,
+        ..ping()
+    });
+    stage.both(FROZEN);
+    stage.play(SECOND);
+    assert!(!stage.in_flight.is_empty());
+    // The machine sleeps, wakes up, and finds all deadlines gone by.
+    stage.now = stage.now + 600 * SECOND;
+    stage.play(Duration::ZERO);
+    stage.both(Reply::Pass);
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), []);
+    assert_eq!(stage.monitor.stalls(), 1);
+}
+
+#[test]
+fn a_reload_is_not_taken_for_lateness() {
+    let mut stage = Stage::up(ping());
+    stage.fresh = Reply::Fail(Cause::DnsFailed);
+    stage.kill_session();
+    stage.play(5 * SECOND);
+    stage.plan = Arc::new(Plan {
+        stale_after: 2 * SECOND,
+        ..ping()
+    });
+    stage.reload();
+    stage.play(SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Unknown]);
+    assert_eq!(stage.monitor.stalls(), 0);
+}
+
+// --- Orders and reloads ------------------------------------------------------------------------
+
+#[test]
+fn a_reload_of_the_same_course_keeps_verdict_and_session() {
+    let mut stage = Stage::up(ping());
+    stage.plan = Arc::new(Plan {
+        interval: 100 * MS,
+        rise: 5,
+        fall: 5,
+        ..ping()
+    });
+    stage.reload();
+    stage.play(250 * MS);
+    assert_eq!(stage.verdicts(), []);
+    assert_eq!(stage.cancelled, []);
+    // The shorter pace holds from the reload on.
+    assert!(stage.starts_on(Path::Held).len() >= 2);
+}
+
+#[test]
+fn a_reload_with_another_course_starts_anew_and_hears_no_old_answers() {
+    let mut stage = Stage::up(ping());
+    stage.both(FROZEN);
+    stage.play(1100 * MS);
+    let old = stage.in_flight.clone();
+    assert_eq!(old.len(), 2);
+    let query = Course::Session {
+        depth: Depth::Query,
+    };
+    stage.plan = Arc::new(Plan::new(query));
+    stage.reload();
+    assert_eq!(stage.cancelled, [Path::Held, Path::Fresh]);
+    assert_eq!(stage.verdict(), Verdict::Unknown);
+    stage.play(MS);
+    for start in old {
+        stage.hear(observe(
+            start.path,
+            Some(start.probe),
+            (start.at, stage.now),
+            Outcome::Pass,
+        ));
+    }
+    assert_eq!(stage.standing().evidence.pass_at, None);
+}
+
+#[test]
+fn a_backend_that_is_no_longer_named_gives_up_its_session() {
+    let mut stage = Stage::up(ping());
+    stage.monitor.handle_plan(&BTreeMap::new(), stage.now);
+    stage.drain();
+    assert_eq!(stage.cancelled, [Path::Held]);
+    assert_eq!(stage.monitor.standing(SERVER), None);
+    assert_eq!(stage.monitor.poll_timeout(), None);
+}
+
+#[test]
+fn an_order_changes_what_is_said_and_nothing_else() {
+    let mut stage = Stage::up(ping());
+    stage.monitor.handle_admin(SERVER, Admin::Maint, stage.now);
+    stage.monitor.handle_admin(SERVER, Admin::Maint, stage.now);
+    stage.drain();
+    let changes: Vec<_> = stage.transitions.iter().map(|it| it.change).collect();
+    let (from, to) = (Admin::Ready, Admin::Maint);
+    assert_eq!(changes, [Change::Admin { from, to }]);
+    assert_eq!(stage.verdict(), Verdict::Up);
+}
+
+#[test]
+fn the_role_is_told_before_the_verdict_that_comes_with_it() {
+    let mut stage = Stage::new(Plan {
+        rise: 1,
+        fall: 1,
+        ..ping()
+    });
+    stage.role = Some(Role::Replica);
+    stage.play(SECOND);
+    stage.crash();
+    stage.play(SECOND);
+    stage.role = Some(Role::Primary);
+    stage.both(Reply::Pass);
+    stage.transitions.clear();
+    stage.play(2 * SECOND);
+    let changes: Vec<_> = stage.transitions.iter().map(|it| it.change).collect();
+    let role = Change::Role {
+        from: Some(Role::Replica),
+        to: Role::Primary,
+    };
+    let verdict = Change::Verdict {
+        from: Verdict::Down,
+        to: Verdict::Up,
+    };
+    assert_eq!(changes, [role, verdict]);
+}
