@@ -300,7 +300,8 @@ pub(crate) fn compare(statement: Option<&Statement>, value: Option<&[u8]>) -> Re
     Err(Failure::new(Cause::AssertionFailed, detail))
 }
 
-fn start_tls(
+/// Begins the TLS handshake that the session asked for.
+pub(crate) fn start_tls(
     conversation: &mut Conversation,
     out: &mut Vec<u8>,
     target: &Target,
