@@ -173,7 +173,8 @@ impl Probe {
                 self.reach(Depth::Greeting);
             }
             Event::StartTls => {
-                self.enter(Phase::Tls, now);
+                // What was waited for in this phase so far was the word to begin with TLS.
+                self.phase = Phase::Tls;
                 if let Err(failure) = start_tls(conversation, out, around.target) {
                     self.fail(failure);
                 }
