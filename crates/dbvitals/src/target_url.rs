@@ -47,10 +47,11 @@ impl TargetUrl {
     /// Reads `URL` or `NAME=URL`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, url_text) = match text.split_once('=') {
-            Some((name, rest)) if !name.contains("://") => {
+            Some((name, rest)) if !name.contains("://") && rest.contains("://") => {
                 if name.is_empty() || !name.chars().all(is_name_char) {
                     return Err(format!(
-                        "{name:?} is no name for a target; use letters, digits, '-', '_' and '.'"
+                        "{:?} is no name for a target; use letters, digits, '-', '_' and '.'",
+                        safe_to_show(name)
                     ));
                 }
                 (Some(name), rest)
@@ -73,24 +74,32 @@ impl TargetUrl {
             Some(other) => {
                 return Err(format!(
                     "{other}:// is no known scheme in {:?}; known are {SCHEMES}",
-                    without_password(text)
+                    safe_to_show(text)
                 ));
             }
             None => {
                 return Err(format!(
-                    "{text:?} is no URL; write it like mysql://user@host:3306, known are {SCHEMES}"
+                    "{:?} is no URL; write it like mysql://user@host:3306, known are {SCHEMES}",
+                    safe_to_show(text)
                 ));
             }
         };
-        let shown = without_password(text);
+        if is_cut_short(text) {
+            return Err(format!(
+                "the host in {:?} is not what it seems; write '/', '?' and '#' in a password as %2F, %3F and %23, and '@' in a database's name as %40",
+                safe_to_show(text)
+            ));
+        }
         let url = Url::parse(text).map_err(|error| {
+            let shown = safe_to_show(text);
             if error == url::ParseError::InvalidPort {
                 format!("the port in {shown:?} is out of reach; ports go from 1 to 65535")
             } else {
                 format!("{shown:?} is no URL that can be read: {error}")
             }
         })?;
-        let options = Options::read(&url, &shown)?;
+        let shown = without_password(text);
+        let options = Options::read(&url, &safe_to_show(text))?;
         let address = address(&url, &shown, protocol, default_port, &options)?;
         let user = decoded(url.username()).filter(|user| !user.is_empty());
         let database = decoded(url.path().trim_start_matches('/'))
@@ -280,20 +289,49 @@ fn decoded(text: &str) -> Option<String> {
     bytes.decode_utf8().ok().map(Cow::into_owned)
 }
 
-/// The URL with its password, if it has one, struck out; works on text that is no URL, too.
+/// A sound URL with its password, if it has one, struck out.
 pub(crate) fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(authority_end);
+    let (scheme, authority, tail) = split(text);
     match authority.rsplit_once('@') {
-        Some((userinfo, host)) => {
-            let user = userinfo.split_once(':').map_or(userinfo, |(user, _)| user);
-            format!("{scheme}://{user}@{host}{tail}")
-        }
+        Some((userinfo, host)) => format!("{scheme}{}@{host}{tail}", user_of(userinfo)),
         None => text.to_owned(),
     }
+}
+
+/// What may be shown of a text that is no sound URL: a password may be anywhere in it, between a
+/// user and the last '@', or among the options.
+fn safe_to_show(text: &str) -> String {
+    let (scheme, authority, tail) = split(text);
+    let rest = [authority, tail].concat();
+    let shown = match rest.rsplit_once('@') {
+        Some((userinfo, host)) => format!("{scheme}{}@{host}", user_of(userinfo)),
+        None => text.to_owned(),
+    };
+    let end = shown.find(['?', '#']).unwrap_or(shown.len());
+    shown[..end].to_owned()
+}
+
+/// Whether the user and the host are not where a URL has them, because a character in the
+/// password ended that part too early: an '@' comes only after it.
+fn is_cut_short(text: &str) -> bool {
+    let (scheme, authority, tail) = split(text);
+    let names = tail.split('=').next().unwrap_or_default();
+    scheme != "unix://" && !authority.contains('@') && names.contains('@')
+}
+
+/// Splits a URL into its scheme, its authority (user, password, host, port) and the rest; works on
+/// text that is no URL, too.
+fn split(text: &str) -> (&str, &str, &str) {
+    let begin = text.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, rest) = text.split_at(begin);
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    (scheme, authority, tail)
+}
+
+/// The user before a password; what else may stand there is taken for a part of the password.
+fn user_of(userinfo: &str) -> &str {
+    let end = userinfo.find([':', '/', '?', '#']);
+    &userinfo[..end.unwrap_or(userinfo.len())]
 }
 
 #[cfg(test)]

@@ -116,6 +116,16 @@ impl Conversation {
         }
     }
 
+    /// Lets the session tell what it has left from the bytes of before, as after a listener that
+    /// had heard enough.
+    pub(crate) fn resume(
+        &mut self,
+        out: &mut Vec<u8>,
+        mut tell: impl FnMut(&mut Self, Told, &mut Vec<u8>) -> bool,
+    ) {
+        self.feed(&[], out, &mut tell);
+    }
+
     /// Passes plain bytes to the session.
     fn feed(
         &mut self,
@@ -132,6 +142,9 @@ impl Conversation {
                 break;
             };
             if !tell(self, Told::Event(event), out) {
+                // The listener has heard enough; what the session has begun to say is said
+                // nevertheless. A connection that breaks by it is told by the next read.
+                let _ = self.write(out);
                 return false;
             }
         }

@@ -173,7 +173,8 @@ impl Probe {
                 self.reach(Depth::Greeting);
             }
             Event::StartTls => {
-                self.enter(Phase::Tls, now);
+                // What was waited for in this phase so far was the word to begin with TLS.
+                self.phase = Phase::Tls;
                 if let Err(failure) = start_tls(conversation, out, around.target) {
                     self.fail(failure);
                 }
@@ -300,7 +301,8 @@ pub(crate) fn compare(statement: Option<&Statement>, value: Option<&[u8]>) -> Re
     Err(Failure::new(Cause::AssertionFailed, detail))
 }
 
-fn start_tls(
+/// Begins the TLS handshake that the session asked for.
+pub(crate) fn start_tls(
     conversation: &mut Conversation,
     out: &mut Vec<u8>,
     target: &Target,

@@ -17,6 +17,7 @@ use rustls::{
     SignatureScheme,
 };
 
+use crate::failure::plain;
 use crate::target::Address;
 
 /// Whether and how a session is encrypted.
@@ -50,7 +51,11 @@ pub struct TlsConfig(Arc<ClientConfig>);
 #[non_exhaustive]
 pub enum TlsConfigError {
     /// The file with the certificate authorities cannot be read.
-    #[error("cannot read the certificate authorities in {}: {source}", path.display())]
+    #[error(
+        "cannot read the certificate authorities in {}: {}; the file must exist and be readable",
+        path.display(),
+        plain(source)
+    )]
     Unreadable {
         /// Which file.
         path: PathBuf,

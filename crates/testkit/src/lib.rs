@@ -41,6 +41,6 @@ pub use clock::eventually;
 pub use mariadb::{MariaDb, MariaDbOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
-pub use requirements::{servers_available, servers_ready_for};
+pub use requirements::{left_out, servers_available, servers_ready_for};
 pub use scripted::{Script, ScriptedServer};
 pub use tls::{TestAuthority, TlsFiles, Validity};

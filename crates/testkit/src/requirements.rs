@@ -41,12 +41,15 @@ pub fn servers_ready_for(name: &str) -> bool {
     };
     let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
     assert!(!required, "{REQUIRE}=1, but {missing}: run scripts/servers");
-    // Written past the capture of test output; who cannot read it does not mind.
-    let _ = writeln!(
-        io::stderr(),
-        "left out: {name} needs mariadbd and postgres; scripts/test installs them ({missing})"
-    );
+    let why = format!("needs mariadbd and postgres; scripts/test installs them ({missing})");
+    left_out(name, &why);
     false
+}
+
+/// Says on standard error that the test `name`, or a part of it, was left out, and why: "needs …".
+pub fn left_out(name: &str, why: &str) {
+    // Written past the capture of test output; who cannot read it does not mind.
+    let _ = writeln!(io::stderr(), "left out: {name} {why}");
 }
 
 /// Leaves the calling test, saying so, unless real servers can be started.

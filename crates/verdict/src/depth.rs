@@ -164,9 +164,13 @@ impl Phases {
         self.micros[index] = self.micros[index].saturating_add(micros);
     }
 
-    /// Adds the phase in which the probe ended short.
+    /// Adds the phase in which the probe ended short, at the end, even if it was there before.
     pub fn push_failed(&mut self, phase: Phase, took: Duration) {
         self.push(phase, took);
+        let seen = &mut self.order[..usize::from(self.count)];
+        if let Some(at) = seen.iter().position(|&index| index == phase as u8) {
+            seen[at..].rotate_left(1);
+        }
         self.last_failed = true;
     }
 
@@ -205,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn phases_keep_their_order_and_a_repeated_one_grows() {
+    fn phases_keep_their_order_a_repeated_one_grows_and_the_failed_one_is_last() {
         let mut phases = Phases::default();
         phases.push(Phase::Connect, Duration::from_micros(10));
         phases.push(Phase::Greeting, Duration::from_micros(20));
@@ -214,8 +218,8 @@ mod tests {
         assert_eq!(
             seen,
             [
-                (Phase::Connect, Duration::from_micros(15), false),
-                (Phase::Greeting, Duration::from_micros(20), true),
+                (Phase::Greeting, Duration::from_micros(20), false),
+                (Phase::Connect, Duration::from_micros(15), true),
             ]
         );
     }

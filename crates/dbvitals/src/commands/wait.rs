@@ -65,7 +65,8 @@ pub(crate) fn run(args: &WaitArgs, json: bool) -> anyhow::Result<Exit> {
             said: None,
         })
         .collect();
-    let mut process = args.pid_file.as_deref().map(WatchedProcess::new);
+    let process = args.pid_file.as_deref().map(WatchedProcess::look_at);
+    let mut process = process.transpose()?;
     let began = asker.clock.now();
     let patience = began + args.patience;
     let mut pause = PAUSE_FIRST;
@@ -192,8 +193,11 @@ struct WatchedProcess<'a> {
 }
 
 impl<'a> WatchedProcess<'a> {
-    fn new(path: &'a Path) -> Self {
-        Self { path, last: None }
+    /// Looks at the file at once, so that one that vanishes during the first try was seen.
+    fn look_at(path: &'a Path) -> Result<Self, Misuse> {
+        let mut process = Self { path, last: None };
+        process.is_gone()?;
+        Ok(process)
     }
 
     fn is_gone(&mut self) -> Result<bool, Misuse> {

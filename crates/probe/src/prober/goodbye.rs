@@ -1,13 +1,15 @@
 //! Leaving a connection so that the server has nothing to complain of.
 //!
-//! A login that has begun is finished first, since a server counts and logs a handshake that is
-//! broken off; then comes the protocol's own goodbye, then the end of our side, and then the
+//! A login that has begun is finished first, TLS included, since a server counts and logs a
+//! handshake that is broken off; then comes the protocol's own goodbye, then the end of our side, and then the
 //! server closes. All of it has a second.
 
 use dbvitals_wire::Event;
 
 use super::{LEAVE_WITHIN, Line, Prober, Purpose};
-use crate::conversation::Told;
+use crate::conversation::{Conversation, Told};
+use crate::probe;
+use crate::target::Target;
 
 impl Prober {
     /// Begins a goodbye.
@@ -37,6 +39,8 @@ impl Prober {
         self.wake_at(key, until);
         self.scratch.out.clear();
         self.say_goodbye(key);
+        // The probe may have turned away from a session that had more to tell: that TLS is next.
+        self.hear_goodbye(key, false);
     }
 
     /// Says goodbye as soon as the session allows it.
@@ -83,8 +87,14 @@ impl Prober {
         }
     }
 
+    /// Goes on with a goodbye when bytes have come.
     pub(super) fn read_goodbye(&mut self, key: usize) {
+        self.hear_goodbye(key, true);
+    }
+
+    fn hear_goodbye(&mut self, key: usize, bytes_came: bool) {
         let Some(Line {
+            target,
             conversation: Some(conversation),
             purpose: Purpose::Leaving { said, .. },
             ..
@@ -92,25 +102,25 @@ impl Prober {
         else {
             return;
         };
-        let mut gone = false;
+        if *said && !bytes_came {
+            return;
+        }
+        let entry = self.targets.get(target.0 as usize).and_then(Option::as_ref);
+        // A target that took the place of this connection's own has nothing to do with it.
+        let own = entry.filter(|entry| entry.leaving == Some(key));
+        let target = own.map(|entry| &*entry.target);
         let said = *said;
+        let mut goes_on = true;
         self.scratch.out.clear();
-        conversation.read(&mut self.scratch, |conversation, told, out| {
-            match told {
-                Told::Event(Event::StartTls | Event::Malformed(_) | Event::WrongProtocol(_))
-                | Told::Closed
-                | Told::Broken(_)
-                | Told::TlsFailed(_) => gone = true,
-                Told::TlsEstablished => {
-                    if let Some(session) = &mut conversation.session {
-                        session.handle_tls_established(out);
-                    }
-                }
-                Told::Event(_) => {}
-            }
-            !gone
-        });
-        if gone {
+        let tell = |conversation: &mut Conversation, told, out: &mut Vec<u8>| {
+            goes_on = finish_login(conversation, told, out, target);
+            goes_on
+        };
+        match bytes_came {
+            true => conversation.read(&mut self.scratch, tell),
+            false => conversation.resume(&mut self.scratch.out, tell),
+        }
+        if !goes_on {
             self.close(key);
         } else if !said {
             self.say_goodbye(key);
@@ -128,5 +138,30 @@ impl Prober {
         {
             entry.leaving = None;
         }
+    }
+}
+
+/// Takes a login that nobody waits for any more to its end; answers whether it can go on.
+fn finish_login(
+    conversation: &mut Conversation,
+    told: Told,
+    out: &mut Vec<u8>,
+    target: Option<&Target>,
+) -> bool {
+    match told {
+        Told::Event(Event::StartTls) => {
+            target.is_some_and(|target| probe::start_tls(conversation, out, target).is_ok())
+        }
+        Told::TlsEstablished => {
+            if let Some(session) = &mut conversation.session {
+                session.handle_tls_established(out);
+            }
+            true
+        }
+        Told::Event(Event::Malformed(_) | Event::WrongProtocol(_))
+        | Told::Closed
+        | Told::Broken(_)
+        | Told::TlsFailed(_) => false,
+        Told::Event(_) => true,
     }
 }
