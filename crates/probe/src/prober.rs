@@ -106,8 +106,12 @@ enum Purpose {
     Probe(Box<Probe>),
     /// The held session, and the question under way on it.
     Held(Option<Ping>),
-    /// A goodbye; `said` once there is nothing more to say.
-    Leaving { until: Moment, said: bool },
+    /// A goodbye; `said` once there is nothing more to say, `shut` once the kernel knows it too.
+    Leaving {
+        until: Moment,
+        said: bool,
+        shut: bool,
+    },
 }
 
 /// A question on the held session.

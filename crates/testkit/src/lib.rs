@@ -4,6 +4,7 @@
 //!   do is in [`RealServer`].
 //! - [`ScriptedServer`] is something that is no database, or not a good one.
 //! - [`TestAuthority`] makes certificates, good and bad.
+//! - [`Port`] keeps a TCP port for what a test starts itself.
 //! - [`require_servers!`] is the first line of a test that needs a real server.
 //!
 //! Every server has a port, a directory and processes of its own, and all three are gone when the
@@ -43,4 +44,5 @@ pub use postgres::{Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
 pub use requirements::{left_out, servers_available, servers_ready_for};
 pub use scripted::{Script, ScriptedServer};
+pub use shared::Port;
 pub use tls::{TestAuthority, TlsFiles, Validity};

@@ -26,7 +26,7 @@ const PORTS: u16 = 10_000;
 
 /// A TCP port that no other test uses as long as this value lives.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     _lock: File,
 }
@@ -37,7 +37,8 @@ impl Port {
     /// # Panics
     ///
     /// Panics when none of ten thousand is free.
-    pub(crate) fn reserve() -> Self {
+    #[must_use]
+    pub fn reserve() -> Self {
         let directory = shared_directory();
         let first = process::id().wrapping_mul(37);
         (0..u32::from(PORTS))
@@ -56,7 +57,9 @@ impl Port {
         })
     }
 
-    pub(crate) fn number(&self) -> u16 {
+    /// Returns the port's number.
+    #[must_use]
+    pub fn number(&self) -> u16 {
         self.number
     }
 }

@@ -307,6 +307,7 @@ impl Prober {
         let placeholder = Purpose::Leaving {
             until: now + LEAVE_WITHIN,
             said: false,
+            shut: false,
         };
         let Purpose::Probe(probe) = mem::replace(&mut line.purpose, placeholder) else {
             return;

@@ -19,7 +19,11 @@ impl Prober {
             return;
         };
         let id = line.target;
-        line.purpose = Purpose::Leaving { until, said: false };
+        line.purpose = Purpose::Leaving {
+            until,
+            said: false,
+            shut: false,
+        };
         let connected = line
             .conversation
             .as_ref()
@@ -77,13 +81,18 @@ impl Prober {
         };
         if let Line {
             conversation: Some(conversation),
-            purpose: Purpose::Leaving { said: true, .. },
+            purpose: Purpose::Leaving {
+                said: true, shut, ..
+            },
             ..
         } = line
+            // Once alone: the kernel reports each time as news, and the news would lead here.
+            && !*shut
             && conversation.say_close_notify().is_ok()
             && conversation.is_flushed()
         {
             conversation.stream.shutdown_write();
+            *shut = true;
         }
     }
 
