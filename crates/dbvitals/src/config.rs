@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<AgentPlan, Misuse> {
         format!(
             "cannot read the configuration {}: {}; name another file with -c",
             path.display(),
-            crate::report::plain(&error)
+            dbvitals_probe::plain(&error)
         )
     })?;
     file::plan(&text).map_err(|errors| Misuse(located(&path.display().to_string(), &text, errors)))
@@ -50,16 +50,6 @@ fn located(name: &str, text: &str, mut errors: Vec<ConfigError>) -> String {
         })
         .collect();
     lines.join("\ndbvitals: ")
-}
-
-/// The known word nearest to a mistyped one, if one is near enough.
-pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance * 2 <= candidate.len().max(word.len()))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod exit;
 mod password;
 mod probing;
 mod report;
+mod suggestion;
 mod target_url;
 
 use std::io;

@@ -33,7 +33,7 @@ pub(crate) enum PasswordError {
 pub(crate) fn from_file(path: &Path) -> Result<SecretString, PasswordError> {
     let text = fs::read_to_string(path).map_err(|error| PasswordError::Unreadable {
         path: path.to_owned(),
-        reason: crate::report::plain(&error),
+        reason: dbvitals_probe::plain(&error),
     })?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(SecretString::from(line.to_owned())),

@@ -8,8 +8,6 @@ mod ladder;
 mod nagios;
 mod remedy;
 
-use std::io;
-
 use dbvitals_verdict::{Cause, Class, Depth, Observation, Outcome, Verdict};
 
 use crate::exit::Exit;
@@ -85,13 +83,4 @@ fn sentence(text: &str) -> String {
         false => ".",
     };
     format!("{}{}{end}", capital.unwrap_or_default(), letters.as_str())
-}
-
-/// An error of the system without Rust's "(os error 2)".
-pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
 }

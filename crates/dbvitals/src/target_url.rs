@@ -202,7 +202,7 @@ impl Options {
                     }
                 }
                 other => {
-                    let nearest = crate::config::nearest(other, &OPTIONS);
+                    let nearest = crate::suggestion::nearest(other, &OPTIONS);
                     let hint = nearest.map_or_else(
                         || format!("known are {}", OPTIONS.join(", ")),
                         |nearest| format!("did you mean {nearest:?}?"),

@@ -91,8 +91,8 @@ impl Failure {
     }
 }
 
-/// An error of the system without Rust's "(os error 111)".
-pub(crate) fn plain(error: &io::Error) -> String {
+/// An error of the system as people want to read it: without Rust's "(os error 111)".
+pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),

@@ -52,6 +52,7 @@
 mod clock;
 mod conversation;
 mod failure;
+mod order;
 mod probe;
 mod prober;
 mod resolver;
@@ -60,6 +61,8 @@ mod target;
 mod tls;
 
 pub use clock::Clock;
-pub use prober::{Order, Prober, TargetId};
+pub use failure::plain;
+pub use order::{Order, TargetId};
+pub use prober::Prober;
 pub use target::{Address, Protocol, Statement, Target};
 pub use tls::{TlsConfig, TlsConfigError, TlsPolicy};

@@ -312,7 +312,7 @@ pub(crate) fn start_tls(
         .tls
         .config()
         .ok_or_else(|| Failure::new(Cause::Malformed, "TLS was offered and not asked for"))?;
-    let connection = config.connect(&target.address).map_err(|error| {
+    let connection = config.connect(target.address.host()).map_err(|error| {
         let detail = format!("TLS cannot be set up: {error}");
         Failure::new(Cause::TlsWrongName, detail)
     })?;

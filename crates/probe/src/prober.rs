@@ -20,6 +20,7 @@ use slab::Slab;
 use crate::clock::Clock;
 use crate::conversation::{Conversation, Scratch};
 use crate::failure::Failure;
+use crate::order::{Order, TargetId};
 use crate::probe::{self, Probe};
 use crate::resolver::Resolver;
 use crate::target::Target;
@@ -38,28 +39,6 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
 /// The token of the waker; no slab key can reach it.
 const WAKER: Token = Token(usize::MAX);
-
-/// Names one target in a [`Prober`]; chosen by the caller, small numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetId(pub u32);
-
-/// What to probe, how far, and until when.
-#[derive(Debug, Clone, Copy)]
-pub struct Order {
-    /// Which target.
-    pub target: TargetId,
-    /// The id that the observation will carry.
-    pub probe: ProbeId,
-    /// On which path.
-    pub path: Path,
-    /// How far.
-    pub depth: Depth,
-    /// The moment by which the probe ends, whatever happens: it covers name resolution, every
-    /// address of the name, TLS and all answers.
-    pub deadline: Moment,
-    /// Whether a fresh session that passed becomes the held one if none is held.
-    pub hold: bool,
-}
 
 /// Probes many targets in one thread, without ever waiting longer than it is told to.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::thread;
 
 use mio::Waker;
 
-use crate::prober::TargetId;
+use crate::order::TargetId;
 
 /// How many lookups may be under way at once; more wait their turn.
 const LOOKUPS_MAX: usize = 16;

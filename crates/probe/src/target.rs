@@ -38,6 +38,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// The host's name or IP address; `localhost` for a unix socket.
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Tcp { host, .. } => host,
+            Self::Unix(_) => "localhost",
+        }
+    }
+
     /// The IP address, where the host is one.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {

@@ -18,7 +18,6 @@ use rustls::{
 };
 
 use crate::failure::plain;
-use crate::target::Address;
 
 /// Whether and how a session is encrypted.
 #[derive(Debug, Clone)]
@@ -109,13 +108,10 @@ impl TlsConfig {
         Ok(Self(Arc::new(config)))
     }
 
-    /// Begins a handshake with the server at this address.
-    pub(crate) fn connect(&self, address: &Address) -> Result<ClientConnection, Error> {
-        let name = match address {
-            Address::Tcp { host, .. } => ServerName::try_from(host.clone()),
-            Address::Unix(_) => ServerName::try_from("localhost".to_owned()),
-        }
-        .map_err(|_| Error::General("the host is no name that TLS can verify".to_owned()))?;
+    /// Begins a handshake with the server of this name or IP address.
+    pub(crate) fn connect(&self, host: &str) -> Result<ClientConnection, Error> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Error::General("the host is no name that TLS can verify".to_owned()))?;
         ClientConnection::new(Arc::clone(&self.0), name)
     }
 }

@@ -22,7 +22,7 @@ mod pace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::monitor::Action;
+use crate::action::Action;
 use crate::path::{Leaning, PathState};
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::stall::{LATENESS_MAX, Stall};

@@ -35,6 +35,7 @@
 //! assert_eq!(monitor.standing(orders).map(|standing| standing.verdict), Some(Verdict::Unknown));
 //! ```
 
+mod action;
 mod agenda;
 mod backend;
 mod cause;
@@ -48,10 +49,11 @@ mod rise_fall;
 mod stall;
 mod transition;
 
+pub use action::Action;
 pub use cause::{Cause, Class, Classes};
 pub use depth::{Depth, Phase, Phases};
 pub use moment::Moment;
-pub use monitor::{Action, Monitor};
+pub use monitor::Monitor;
 pub use observation::{Observation, Outcome, Path, ProbeId, Role, ServerFacts};
 pub use plan::{Course, Plan, PlanError};
 pub use transition::{Admin, BackendId, Change, Evidence, Standing, Transition, Verdict};

@@ -10,41 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::action::Action;
 use crate::agenda::Agenda;
 use crate::backend::Backend;
 use crate::stall::Stall;
-use crate::{
-    Admin, BackendId, Depth, Moment, Observation, Path, Plan, ProbeId, Standing, Transition,
-};
-
-/// What a [`Monitor`] wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Start a probe. It must end by its deadline, in one [`Observation`] with its id.
-    StartProbe {
-        /// Which backend.
-        backend: BackendId,
-        /// The id that the observation has to carry.
-        probe: ProbeId,
-        /// On which path. On the fresh path of a course that holds sessions, a session that
-        /// passed stays open as the held one if none is held.
-        path: Path,
-        /// How far.
-        depth: Depth,
-        /// The moment by which it ends, whatever happens.
-        deadline: Moment,
-    },
-    /// Drop the probe in flight on this path, if there is one; no observation of it is wanted any
-    /// more. On the held path the session goes with it.
-    CancelProbe {
-        /// Which backend.
-        backend: BackendId,
-        /// On which path.
-        path: Path,
-    },
-    /// Tell everybody.
-    Announce(Box<Transition>),
-}
+use crate::{Admin, BackendId, Moment, Observation, Plan, Standing};
 
 /// Judges backends: a pure state machine, see the [crate] documentation.
 #[derive(Debug)]

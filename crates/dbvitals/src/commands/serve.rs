@@ -123,7 +123,7 @@ fn check_name(address: &Address) -> Result<(), Misuse> {
     match (host.as_str(), *port).to_socket_addrs() {
         Ok(_) => Ok(()),
         Err(error) => {
-            let why = crate::report::plain(&error);
+            let why = dbvitals_probe::plain(&error);
             let why = why.trim_start_matches("failed to lookup address information: ");
             Err(Misuse(format!(
                 "cannot resolve {host:?}: {why}; correct the name, or write an address"
@@ -150,7 +150,7 @@ fn quieten(url: &TargetUrl, plan: &mut Plan) {
 fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Misuse {
     Misuse(format!(
         "cannot listen at {address}: {}; choose another address, or end what uses it",
-        crate::report::plain(error)
+        dbvitals_probe::plain(error)
     ))
 }
 

@@ -180,7 +180,7 @@ fn become_command(command: &[OsString]) -> anyhow::Result<Exit> {
     Err(Misuse(format!(
         "cannot become {}: {}; check the path and its permissions",
         program.display(),
-        crate::report::plain(&error)
+        dbvitals_probe::plain(&error)
     ))
     .into())
 }
@@ -210,7 +210,7 @@ impl<'a> WatchedProcess<'a> {
                 return Err(Misuse(format!(
                     "cannot read the pid file {}: {}; it must be readable by the user that runs dbvitals",
                     self.path.display(),
-                    crate::report::plain(&error)
+                    dbvitals_probe::plain(&error)
                 )));
             }
         };

@@ -457,7 +457,7 @@ fn read_gate(
         .collect();
     if !known.contains(&of.value) {
         let names: Vec<_> = known.iter().map(String::as_str).collect();
-        let hint = match super::nearest(&of.value, &names) {
+        let hint = match crate::suggestion::nearest(&of.value, &names) {
             Some(nearest) => format!("did you mean {nearest:?}?"),
             None => format!("known are {}", names.join(", ")),
         };

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, nearest};
+use super::ConfigError;
 use crate::duration;
+use crate::suggestion::nearest;
 
 /// A value and the offset at which it stands.
 #[derive(Debug, Clone)]

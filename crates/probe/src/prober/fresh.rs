@@ -12,9 +12,10 @@ use dbvitals_verdict::{Cause, Depth, Moment, Path, Phase};
 use dbvitals_wire::{Channel, Credentials, Login, Session, TlsOffer};
 use mio::Token;
 
-use super::{LEAVE_WITHIN, Line, NAME_FRESH_FOR, Order, Prober, Purpose, QUEUE_FULL_PAUSE};
+use super::{LEAVE_WITHIN, Line, NAME_FRESH_FOR, Prober, Purpose, QUEUE_FULL_PAUSE};
 use crate::conversation::Conversation;
 use crate::failure::{Failure, plain};
+use crate::order::Order;
 use crate::probe::{self, Ending, Probe};
 use crate::stream::Stream;
 use crate::target::{Address, Protocol, Target};

@@ -3,9 +3,10 @@
 use dbvitals_verdict::{Cause, Moment, Observation, Outcome, Path, Phase, Phases};
 use dbvitals_wire::Event;
 
-use super::{Order, Ping, Prober, Purpose};
+use super::{Ping, Prober, Purpose};
 use crate::conversation::Told;
 use crate::failure::Failure;
+use crate::order::Order;
 use crate::probe;
 use crate::target::Target;
 

@@ -4,7 +4,7 @@
 //! evidence for each change.
 
 use super::Backend;
-use crate::monitor::Action;
+use crate::action::Action;
 use crate::path::Leaning;
 use crate::{Cause, Change, Class, Evidence, Moment, Standing, Transition, Verdict};
 

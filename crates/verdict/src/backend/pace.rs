@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::Backend;
-use crate::monitor::Action;
+use crate::action::Action;
 use crate::path::{Flight, Leaning};
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::stall::LATENESS_MAX;
