@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dbvitals_probe::{Clock, Order, Prober, TargetId};
-use dbvitals_verdict::{Action, BackendId, Course, Monitor, Observation, Outcome, Verdict};
+use dbvitals_verdict::{
+    Action, BackendId, Cause, Class, Course, Monitor, Observation, Outcome, Verdict,
+};
 use mio::Waker;
 use tokio::sync::broadcast;
 
@@ -61,6 +63,24 @@ struct Watched {
     holds: bool,
     /// Something was wrong when the board was written last.
     troubled: bool,
+    /// The fault of our own that was complained of last, and has not gone away since.
+    complained: Option<Cause>,
+}
+
+impl Watched {
+    /// Says once that a check fails by our own fault: it takes nothing out of rotation, so nobody
+    /// would hear of it otherwise.
+    fn complain(&mut self, observation: &Observation) {
+        match observation.outcome {
+            Outcome::Pass => self.complained = None,
+            Outcome::Fail(cause) if cause.default_class() == Class::Ours => {
+                if self.complained.replace(cause) != Some(cause) {
+                    log::own_fault(&self.board, cause, observation.detail.as_deref());
+                }
+            }
+            Outcome::Fail(_) => {}
+        }
+    }
 }
 
 impl EventLoop {
@@ -82,6 +102,7 @@ impl EventLoop {
                 board,
                 holds: matches!(plan.plan.course, Course::Session { .. }),
                 troubled: false,
+                complained: None,
             });
             plans.insert(BackendId(index), plan.plan);
         }
@@ -192,6 +213,7 @@ impl EventLoop {
         };
         watched.board.count(&observation);
         log::observation(&watched.board, &observation);
+        watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;
         self.monitor.handle_observation(id, observation, now);
         if passed && !watched.troubled {

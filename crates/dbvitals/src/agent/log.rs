@@ -5,7 +5,7 @@
 
 use std::io;
 
-use dbvitals_verdict::{Cause, Change, Class, Observation, Transition, Verdict};
+use dbvitals_verdict::{Cause, Change, Observation, Transition, Verdict};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -43,13 +43,8 @@ pub(crate) fn transition(backend: &BackendBoard, transition: &Transition) {
                 .decisive()
                 .filter(|_| to != Verdict::Up)
                 .and_then(|observation| observation.detail.as_deref());
-            let ours = evidence.class == Some(Class::Ours);
             match to {
                 Verdict::Up => tracing::info!(backend = name, %from, %to, "verdict changed"),
-                Verdict::Degraded if ours => tracing::warn!(
-                    backend = name, %from, %to, cause, detail,
-                    "verdict changed: the check itself is refused; the server stays in rotation"
-                ),
                 Verdict::Unknown | Verdict::Degraded | Verdict::Down => {
                     tracing::warn!(backend = name, %from, %to, cause, detail, "verdict changed");
                 }
@@ -63,6 +58,16 @@ pub(crate) fn transition(backend: &BackendBoard, transition: &Transition) {
             tracing::info!(backend = name, %from, %to, "admin state changed");
         }
     }
+}
+
+/// Logs that the check fails by the checker's own fault.
+pub(crate) fn own_fault(backend: &BackendBoard, cause: Cause, detail: Option<&str>) {
+    tracing::warn!(
+        backend = &*backend.name,
+        %cause,
+        detail,
+        "the check itself fails; that alone takes no server out of rotation"
+    );
 }
 
 /// Logs a probe, where that was asked for.

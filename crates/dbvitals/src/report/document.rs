@@ -37,14 +37,12 @@ struct PhaseEntry {
     failed: bool,
 }
 
-/// What was learned about the server; absent facts are left out.
+/// What was learned about the server; null is what the depth does not tell.
 #[derive(Debug, Serialize)]
 struct ServerEntry {
     product: Option<&'static str>,
     version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     read_only: Option<bool>,
 }
 
