@@ -124,25 +124,6 @@ pub(super) fn put_null(out: &mut Vec<u8>) {
     out.push(prefix::NULL);
 }
 
-/// A peer's text made fit for people: UTF-8, no control characters, at most `limit` bytes.
-pub(super) fn readable(text: &[u8], limit: usize) -> String {
-    let mut readable = String::new();
-    // Not a byte more than the limit can be of use, and lossy decoding never makes text shorter.
-    let text = text.get(..limit).unwrap_or(text);
-    for character in String::from_utf8_lossy(text).chars() {
-        let shown = if character.is_control() {
-            ' '
-        } else {
-            character
-        };
-        if readable.len() + shown.len_utf8() > limit {
-            break;
-        }
-        readable.push(shown);
-    }
-    readable
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,13 +160,5 @@ mod tests {
     fn a_string_without_its_nul_is_taken_to_the_end() {
         assert_eq!(Reader::new(b"plugin").nul_string_or_rest(), b"plugin");
         assert_eq!(Reader::new(b"plugin\0rest").nul_string_or_rest(), b"plugin");
-    }
-
-    #[test]
-    fn a_text_of_a_peer_is_cut_and_cleaned() {
-        assert_eq!(readable(b"two\nlines\x1b[31m", 512), "two lines [31m");
-        assert_eq!(readable("é".repeat(10).as_bytes(), 5), "éé");
-        assert_eq!(readable(&[0xff; 100], 6), "\u{fffd}\u{fffd}");
-        assert_eq!(readable(b"", 512), "");
     }
 }

@@ -5,7 +5,7 @@
 
 use super::bytes::{self, Reader};
 use super::packet;
-use crate::{Event, Refusal};
+use crate::{Event, Refusal, text};
 
 const OK: u8 = 0x00;
 const MORE_DATA: u8 = 0x01;
@@ -62,8 +62,8 @@ fn error(mut reader: Reader<'_>) -> Option<Refusal> {
     };
     Some(Refusal {
         number,
-        sqlstate: bytes::readable(sqlstate, SQLSTATE_LENGTH),
-        message: bytes::readable(reader.rest(), MESSAGE_LIMIT),
+        sqlstate: text::clean(sqlstate, SQLSTATE_LENGTH),
+        message: text::clean(reader.rest(), MESSAGE_LIMIT),
         routine: String::new(),
         fatal: ends_session(number),
     })
