@@ -23,7 +23,8 @@ pub(crate) fn show(duration: Duration) -> String {
         ms if ms < 1.0 => format!("{ms:.2} ms"),
         ms if ms < 100.0 => format!("{ms:.1} ms"),
         ms if ms < 1000.0 => format!("{ms:.0} ms"),
-        ms => format!("{:.1} s", ms / 1000.0),
+        ms if ms < 10_000.0 => format!("{:.1} s", ms / 1000.0),
+        ms => format!("{:.0} s", ms / 1000.0),
     }
 }
 
@@ -52,5 +53,6 @@ mod tests {
         assert_eq!(show(Duration::from_micros(1940)), "1.9 ms");
         assert_eq!(show(Duration::from_millis(250)), "250 ms");
         assert_eq!(show(Duration::from_millis(2100)), "2.1 s");
+        assert_eq!(show(Duration::from_secs(30)), "30 s");
     }
 }

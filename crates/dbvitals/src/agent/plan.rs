@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use dbvitals_probe::{Protocol, Target};
+use dbvitals_probe::{Address, Protocol, Target};
 use dbvitals_verdict::{Course, Depth, Plan};
 
+use crate::duration;
 use crate::target_url::TargetUrl;
 
 /// Everything that `serve` needs.
@@ -17,6 +18,8 @@ pub(crate) struct AgentPlan {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) backends: Vec<BackendPlan>,
     pub(crate) gates: Vec<GatePlan>,
+    /// What a person should know about this plan, a sentence each.
+    pub(crate) notices: Vec<String>,
 }
 
 /// One backend to watch.
@@ -102,38 +105,65 @@ pub(crate) enum OnDegraded {
     Closed,
 }
 
-/// How a target is asked in the long run: with a held session where the depth allows one; a
-/// stranger to MySQL asks cheaply, because each greeting leaves a line in the server's log.
-pub(crate) fn course(url: &TargetUrl, depth: Option<Depth>) -> Course {
+/// How a target is asked in the long run, unless somebody sets another pace: with a held session
+/// where the depth allows one. A stranger to MySQL asks cheaply, because each greeting leaves a
+/// line in the server's log: by quiet connects with a rare greeting or, where the socket knows no
+/// quiet connect, by rare greetings alone.
+pub(crate) fn default_plan(url: &TargetUrl, depth: Option<Depth>) -> Plan {
     let asked = depth.or(url.depth);
     let depth = asked.unwrap_or_else(|| url.default_depth());
     if depth.fits_held_session() {
-        return Course::Session { depth };
+        return Plan::new(Course::Session { depth });
     }
-    let stranger_to_mysql = url.protocol == Protocol::MySql && url.user.is_none();
-    match asked {
-        None if stranger_to_mysql && !is_unix(url) => Course::Sessionless {
-            depth: Depth::Connect,
-            deeper: Some(Depth::Greeting),
-        },
-        _ => Course::Sessionless {
+    if asked.is_some() || !is_stranger_to_mysql(url) {
+        return Plan::new(Course::Sessionless {
             depth,
             deeper: None,
-        },
+        });
     }
+    if !matches!(url.address, Address::Unix(_)) {
+        return Plan::new(Course::Sessionless {
+            depth: Depth::Connect,
+            deeper: Some(Depth::Greeting),
+        });
+    }
+    let mut plan = Plan::new(Course::Sessionless {
+        depth,
+        deeper: None,
+    });
+    plan.interval = plan.fresh_interval;
+    plan.stale_after = plan.interval * 2;
+    plan
 }
 
-/// Whether each probe of a backend leaves a line in its server's log.
-pub(crate) fn is_noisy(url: &TargetUrl, course: Course) -> bool {
-    let greets = match course {
-        Course::Session { .. } => false,
-        Course::Sessionless { depth, deeper } => {
-            depth == Depth::Greeting || deeper == Some(Depth::Greeting)
-        }
+/// What a person should know about how a target is asked.
+pub(crate) fn notice(url: &TargetUrl, plan: &Plan) -> Option<String> {
+    let (pace, greeting) = match plan.course {
+        Course::Sessionless {
+            depth: Depth::Greeting,
+            ..
+        } => (String::new(), plan.interval),
+        Course::Sessionless {
+            deeper: Some(Depth::Greeting),
+            ..
+        } => (
+            format!(
+                "its port is tried every {} and ",
+                duration::show(plan.interval)
+            ),
+            plan.fresh_interval,
+        ),
+        Course::Sessionless { .. } | Course::Session { .. } => return None,
     };
-    greets && url.protocol == Protocol::MySql && url.user.is_none()
+    is_stranger_to_mysql(url).then(|| {
+        format!(
+            "{} names no user: {pace}its greeting is read every {}, which leaves a line in the server's log; for more, make a user without privileges: CREATE USER vitals IDENTIFIED BY '…'",
+            url.name,
+            duration::show(greeting)
+        )
+    })
 }
 
-fn is_unix(url: &TargetUrl) -> bool {
-    matches!(url.address, dbvitals_probe::Address::Unix(_))
+fn is_stranger_to_mysql(url: &TargetUrl) -> bool {
+    url.protocol == Protocol::MySql && url.user.is_none()
 }

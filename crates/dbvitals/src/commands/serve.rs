@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::{Change, Plan};
+use dbvitals_verdict::Change;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,13 +22,12 @@ use tokio::task::JoinSet;
 use super::{Misuse, read_targets, tell};
 use crate::agent::gate::{self, Gate};
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, course, is_noisy,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
 };
 use crate::agent::{Agent, Told, http, log};
 use crate::cli::ServeArgs;
 use crate::duration::rfc3339;
 use crate::exit::Exit;
-use crate::target_url::TargetUrl;
 use crate::{config, discovery};
 
 /// Runs until told to end.
@@ -43,6 +42,9 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         }
         None => plan_of_arguments(args)?,
     };
+    for notice in &plan.notices {
+        tell(notice);
+    }
     for gate in &plan.gates {
         gate::try_address(gate.listen).map_err(|error| cannot_listen(&gate.listen, &error))?;
     }
@@ -68,6 +70,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     }
     let targets = read_targets(&arguments, None, &args.password)?;
     let mut names = BTreeSet::new();
+    let mut notices = Vec::new();
     let mut backends = Vec::new();
     for (url, target, _) in targets {
         if !names.insert(url.name.clone()) {
@@ -78,8 +81,8 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
             .into());
         }
         check_name(&target.address)?;
-        let mut plan = Plan::new(course(&url, None));
-        quieten(&url, &mut plan);
+        let plan = default_plan(&url, None);
+        notices.extend(notice(&url, &plan));
         backends.push(BackendPlan {
             name: url.name.as_str().into(),
             target: Arc::new(target),
@@ -93,6 +96,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         http: config::http_address(http).map_err(Misuse)?,
         backends,
         gates,
+        notices,
     })
 }
 
@@ -130,21 +134,6 @@ fn check_name(address: &Address) -> Result<(), Misuse> {
             )))
         }
     }
-}
-
-/// A stranger to MySQL leaves a line in its log with every greeting: ask rarely, and say so.
-fn quieten(url: &TargetUrl, plan: &mut Plan) {
-    if !is_noisy(url, plan.course) {
-        return;
-    }
-    if let dbvitals_verdict::Course::Sessionless { deeper: None, .. } = plan.course {
-        plan.interval = plan.fresh_interval / 2;
-    }
-    tell(&format!(
-        "{} names no user, so only its greeting is looked at, every {}, and each look leaves a line in the server's log; for more, make a user without privileges: CREATE USER vitals IDENTIFIED BY '…'",
-        url.name,
-        crate::duration::show(plan.fresh_interval)
-    ));
 }
 
 fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Misuse {

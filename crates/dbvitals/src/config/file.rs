@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dbvitals_probe::Statement;
-use dbvitals_verdict::{Course, Depth, Plan};
+use dbvitals_verdict::{Depth, Plan};
 use toml::de::DeTable;
 
 use super::ConfigError;
 use super::reader::{Placed, Reader, Section};
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, course,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
 };
 use crate::cli::parse_depth;
 use crate::password;
@@ -65,7 +65,8 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
     if let Some(section) = defaults {
         reader.known_keys(section, &PACE_KEYS);
     }
-    let backends = read_backends(&mut reader, root, defaults);
+    let mut notices = Vec::new();
+    let backends = read_backends(&mut reader, root, defaults, &mut notices);
     let gates = read_gates(&mut reader, root, &backends, http);
     match reader.errors.is_empty() {
         true => Ok(AgentPlan {
@@ -73,6 +74,7 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
             http,
             backends: backends.into_values().collect(),
             gates,
+            notices,
         }),
         false => Err(reader.errors),
     }
@@ -144,6 +146,7 @@ fn read_backends(
     reader: &mut Reader,
     root: &DeTable<'_>,
     defaults: Option<Section<'_>>,
+    notices: &mut Vec<String>,
 ) -> BTreeMap<String, BackendPlan> {
     let mut backends = BTreeMap::new();
     let mut addresses: BTreeMap<String, String> = BTreeMap::new();
@@ -163,7 +166,7 @@ fn read_backends(
         };
         let known: Vec<_> = BACKEND_KEYS.iter().chain(&PACE_KEYS).copied().collect();
         reader.known_keys(section, &known);
-        let Some(backend) = read_backend(reader, section, &name, defaults) else {
+        let Some(backend) = read_backend(reader, section, &name, defaults, notices) else {
             continue;
         };
         let address = backend.target.address.to_string();
@@ -183,6 +186,7 @@ fn read_backend(
     section: Section<'_>,
     name: &Placed<String>,
     defaults: Option<Section<'_>>,
+    notices: &mut Vec<String>,
 ) -> Option<BackendPlan> {
     let Some(url_text) = reader.string(section, "url") else {
         if !section.table.contains_key("url") {
@@ -206,8 +210,8 @@ fn read_backend(
     url.name.clone_from(&name.value);
     let statement = read_statement(reader, section);
     let depth = read_depth(reader, section, &url, statement.is_some());
-    let course = course(&url, depth);
-    let plan = read_pace(reader, section, defaults, course);
+    let plan = read_pace(reader, section, defaults, default_plan(&url, depth));
+    notices.extend(notice(&url, &plan));
     let password = read_password(reader, section, &url);
     let mut target = match url.target(password) {
         Ok(target) => target,
@@ -282,9 +286,8 @@ fn read_pace(
     reader: &mut Reader,
     section: Section<'_>,
     defaults: Option<Section<'_>>,
-    course: Course,
+    mut plan: Plan,
 ) -> Plan {
-    let mut plan = Plan::new(course);
     for section in defaults.into_iter().chain([section]) {
         let durations = [
             ("interval", &mut plan.interval),
