@@ -17,6 +17,7 @@ pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod plan;
+pub(crate) mod publishers;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

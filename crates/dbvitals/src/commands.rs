@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod demo;
+mod ending;
 pub(crate) mod serve;
 pub(crate) mod wait;
 

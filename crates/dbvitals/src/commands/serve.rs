@@ -14,17 +14,18 @@ use dbvitals_probe::{Address, Clock};
 use dbvitals_verdict::Change;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
+use super::ending::Ending;
 use super::{Misuse, read_targets, tell};
-use crate::agent::gate::{self, Gate};
+use crate::agent::gate;
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
 };
-use crate::agent::{Agent, Told, http, log};
+use crate::agent::publishers::Publishers;
+use crate::agent::{Agent, Told, log};
 use crate::cli::ServeArgs;
 use crate::duration::rfc3339;
 use crate::exit::Exit;
@@ -159,27 +160,14 @@ async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit>
         http = plan.http.map(tracing::field::display),
         "watching"
     );
-    let mut publishers = JoinSet::new();
-    for gate in plan.gates {
-        if let Some(backend) = agent.board().backend(&gate.of) {
-            publishers.spawn(Gate::new(gate, backend.watch()).run());
-        }
-    }
-    if let Some(listener) = http_listener {
-        let router = http::router(Arc::clone(agent.board()));
-        publishers.spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the HTTP port ended");
-            }
-        });
-    }
+    let publishers = Publishers::start(agent.board(), plan.gates, http_listener);
+    let mut printing = JoinSet::new();
     if json {
-        publishers.spawn(print_transitions(agent.subscribe(), agent.board().clock()));
+        printing.spawn(print_transitions(agent.subscribe(), agent.board().clock()));
     }
     let why = ending.wait().await;
-    // Dropping them closes every listener, before anything that takes time.
-    publishers.abort_all();
-    while publishers.join_next().await.is_some() {}
+    publishers.close().await;
+    printing.shutdown().await;
     tracing::info!(
         signal = why,
         "ending: gates are closed, saying goodbye to the servers"
@@ -193,28 +181,6 @@ async fn bind_http(address: SocketAddr) -> Result<TcpListener, Misuse> {
     TcpListener::bind(address)
         .await
         .map_err(|error| cannot_listen(&address, &error))
-}
-
-/// The signals that end the agent.
-struct Ending {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Ending {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn wait(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 /// One line of `serve --json`, schema `dbvitals.transition.v1`.
