@@ -7,14 +7,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{Admin, Verdict};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::agent::board::Sign;
 use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnUnknown};
@@ -35,7 +35,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Gate {
     plan: GatePlan,
     sign: watch::Receiver<Sign>,
-    closing: Arc<Semaphore>,
+    /// Accepted connections on their way out.
+    closing: JoinSet<()>,
 }
 
 impl Gate {
@@ -44,7 +45,7 @@ impl Gate {
         Self {
             plan,
             sign,
-            closing: Arc::new(Semaphore::new(CLOSING_MAX)),
+            closing: JoinSet::new(),
         }
     }
 
@@ -102,6 +103,7 @@ impl Gate {
                         return ended;
                     }
                 }
+                Some(_) = self.closing.join_next() => {}
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => self.close_politely(stream),
                     // Out of descriptors, most likely: let others run, and try again.
@@ -119,19 +121,13 @@ impl Gate {
     }
 
     /// Closes a connection in a task of its own, as long as there are not too many of them.
-    fn close_politely(&self, stream: TcpStream) {
-        let Ok(permit) = Arc::clone(&self.closing).try_acquire_owned() else {
-            return;
-        };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "bounded in number by the permit and in time by the deadline"
-        )]
-        tokio::spawn(async move {
-            // Whatever goes wrong here goes wrong for a connection that ends anyway.
-            let _ = tokio::time::timeout(CLOSE_WITHIN, hear_out(stream)).await;
-            drop(permit);
-        });
+    fn close_politely(&mut self, stream: TcpStream) {
+        if self.closing.len() < CLOSING_MAX {
+            self.closing.spawn(async move {
+                // Whatever goes wrong here goes wrong for a connection that ends anyway.
+                let _ = tokio::time::timeout(CLOSE_WITHIN, hear_out(stream)).await;
+            });
+        }
     }
 }
 
