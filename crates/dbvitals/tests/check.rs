@@ -61,7 +61,7 @@ fn greeting(scheme: &str) -> Vec<u8> {
 fn a_server_without_a_word_has_no_greeting() {
     for scheme in PROTOCOLS {
         let finding = check(scheme, Script::Silent, "");
-        assert_eq!(finding.told(), "down, no_greeting (dead), exit 2");
+        finding.assert_told("down, no_greeting (dead), exit 2");
         assert_eq!(finding.phases(), "connect greeting!");
         assert_eq!(finding.text("depth_reached"), "connect");
         assert_eq!(finding.result["server"], Value::Null);
@@ -74,11 +74,7 @@ fn a_greeting_slower_than_the_timeout_is_none() {
         let bytes = greeting(scheme);
         let every = Duration::from_millis(100);
         let finding = check(scheme, Script::Trickle { bytes, every }, "?tls=off");
-        assert_eq!(
-            finding.told(),
-            "down, no_greeting (dead), exit 2",
-            "{finding:?}"
-        );
+        finding.assert_told("down, no_greeting (dead), exit 2");
     }
 }
 
@@ -92,7 +88,7 @@ fn a_greeting_in_small_pieces_is_one() {
             Script::Trickle { bytes, every },
             "?tls=off&depth=greeting",
         );
-        assert_eq!(finding.told(), "up, exit 0", "{finding:?}");
+        finding.assert_told("up, exit 0");
         assert_eq!(finding.phases(), "connect greeting");
     }
 }
@@ -101,11 +97,7 @@ fn a_greeting_in_small_pieces_is_one() {
 fn a_server_that_falls_silent_in_the_login_is_unresponsive() {
     for scheme in PROTOCOLS {
         let finding = check(scheme, Script::Bytes(greeting(scheme)), "?tls=off");
-        assert_eq!(
-            finding.told(),
-            "down, unresponsive (dead), exit 2",
-            "{finding:?}"
-        );
+        finding.assert_told("down, unresponsive (dead), exit 2");
         assert_eq!(finding.phases(), "connect greeting login!");
         assert_eq!(finding.text("depth_reached"), "greeting");
     }
@@ -114,11 +106,7 @@ fn a_server_that_falls_silent_in_the_login_is_unresponsive() {
 #[test]
 fn a_server_that_falls_silent_in_the_tls_handshake_is_unresponsive() {
     let finding = check("postgres", Script::Bytes(b"S".to_vec()), "?tls=require");
-    assert_eq!(
-        finding.told(),
-        "down, unresponsive (dead), exit 2",
-        "{finding:?}"
-    );
+    finding.assert_told("down, unresponsive (dead), exit 2");
     assert_eq!(finding.phases(), "connect tls!");
 }
 
@@ -126,38 +114,26 @@ fn a_server_that_falls_silent_in_the_tls_handshake_is_unresponsive() {
 fn closing_and_resetting_are_told_apart() {
     for scheme in PROTOCOLS {
         let finding = check(scheme, Script::CloseAtOnce, "");
-        assert_eq!(finding.told(), "down, closed (dead), exit 2", "{finding:?}");
+        finding.assert_told("down, closed (dead), exit 2");
         let finding = check(scheme, Script::ResetAtOnce, "");
-        assert_eq!(finding.told(), "down, reset (dead), exit 2", "{finding:?}");
+        finding.assert_told("down, reset (dead), exit 2");
     }
 }
 
 #[test]
 fn a_web_server_is_no_database() {
     let finding = check("postgres", Script::HttpServer, "");
-    assert_eq!(
-        finding.told(),
-        "down, wrong_protocol (dead), exit 2",
-        "{finding:?}"
-    );
+    finding.assert_told("down, wrong_protocol (dead), exit 2");
     assert!(finding.text("detail").contains("HTTP"), "{finding:?}");
     // MySQL's clients listen first, and so do web servers.
     let finding = check("mysql", Script::HttpServer, "");
-    assert_eq!(
-        finding.told(),
-        "down, no_greeting (dead), exit 2",
-        "{finding:?}"
-    );
+    finding.assert_told("down, no_greeting (dead), exit 2");
 }
 
 #[test]
 fn one_database_is_not_the_other() {
     let finding = check("postgres", Script::Bytes(mysql_greeting()), "");
-    assert_eq!(
-        finding.told(),
-        "down, wrong_protocol (dead), exit 2",
-        "{finding:?}"
-    );
+    finding.assert_told("down, wrong_protocol (dead), exit 2");
     assert!(finding.text("detail").contains("MariaDB"), "{finding:?}");
     assert!(
         finding.text("remedy").contains("port or the scheme"),
@@ -170,30 +146,16 @@ fn an_ssh_server_is_no_database() {
     for scheme in PROTOCOLS {
         let banner = Script::Bytes(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n".to_vec());
         let finding = check(scheme, banner, "");
-        assert_eq!(
-            finding.told(),
-            "down, wrong_protocol (dead), exit 2",
-            "{finding:?}"
-        );
+        finding.assert_told("down, wrong_protocol (dead), exit 2");
         assert!(finding.text("detail").contains("SSH"), "{finding:?}");
     }
 }
 
 #[test]
 fn noise_is_no_database() {
-    // The same noise each time: a linear congruential generator, from several seeds.
-    for seed in 0..8_u32 {
-        let step = |state: &mut u32| {
-            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            Some((*state >> 24) as u8)
-        };
-        let noise: Vec<u8> = std::iter::repeat_with({
-            let mut state = seed;
-            move || step(&mut state)
-        })
-        .flatten()
-        .take(4096)
-        .collect();
+    for seed in 0..8 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let noise: Vec<u8> = (0..4096).map(|_| random.u8(..)).collect();
         for scheme in PROTOCOLS {
             let finding = check(scheme, Script::Bytes(noise.clone()), "");
             let told = finding.told();
@@ -208,31 +170,19 @@ fn noise_is_no_database() {
 fn a_flood_ends_in_time() {
     for scheme in PROTOCOLS {
         let finding = check(scheme, Script::Endless(vec![b'A'; 65536]), "");
-        assert_eq!(
-            finding.told(),
-            "down, wrong_protocol (dead), exit 2",
-            "{finding:?}"
-        );
+        finding.assert_told("down, wrong_protocol (dead), exit 2");
     }
     // Notices are allowed at any time, and say nothing.
     let notice = b"N\0\0\0\x0cSNOTICE\0".repeat(5000);
     let finding = check("postgres", Script::Endless(notice), "?tls=off");
-    assert_eq!(
-        finding.told(),
-        "down, no_greeting (dead), exit 2",
-        "{finding:?}"
-    );
+    finding.assert_told("down, no_greeting (dead), exit 2");
 }
 
 #[test]
 fn a_full_accept_queue_times_out() {
     for scheme in PROTOCOLS {
         let finding = check(scheme, Script::NeverAccepts, "");
-        assert_eq!(
-            finding.told(),
-            "down, connect_timeout (dead), exit 2",
-            "{finding:?}"
-        );
+        finding.assert_told("down, connect_timeout (dead), exit 2");
         assert_eq!(finding.phases(), "connect!");
     }
 }
@@ -265,11 +215,7 @@ fn many_silent_servers_take_no_longer_than_one() {
 fn a_name_without_an_address_is_the_askers_fault() {
     let url = "mysql://vitals@no-such-host.invalid";
     let finding = Finding::of(url, &["--timeout", "500ms"]);
-    assert_eq!(
-        finding.told(),
-        "unknown, dns_failed (ours), exit 3",
-        "{finding:?}"
-    );
+    finding.assert_told("unknown, dns_failed (ours), exit 3");
     assert_eq!(finding.phases(), "resolve!");
     finding.assert_within(TIMEOUT);
 

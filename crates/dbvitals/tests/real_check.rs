@@ -36,7 +36,7 @@ fn a_healthy_server_is_up_at_every_depth() {
             ("query", "connect greeting login query"),
         ] {
             let finding = Finding::of(&server.url(), &["--depth", depth]);
-            assert_eq!(finding.told(), "up, exit 0", "{finding:?}");
+            finding.assert_told("up, exit 0");
             assert_eq!(finding.phases(), phases, "{finding:?}");
             assert_eq!(finding.text("depth_asked"), depth);
             assert_eq!(finding.text("depth_reached"), depth);
@@ -62,7 +62,7 @@ fn a_server_is_reached_over_every_kind_of_address() {
         ] {
             let url = format!("{}://vitals@{place}", server.scheme);
             let finding = Finding::of(&url, &[]);
-            assert_eq!(finding.told(), "up, exit 0", "{url}: {finding:?}");
+            finding.assert_told("up, exit 0");
             assert_eq!(finding.text("target"), url);
             assert_eq!(finding.text("name"), name);
             assert_eq!(finding.phases(), format!("{way} greeting login ping"));
@@ -77,7 +77,7 @@ fn postgresqls_socket_is_also_known_by_its_directory() {
     let (port, directory) = (server.port(), server.socket_directory().display());
     let url = format!("postgres://vitals@localhost:{port}?socket={directory}");
     let finding = Finding::of(&url, &[]);
-    assert_eq!(finding.told(), "up, exit 0", "{finding:?}");
+    finding.assert_told("up, exit 0");
     assert_eq!(
         finding.text("name"),
         server.socket_path().display().to_string()
@@ -93,7 +93,7 @@ fn any_service_can_be_connected_to() {
             format!("unix://{}", server.socket.display()),
         ] {
             let finding = Finding::of(&url, &[]);
-            assert_eq!(finding.told(), "up, exit 0", "{url}: {finding:?}");
+            finding.assert_told("up, exit 0");
             assert_eq!(finding.phases(), "connect");
             assert_eq!(finding.result["server"], Value::Null);
         }
@@ -136,11 +136,11 @@ fn a_statement_is_run_and_its_answer_compared() {
         let check =
             |sql, expected| Finding::of(&server.url(), &["--query", sql, "--equals", expected]);
         let right = check("SELECT 40 + 2", "42");
-        assert_eq!(right.told(), "up, exit 0", "{right:?}");
+        right.assert_told("up, exit 0");
         assert_eq!(right.text("depth_reached"), "query");
 
         let wrong = check("SELECT 40 + 2", "43");
-        assert_eq!(wrong.told(), "down, assertion_failed (unfit), exit 2");
+        wrong.assert_told("down, assertion_failed (unfit), exit 2");
         assert_eq!(wrong.phases(), "connect greeting login query!");
         assert!(
             wrong
@@ -149,11 +149,11 @@ fn a_statement_is_run_and_its_answer_compared() {
         );
 
         let null = check("SELECT NULL", "42");
-        assert_eq!(null.told(), "down, assertion_failed (unfit), exit 2");
+        null.assert_told("down, assertion_failed (unfit), exit 2");
         assert!(null.text("detail").contains("answered NULL"));
 
         let broken = Finding::of(&server.url(), &["--query", "SELECT 1 FROM nowhere.at_all"]);
-        assert_eq!(broken.told(), "degraded, bad_query (ours), exit 3");
+        broken.assert_told("degraded, bad_query (ours), exit 3");
         assert_eq!(broken.phases(), "connect greeting login query!");
     }
 }
@@ -297,7 +297,7 @@ fn a_refused_password_proves_a_living_server() {
     require_servers!();
     for server in databases(&V4, None) {
         let finding = Finding::with_password("hunter2", &server.url(), &[]);
-        assert_eq!(finding.told(), "degraded, access_denied (ours), exit 3");
+        finding.assert_told("degraded, access_denied (ours), exit 3");
         assert_eq!(finding.phases(), "connect greeting login!");
         assert_eq!(finding.text("depth_reached"), "greeting");
         assert!(
@@ -324,9 +324,9 @@ fn postgresql_lets_each_role_in_by_its_own_method() {
             ("vitals_trust", "up, exit 0"),
         ] {
             let url = format!("postgres://{user}@{place}");
-            assert_eq!(Finding::of(&url, &[]).told(), "up, exit 0", "{url}");
+            Finding::of(&url, &[]).assert_told("up, exit 0");
             let wrong = Finding::with_password("hunter2", &url, &[]);
-            assert_eq!(wrong.told(), told_of_a_wrong_password, "{url}");
+            wrong.assert_told(told_of_a_wrong_password);
         }
     }
 }
@@ -345,9 +345,9 @@ fn mariadb_lets_ed25519_users_in() {
          CREATE USER edward@'%' IDENTIFIED VIA ed25519 USING PASSWORD('secret')",
     );
     let url = server.url().replace("vitals@", "edward@");
-    assert_eq!(Finding::of(&url, &[]).told(), "up, exit 0");
+    Finding::of(&url, &[]).assert_told("up, exit 0");
     let wrong = Finding::with_password("hunter2", &url, &[]);
-    assert_eq!(wrong.told(), "degraded, access_denied (ours), exit 3");
+    wrong.assert_told("degraded, access_denied (ours), exit 3");
 }
 
 #[test]

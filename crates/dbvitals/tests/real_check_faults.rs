@@ -40,11 +40,7 @@ fn a_stopped_server_refuses() {
         for url in [server.url(), over_socket] {
             for depth in ["connect", "ping"] {
                 let finding = check(&url, depth);
-                assert_eq!(
-                    finding.told(),
-                    "down, refused (dead), exit 2",
-                    "{url}: {finding:?}"
-                );
+                finding.assert_told("down, refused (dead), exit 2");
                 assert_eq!(finding.phases(), "connect!");
                 assert!(finding.result["depth_reached"].is_null(), "{finding:?}");
                 assert!(
@@ -65,19 +61,15 @@ fn a_frozen_server_is_found_out_in_time() {
         for url in [server.url(), over_socket] {
             for depth in ["greeting", "ping", "query"] {
                 let finding = check(&url, depth);
-                assert_eq!(
-                    finding.told(),
-                    "down, no_greeting (dead), exit 2",
-                    "{url}: {finding:?}"
-                );
+                finding.assert_told("down, no_greeting (dead), exit 2");
                 assert_eq!(finding.phases(), "connect greeting!");
                 println!("frozen {url} {depth}: {} ms", finding.result["took_ms"]);
             }
         }
         // This is what plain connects prove: a kernel.
-        assert_eq!(check(&server.url(), "connect").told(), "up, exit 0");
+        check(&server.url(), "connect").assert_told("up, exit 0");
         server.thaw();
-        assert_eq!(check(&server.url(), "ping").told(), "up, exit 0");
+        check(&server.url(), "ping").assert_told("up, exit 0");
     }
 }
 
@@ -90,11 +82,7 @@ fn a_statement_that_hangs_is_given_up_in_time() {
             _ => "SELECT pg_sleep(60)",
         };
         let finding = Finding::of(&server.url(), &["--timeout", "500ms", "--query", sleep]);
-        assert_eq!(
-            finding.told(),
-            "down, unresponsive (dead), exit 2",
-            "{finding:?}"
-        );
+        finding.assert_told("down, unresponsive (dead), exit 2");
         assert_eq!(finding.phases(), "connect greeting login query!");
         finding.assert_within(TIMEOUT);
     }
@@ -112,11 +100,7 @@ fn an_answer_without_end_is_given_up_in_time() {
             _ => "SELECT repeat('x', 1000), generate_series(1, 100000000)",
         };
         let finding = Finding::of(&server.url(), &["--timeout", "500ms", "--query", flood]);
-        assert_eq!(
-            finding.told(),
-            "down, unresponsive (dead), exit 2",
-            "{finding:?}"
-        );
+        finding.assert_told("down, unresponsive (dead), exit 2");
         finding.assert_within(TIMEOUT);
     }
 }
@@ -128,16 +112,12 @@ fn a_postgresql_that_replays_its_log_is_starting_up() {
     let url = format!("postgres://vitals@{}", server.address());
     for depth in ["greeting", "ping"] {
         let finding = check(&url, depth);
-        assert_eq!(
-            finding.told(),
-            "down, starting_up (unfit), exit 2",
-            "{finding:?}"
-        );
+        finding.assert_told("down, starting_up (unfit), exit 2");
         assert!(finding.text("detail").contains("57P03"), "{finding:?}");
     }
-    assert_eq!(check(&url, "connect").told(), "up, exit 0");
+    check(&url, "connect").assert_told("up, exit 0");
     server.finish_replay();
-    assert_eq!(check(&url, "ping").told(), "up, exit 0");
+    check(&url, "ping").assert_told("up, exit 0");
 }
 
 #[test]
@@ -151,22 +131,14 @@ fn a_full_mariadb_is_degraded() {
     let _crowd = Crowd::of(&server, Protocol::MySql, 10);
     // An eleventh is let in, in case it is the administrator, and refused when it is not.
     let finding = check(&server.url(), "ping");
-    assert_eq!(
-        finding.told(),
-        "degraded, too_many_connections (full), exit 1",
-        "{finding:?}"
-    );
+    finding.assert_told("degraded, too_many_connections (full), exit 1");
     assert_eq!(finding.phases(), "connect greeting login!");
 
     let mut eleventh = TcpStream::connect(server.address()).expect("the server accepts");
     eleventh.read_exact(&mut [0; 4]).expect("the server greets");
     for depth in ["greeting", "ping"] {
         let finding = check(&server.url(), depth);
-        assert_eq!(
-            finding.told(),
-            "degraded, too_many_connections (full), exit 1",
-            "{finding:?}"
-        );
+        finding.assert_told("degraded, too_many_connections (full), exit 1");
         assert_eq!(finding.phases(), "connect greeting!");
         assert!(finding.text("detail").contains("1040"), "{finding:?}");
     }
@@ -191,11 +163,7 @@ fn a_full_postgresql_is_degraded() {
         let admitted = 4 - reserved.parse::<u32>().expect("a number");
         let _crowd = Crowd::of(&server, Protocol::Postgres, admitted);
         let finding = check(&server.url(), "ping");
-        assert_eq!(
-            finding.told(),
-            "degraded, too_many_connections (full), exit 1",
-            "{finding:?}"
-        );
+        finding.assert_told("degraded, too_many_connections (full), exit 1");
         let detail = finding.text("detail");
         assert!(
             detail.contains("53300") && detail.contains(words),
@@ -213,11 +181,7 @@ fn a_check_user_at_its_own_limit_is_no_full_server() {
     for (server, protocol) in [(mariadb, Protocol::MySql), (postgres, Protocol::Postgres)] {
         let _crowd = Crowd::of(&server, protocol, 1);
         let finding = check(&server.url(), "ping");
-        assert_eq!(
-            finding.told(),
-            "degraded, check_user_limit (ours), exit 3",
-            "{finding:?}"
-        );
+        finding.assert_told("degraded, check_user_limit (ours), exit 3");
     }
 }
 

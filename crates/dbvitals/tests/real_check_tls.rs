@@ -48,16 +48,16 @@ fn a_certificate_of_a_private_authority_is_verified() {
     let authority = TestAuthority::new();
     let tls = authority.issue(&["127.0.0.1", "localhost"], Validity::Current);
     for (server, finding) in check_verified(&tls, &authority) {
-        assert_eq!(finding.told(), "up, exit 0", "{finding:?}");
+        finding.assert_told("up, exit 0");
         assert_eq!(finding.phases(), phases_over_tls(&server));
 
         let by_name = format!("{}://vitals@localhost:{}", server.scheme, server.port());
         let ca = authority.certificate();
         let url = format!("{by_name}?tls=verify&ca={}", ca.display());
-        assert_eq!(Finding::of(&url, &[]).told(), "up, exit 0");
+        Finding::of(&url, &[]).assert_told("up, exit 0");
 
         let denied = Finding::with_password("hunter2", &server.url(), &[]);
-        assert_eq!(denied.told(), "degraded, access_denied (ours), exit 3");
+        denied.assert_told("degraded, access_denied (ours), exit 3");
         let phases = phases_over_tls(&server).replace(" ping", "!");
         assert_eq!(denied.phases(), phases);
     }
@@ -85,11 +85,7 @@ fn unsound_certificates_are_told_by_what_is_wrong_with_them() {
         ),
     ] {
         for (server, finding) in check_verified(&tls, &authority) {
-            assert_eq!(
-                finding.told(),
-                format!("down, {cause} (unfit), exit 2"),
-                "{finding:?}"
-            );
+            finding.assert_told(&format!("down, {cause} (unfit), exit 2"));
             let (phases, _) = phases_over_tls(&server)
                 .split_once("tls")
                 .expect("a tls phase");
@@ -97,11 +93,11 @@ fn unsound_certificates_are_told_by_what_is_wrong_with_them() {
             // Who only wants encryption does not mind.
             for lenient in ["tls=require", "tls=prefer", "depth=ping"] {
                 let finding = check(&server, lenient);
-                assert_eq!(finding.told(), "up, exit 0", "{lenient}: {finding:?}");
+                finding.assert_told("up, exit 0");
                 assert_eq!(finding.phases(), phases_over_tls(&server), "{lenient}");
             }
             let plain = check(&server, "tls=off");
-            assert_eq!(plain.told(), "up, exit 0", "{plain:?}");
+            plain.assert_told("up, exit 0");
             assert_eq!(plain.phases(), "connect greeting login ping");
         }
     }
@@ -115,11 +111,7 @@ fn a_server_without_tls_suits_only_those_who_do_not_insist() {
     for server in databases(&V4, None) {
         for strict in ["tls=require", &verify] {
             let finding = check(&server, strict);
-            assert_eq!(
-                finding.told(),
-                "down, tls_untrusted (unfit), exit 2",
-                "{finding:?}"
-            );
+            finding.assert_told("down, tls_untrusted (unfit), exit 2");
             let detail = finding.text("detail");
             assert!(detail.contains("the server does not offer it"), "{detail}");
             assert!(
@@ -128,7 +120,7 @@ fn a_server_without_tls_suits_only_those_who_do_not_insist() {
             );
         }
         let finding = check(&server, "tls=prefer");
-        assert_eq!(finding.told(), "up, exit 0", "{finding:?}");
+        finding.assert_told("up, exit 0");
         assert_eq!(finding.phases(), "connect greeting login ping");
     }
 }
@@ -142,7 +134,7 @@ fn a_unix_socket_needs_no_tls() {
         let socket = server.socket.display().to_string();
         for policy in ["require", "prefer", "off"] {
             let finding = check(&server, &format!("socket={socket}&tls={policy}"));
-            assert_eq!(finding.told(), "up, exit 0", "{policy}: {finding:?}");
+            finding.assert_told("up, exit 0");
             assert_eq!(finding.phases(), "connect greeting login ping");
         }
     }

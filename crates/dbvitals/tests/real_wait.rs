@@ -1,12 +1,14 @@
-//! `wait` on real servers and processes: it goes on when all are fit, and ends when that is hopeless.
+//! `wait` on real servers and processes: it goes on when all are fit, and ends when there is no
+//! more hope. What the contract bounds by a retry is measured from the event that it waits for.
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/waiting.rs"]
+mod waiting;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -15,116 +17,15 @@ use dbvitals_testkit::{
     MariaDb, MariaDbOptions, Postgres, PostgresOptions, RealServer as _, Script, ScriptedServer,
     require_servers,
 };
-use dbvitals_verdict::Moment;
 use serde_json::{Value, json};
 
 use crate::program::{Run, dbvitals};
+use crate::waiting::{Waiting, Ward};
 
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// What a try and the end of a process may take beside it, on a busy machine too.
 const PROCESS: Duration = Duration::from_millis(500);
-
-/// The program while it waits.
-struct Waiting {
-    child: Ward,
-    /// Where it tells how things are: standard error, or standard output with `--json`.
-    told: BufReader<Box<dyn Read>>,
-    json: bool,
-    heard: String,
-    clock: Clock,
-}
-
-impl Waiting {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = dbvitals(&[&["wait", "--for", "60s"], arguments].concat())
-            .env("DBVITALS_PASSWORD", "secret")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("dbvitals can be started");
-        let json = arguments.contains(&"--json");
-        let told: Box<dyn Read> = match json {
-            true => Box::new(child.stdout.take().expect("standard output is a pipe")),
-            false => Box::new(child.stderr.take().expect("standard error is a pipe")),
-        };
-        Self {
-            child: Ward(child),
-            told: BufReader::new(told),
-            json,
-            heard: String::new(),
-            clock: Clock::start(),
-        }
-    }
-
-    /// Listens until a line comes that contains `words`.
-    fn listen_for(&mut self, words: &str) {
-        let before = self.heard.len();
-        while !self.heard[before..].contains(words) {
-            let heard = self.listen();
-            assert!(
-                heard,
-                "the program ended before it said {words:?}: {}",
-                self.heard
-            );
-        }
-    }
-
-    /// Listens to one more line; there is none after the end.
-    fn listen(&mut self) -> bool {
-        let read = self.told.read_line(&mut self.heard);
-        read.expect("what is told is UTF-8") > 0
-    }
-
-    fn now(&self) -> Moment {
-        self.clock.now()
-    }
-
-    /// Waits for the end of the program, and tells how long that took since a moment.
-    fn ended_since(mut self, moment: Moment) -> (Run, Duration) {
-        while self.listen() {}
-        let status = self.child.0.wait().expect("a child can be waited for");
-        let took = self.clock.now().since(moment);
-        let told = std::mem::take(&mut self.heard).into_bytes();
-        let (mut stdout, mut stderr) = match self.json {
-            true => (told, Vec::new()),
-            false => (Vec::new(), told),
-        };
-        let Child {
-            stdout: out,
-            stderr: err,
-            ..
-        } = &mut self.child.0;
-        let rest = out.as_mut().map(|pipe| pipe.read_to_end(&mut stdout));
-        rest.transpose().expect("a pipe can be read");
-        let rest = err.as_mut().map(|pipe| pipe.read_to_end(&mut stderr));
-        rest.transpose().expect("a pipe can be read");
-        let run = Run::ended(Output {
-            status,
-            stdout,
-            stderr,
-        });
-        (run, took)
-    }
-}
-
-/// A process that does not outlive its test.
-struct Ward(Child);
-
-impl Ward {
-    fn is_running(&mut self) -> bool {
-        let status = self.0.try_wait().expect("a child can be looked at");
-        status.is_none()
-    }
-}
-
-impl Drop for Ward {
-    fn drop(&mut self) {
-        // Most have ended long before.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Runs a wait to its end.
 fn wait(arguments: &[&str]) -> Run {

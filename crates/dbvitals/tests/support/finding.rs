@@ -58,6 +58,12 @@ impl Finding {
         }
     }
 
+    /// Expects the check to have come to what [`told`](Self::told) tells.
+    #[track_caller]
+    pub(crate) fn assert_told(&self, expected: &str) {
+        assert_eq!(self.told(), expected, "{self:?}");
+    }
+
     /// The phases in order, the failed one with an exclamation mark: `connect greeting!`.
     pub(crate) fn phases(&self) -> String {
         let phases = self.result["phases"].as_array().expect("a list of phases");

@@ -1,8 +1,8 @@
 //! Leaving a connection so that the server has nothing to complain of.
 //!
 //! A login that has begun is finished first, TLS included, since a server counts and logs a
-//! handshake that is broken off; then comes the protocol's own goodbye, then the end of our side, and then the
-//! server closes. All of it has a second.
+//! handshake that is broken off; then comes the protocol's own goodbye, then the end of our side,
+//! and then the server closes. All of it has a second.
 
 use dbvitals_wire::Event;
 
