@@ -19,6 +19,8 @@ pub(crate) struct Asker {
     prober: Prober,
     pub(crate) clock: Clock,
     rounds: u32,
+    /// Until when the goodbyes of the last round may take.
+    patience: Moment,
 }
 
 impl Asker {
@@ -33,6 +35,7 @@ impl Asker {
             prober,
             clock,
             rounds: 0,
+            patience: Moment::ORIGIN,
         })
     }
 
@@ -63,16 +66,22 @@ impl Asker {
                 None => self.wait(None)?,
             }
         }
-        let patience = deadline + GOODBYE_AFTER_DEADLINE;
-        while !self.prober.is_quiet() && self.clock.now() < patience {
-            self.wait(Some(patience))?;
-        }
+        self.patience = deadline + GOODBYE_AFTER_DEADLINE;
         let in_order = questions.iter().filter_map(|(id, _)| answers.remove(id));
         Ok(in_order.collect())
     }
 
+    /// Lets the goodbyes of the last round come to their end, as long as its time allows; after
+    /// the answers were told, since nobody needs to wait for politeness.
+    pub(crate) fn say_goodbyes(&mut self) -> anyhow::Result<()> {
+        while !self.prober.is_quiet() && self.clock.now() < self.patience {
+            self.wait(Some(self.patience))?;
+        }
+        Ok(())
+    }
+
     /// Lets time pass.
-    pub(crate) fn wait(&mut self, until: Option<Moment>) -> anyhow::Result<()> {
+    fn wait(&mut self, until: Option<Moment>) -> anyhow::Result<()> {
         self.prober
             .wait(until)
             .context("failed to wait for sockets")

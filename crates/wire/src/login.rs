@@ -51,7 +51,10 @@ pub enum TlsOffer {
     Require,
 }
 
-/// What the bytes travel through: a password may be sent in clear only where nobody can listen.
+/// What the bytes travel through.
+///
+/// MySQL's sessions send a password in clear only where nobody can listen. PostgreSQL's follow
+/// libpq, which sends it wherever a server that was set up so asks for it; use TLS there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
     /// TCP without TLS.

@@ -53,6 +53,8 @@ pub(crate) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
             })
             .collect();
         print(&findings, args.nagios, json).map_err(told_of_stdout)?;
+        complain(&findings);
+        asker.say_goodbyes()?;
         worst = findings.iter().map(Finding::exit).fold(worst, Exit::worst);
     }
     Ok(worst)
@@ -62,15 +64,19 @@ fn print(findings: &[Finding<'_>], nagios: bool, json: bool) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     if json {
         serde_json::to_writer(&mut out, &document(findings))?;
-        return writeln!(out);
+        writeln!(out)?;
+    } else if nagios {
+        writeln!(out, "{}", plugin_line(findings))?;
+    } else {
+        for finding in findings {
+            print_ladder(&mut out, finding)?;
+        }
     }
-    if nagios {
-        return writeln!(out, "{}", plugin_line(findings));
-    }
-    for finding in findings {
-        print_ladder(&mut out, finding)?;
-    }
-    out.flush()?;
+    out.flush()
+}
+
+/// Says on standard error where the asker, not a server, is at fault.
+fn complain(findings: &[Finding<'_>]) {
     for finding in findings {
         if let Some(cause) = finding.cause().filter(|cause| is_misuse(*cause)) {
             tell(&format!(
@@ -81,7 +87,6 @@ fn print(findings: &[Finding<'_>], nagios: bool, json: bool) -> io::Result<()> {
             ));
         }
     }
-    Ok(())
 }
 
 /// A cause that is the asker's own, and proves nothing about any server.

@@ -131,7 +131,7 @@ fn try_once(
         let after = asker.clock.now().since(began);
         say(&finding, after, json)?;
     }
-    Ok(())
+    asker.say_goodbyes()
 }
 
 fn say(finding: &Finding<'_>, after: Duration, json: bool) -> anyhow::Result<()> {
