@@ -6,7 +6,7 @@
 
 mod printer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
@@ -34,6 +34,9 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
             let mut plan = config::read(path)?;
             if let Some(http) = &args.http {
                 plan.http = config::http_address(http).map_err(Misuse)?;
+                for gate in &plan.gates {
+                    check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
+                }
             }
             plan
         }
@@ -67,6 +70,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     }
     let targets = read_targets(&arguments, None, &args.password)?;
     let mut names = BTreeSet::new();
+    let mut addresses = BTreeMap::new();
     let mut notices = Vec::new();
     let mut backends = Vec::new();
     for (url, target, _) in targets {
@@ -74,6 +78,13 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
             return Err(Misuse(format!(
                 "the target {:?} is named twice; write NAME=URL to tell them apart",
                 url.name
+            ))
+            .into());
+        }
+        if let Some(other) = addresses.insert(target.address.to_string(), url.name.clone()) {
+            return Err(Misuse(format!(
+                "the address {} is watched already, as {other:?}; name it once",
+                target.address
             ))
             .into());
         }
@@ -89,6 +100,9 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     let gates = gate_of_argument(args, &backends)?;
     let http = args.http.as_deref().unwrap_or(config::HTTP_DEFAULT);
     let http = config::http_address(http).map_err(Misuse)?;
+    for gate in &gates {
+        check_apart("--gate", gate.listen, http)?;
+    }
     Ok(AgentPlan {
         name: config::host_name(),
         http,
@@ -115,6 +129,17 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
     }])
+}
+
+/// A gate and HTTP cannot share a port; found now, because a gate listens only later.
+fn check_apart(gate: &str, listen: GateAddress, http: Option<SocketAddr>) -> Result<(), Misuse> {
+    match http {
+        Some(http) if listen.clashes_with(GateAddress::One(http)) => Err(Misuse(format!(
+            "{gate} and --http are both to listen at port {}; choose another for one of them",
+            http.port()
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A name typed by a person has to exist; one of a configuration may come to exist later.
