@@ -49,19 +49,22 @@ pub(crate) struct Told {
 #[derive(Debug)]
 pub(crate) struct Agent {
     board: Arc<Board>,
-    told: broadcast::Sender<Arc<Told>>,
     shards: Vec<(ShardHandle, JoinHandle<()>)>,
 }
 
 impl Agent {
-    /// Starts watching.
+    /// Starts watching; returns the agent and its transitions, from the very first on.
     ///
     /// # Errors
     ///
     /// Where the system gives no thread or no descriptor.
-    pub(crate) fn start(backends: &[BackendPlan], clock: Clock, seed: u64) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        backends: &[BackendPlan],
+        clock: Clock,
+        seed: u64,
+    ) -> anyhow::Result<(Self, broadcast::Receiver<Arc<Told>>)> {
         let board = Arc::new(Board::new(backends, clock));
-        let (told, _) = broadcast::channel(TRANSITIONS_KEPT);
+        let (told, transitions) = broadcast::channel(TRANSITIONS_KEPT);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = cores
             .min(backends.len().div_ceil(BACKENDS_PER_SHARD_MIN))
@@ -85,21 +88,16 @@ impl Agent {
                 .context("failed to start a thread")?;
             running.push((handle, thread));
         }
-        Ok(Self {
+        let agent = Self {
             board,
-            told,
             shards: running,
-        })
+        };
+        Ok((agent, transitions))
     }
 
     /// What is known now.
     pub(crate) fn board(&self) -> &Arc<Board> {
         &self.board
-    }
-
-    /// Transitions from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Told>> {
-        self.told.subscribe()
     }
 
     /// Says goodbye to every server and ends; takes about a second at most.

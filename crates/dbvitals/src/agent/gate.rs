@@ -51,12 +51,10 @@ impl Gate {
 
     /// Follows the sign for ever. Cancel safe: dropping the future closes the gate.
     pub(crate) async fn run(mut self) {
-        let mut open = false;
         loop {
             let sign = *self.sign.borrow_and_update();
-            open = self.wants_open(sign, open);
-            let ended = match open {
-                true => self.stay_open().await,
+            let ended = match self.wants_open(sign, false) {
+                true => self.open().await,
                 false => self.sign.changed().await.is_err(),
             };
             if ended {
@@ -77,17 +75,31 @@ impl Gate {
         }
     }
 
-    /// Listens until the sign changes; answers whether the agent is ending.
-    async fn stay_open(&mut self) -> bool {
+    /// Listens as long as the sign says so; answers whether the agent is ending.
+    async fn open(&mut self) -> bool {
         let address = self.plan.listen;
-        let listener = match listen(address) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(
-                    gate = self.plan.name, %address, %error,
-                    "the gate cannot open; it is tried again every second"
-                );
-                return self.retry_later().await;
+        let mut was_refused = false;
+        let listener = loop {
+            match listen(address) {
+                Ok(listener) => break listener,
+                Err(error) => {
+                    // Told once: this may go on for long.
+                    if !std::mem::replace(&mut was_refused, true) {
+                        tracing::error!(
+                            gate = self.plan.name, %address, %error,
+                            "the gate cannot open; it is tried again every second"
+                        );
+                    }
+                }
+            }
+            tokio::select! {
+                changed = self.sign.changed() => {
+                    let sign = *self.sign.borrow();
+                    if changed.is_err() || !self.wants_open(sign, false) {
+                        return changed.is_err();
+                    }
+                }
+                () = tokio::time::sleep(RETRY_AFTER) => {}
             }
         };
         tracing::info!(gate = self.plan.name, %address, of = &*self.plan.of, "gate opened");
@@ -110,13 +122,6 @@ impl Gate {
                     Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
-        }
-    }
-
-    async fn retry_later(&mut self) -> bool {
-        tokio::select! {
-            changed = self.sign.changed() => changed.is_err(),
-            () = tokio::time::sleep(RETRY_AFTER) => false,
         }
     }
 

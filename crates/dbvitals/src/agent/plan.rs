@@ -70,6 +70,17 @@ impl GateAddress {
         }
     }
 
+    /// Whether listeners at both addresses cannot exist at a time.
+    pub(crate) fn clashes_with(self, other: Self) -> bool {
+        let same_host = match (self, other) {
+            (Self::One(one), Self::One(other)) => {
+                one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified()
+            }
+            (Self::All(_), _) | (_, Self::All(_)) => true,
+        };
+        same_host && self.port() == other.port()
+    }
+
     pub(crate) fn port(self) -> u16 {
         match self {
             Self::All(port) => port,

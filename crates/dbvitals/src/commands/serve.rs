@@ -4,20 +4,17 @@
 //! threads of their own, and gates and HTTP in this one, until SIGTERM or SIGINT: gates close at
 //! once, servers are told goodbye, and the exit code is 0.
 
-use std::collections::BTreeSet;
-use std::io::Write;
+mod printer;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::Change;
-use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinSet;
 
+use self::printer::Printer;
 use super::ending::Ending;
 use super::{Misuse, read_targets, tell};
 use crate::agent::gate;
@@ -25,9 +22,8 @@ use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, Told, log};
+use crate::agent::{Agent, log};
 use crate::cli::ServeArgs;
-use crate::duration::rfc3339;
 use crate::exit::Exit;
 use crate::{config, discovery};
 
@@ -38,6 +34,9 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
             let mut plan = config::read(path)?;
             if let Some(http) = &args.http {
                 plan.http = config::http_address(http).map_err(Misuse)?;
+                for gate in &plan.gates {
+                    check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
+                }
             }
             plan
         }
@@ -71,6 +70,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     }
     let targets = read_targets(&arguments, None, &args.password)?;
     let mut names = BTreeSet::new();
+    let mut addresses = BTreeMap::new();
     let mut notices = Vec::new();
     let mut backends = Vec::new();
     for (url, target, _) in targets {
@@ -78,6 +78,13 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
             return Err(Misuse(format!(
                 "the target {:?} is named twice; write NAME=URL to tell them apart",
                 url.name
+            ))
+            .into());
+        }
+        if let Some(other) = addresses.insert(target.address.to_string(), url.name.clone()) {
+            return Err(Misuse(format!(
+                "the address {} is watched already, as {other:?}; name it once",
+                target.address
             ))
             .into());
         }
@@ -92,9 +99,13 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     }
     let gates = gate_of_argument(args, &backends)?;
     let http = args.http.as_deref().unwrap_or(config::HTTP_DEFAULT);
+    let http = config::http_address(http).map_err(Misuse)?;
+    for gate in &gates {
+        check_apart("--gate", gate.listen, http)?;
+    }
     Ok(AgentPlan {
         name: config::host_name(),
-        http: config::http_address(http).map_err(Misuse)?,
+        http,
         backends,
         gates,
         notices,
@@ -118,6 +129,17 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
     }])
+}
+
+/// A gate and HTTP cannot share a port; found now, because a gate listens only later.
+fn check_apart(gate: &str, listen: GateAddress, http: Option<SocketAddr>) -> Result<(), Misuse> {
+    match http {
+        Some(http) if listen.clashes_with(GateAddress::One(http)) => Err(Misuse(format!(
+            "{gate} and --http are both to listen at port {}; choose another for one of them",
+            http.port()
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A name typed by a person has to exist; one of a configuration may come to exist later.
@@ -151,7 +173,7 @@ async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit>
     };
     let mut ending = Ending::new().context("failed to listen to signals")?;
     let log = log::start(debug);
-    let agent = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
+    let (agent, transitions) = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,
@@ -161,18 +183,20 @@ async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit>
         "watching"
     );
     let publishers = Publishers::start(agent.board(), plan.gates, http_listener);
-    let mut printing = JoinSet::new();
-    if json {
-        printing.spawn(print_transitions(agent.subscribe(), agent.board().clock()));
-    }
+    let printer = match json {
+        true => Some(Printer::start(transitions, agent.board().clock())?),
+        false => None,
+    };
     let why = ending.wait().await;
     publishers.close().await;
-    printing.shutdown().await;
     tracing::info!(
         signal = why,
         "ending: gates are closed, saying goodbye to the servers"
     );
     agent.stop();
+    if let Some(printer) = printer {
+        printer.finish();
+    }
     drop(log);
     Ok(Exit::Fine)
 }
@@ -181,59 +205,4 @@ async fn bind_http(address: SocketAddr) -> Result<TcpListener, Misuse> {
     TcpListener::bind(address)
         .await
         .map_err(|error| cannot_listen(&address, &error))
-}
-
-/// One line of `serve --json`, schema `dbvitals.transition.v1`.
-#[derive(Debug, Serialize)]
-struct TransitionLine<'a> {
-    schema: &'static str,
-    at: String,
-    backend: &'a str,
-    change: &'static str,
-    from: Option<&'static str>,
-    to: &'static str,
-    cause: Option<&'static str>,
-    class: Option<&'static str>,
-    detail: Option<&'a str>,
-}
-
-async fn print_transitions(mut told: broadcast::Receiver<Arc<Told>>, clock: Clock) {
-    loop {
-        match told.recv().await {
-            Ok(told) => {
-                let line = serde_json::to_string(&transition_line(&told, clock));
-                let mut out = std::io::stdout().lock();
-                // Where nobody reads any more, watching goes on.
-                let _ = line.map(|line| writeln!(out, "{line}").and_then(|()| out.flush()));
-            }
-            Err(RecvError::Lagged(lost)) => {
-                tracing::warn!(
-                    lost,
-                    "standard output is too slow; transitions were not printed"
-                );
-            }
-            Err(RecvError::Closed) => return,
-        }
-    }
-}
-
-fn transition_line(told: &Told, clock: Clock) -> TransitionLine<'_> {
-    let (change, from, to) = match told.transition.change {
-        Change::Verdict { from, to } => ("verdict", Some(from.name()), to.name()),
-        Change::Role { from, to } => ("role", from.map(|role| role.name()), to.name()),
-        Change::Admin { from, to } => ("admin", Some(from.name()), to.name()),
-    };
-    let evidence = &told.transition.evidence;
-    let decisive = evidence.decisive();
-    TransitionLine {
-        schema: "dbvitals.transition.v1",
-        at: rfc3339(clock.wall(told.transition.at)),
-        backend: &told.backend.name,
-        change,
-        from,
-        to,
-        cause: evidence.cause.map(|cause| cause.name()),
-        class: evidence.class.map(|class| class.name()),
-        detail: decisive.and_then(|observation| observation.detail.as_deref()),
-    }
 }

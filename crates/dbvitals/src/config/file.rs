@@ -379,28 +379,19 @@ fn read_gates(
             continue;
         };
         let port = gate.listen.port();
-        let taken = gates.iter().find(|other| clash(other.listen, gate.listen));
+        let taken = gates
+            .iter()
+            .find(|other| gate.listen.clashes_with(other.listen));
         if let Some(other) = taken {
             let message = format!("port {port} is used already, by gate {:?}", other.name);
             reader.refuse(section.offset, message);
-        } else if http.is_some_and(|http| clash(GateAddress::One(http), gate.listen)) {
+        } else if http.is_some_and(|http| gate.listen.clashes_with(GateAddress::One(http))) {
             let message = format!("port {port} is used already, by http of [agent]");
             reader.refuse(section.offset, message);
         }
         gates.push(gate);
     }
     gates
-}
-
-/// Whether two listeners cannot both exist.
-fn clash(one: GateAddress, other: GateAddress) -> bool {
-    let same_host = match (one, other) {
-        (GateAddress::One(one), GateAddress::One(other)) => {
-            one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified()
-        }
-        (GateAddress::All(_), _) | (_, GateAddress::All(_)) => true,
-    };
-    same_host && one.port() == other.port()
 }
 
 fn read_gate(
