@@ -1,4 +1,5 @@
-//! What `serve` refuses to start with: exit code 3, a sentence for each mistake, nothing started.
+//! What `serve` refuses to start with: exit code 3, a sentence for each mistake, nothing started; and
+//! what it only warns of.
 
 use std::net::TcpListener;
 use std::process::Command;
