@@ -17,6 +17,9 @@ use crate::probing::Asker;
 
 /// Ports at which a server is believed to be one, whoever runs it.
 const WELL_KNOWN: [(u16, &str); 2] = [(3306, "mysql"), (5432, "postgres")];
+/// Ports at which MySQL and MariaDB speak something else: the X protocol, group replication, and
+/// Galera's three.
+const OTHER_PROTOCOLS: [u16; 5] = [33060, 33061, 4444, 4567, 4568];
 /// How long a port of this machine may take to answer.
 const PORT_ANSWERS_WITHIN: Duration = Duration::from_millis(200);
 /// Sockets of servers that may not listen on TCP at all.
@@ -80,7 +83,10 @@ fn scheme_of(listener: &Listener) -> Option<&'static str> {
         return None;
     }
     match listener.process.name.as_str() {
-        "mysqld" | "mariadbd" => Some("mysql"),
+        "mysqld" | "mariadbd" => {
+            let speaks_it = !OTHER_PROTOCOLS.contains(&listener.socket.port());
+            speaks_it.then_some("mysql")
+        }
         "postgres" | "postmaster" => Some("postgres"),
         _ => None,
     }
@@ -93,5 +99,36 @@ fn host_of(ip: IpAddr) -> String {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
         IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use listeners::Process;
+
+    use super::*;
+
+    fn check(process: &str, port: u16, expected: Option<&str>) {
+        let listener = Listener {
+            process: Process {
+                pid: 1,
+                name: process.to_owned(),
+                path: String::new(),
+            },
+            socket: ([127, 0, 0, 1], port).into(),
+            protocol: Transport::TCP,
+            state: SocketState::Listen,
+        };
+        assert_eq!(scheme_of(&listener), expected, "{process} at {port}");
+    }
+
+    #[test]
+    fn a_server_s_other_protocols_are_no_servers_of_their_own() {
+        check("mysqld", 3306, Some("mysql"));
+        check("mariadbd", 20_306, Some("mysql"));
+        check("postgres", 5433, Some("postgres"));
+        check("mysqld", 33_060, None);
+        check("mariadbd", 4567, None);
+        check("nginx", 3306, None);
     }
 }

@@ -140,7 +140,7 @@ pub(crate) struct BackendBoard {
 }
 
 impl BackendBoard {
-    fn new(plan: &BackendPlan, now: Moment) -> Self {
+    pub(crate) fn new(plan: &BackendPlan, now: Moment) -> Self {
         let standing = Standing {
             verdict: Verdict::Unknown,
             since: now,
@@ -203,6 +203,16 @@ impl BackendBoard {
         self.standing.store(Arc::new(standing));
         self.sign
             .send_if_modified(|old| std::mem::replace(old, sign) != sign);
+    }
+
+    /// Puts up that nothing is known any more: nobody looks.
+    pub(crate) fn forget(&self, now: Moment) {
+        let known = self.standing();
+        self.put_up(Standing {
+            verdict: Verdict::Unknown,
+            since: now,
+            ..Standing::clone(&known)
+        });
     }
 
     /// Counts a transition.

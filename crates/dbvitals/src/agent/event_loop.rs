@@ -238,3 +238,47 @@ impl EventLoop {
         }
     }
 }
+
+/// However the loop ends, a panic included, its verdicts are nobody's any more.
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        let now = self.clock.now();
+        for watched in &self.backends {
+            watched.board.forget(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dbvitals_probe::{Address, Protocol, Target};
+    use dbvitals_verdict::{Depth, Plan, Standing};
+
+    use super::*;
+
+    #[test]
+    fn what_a_loop_knew_is_unknown_after_its_end() {
+        let clock = Clock::start();
+        let address = Address::Unix("/nowhere".into());
+        let plan = BackendPlan {
+            name: "orders".into(),
+            target: Arc::new(Target::new(Protocol::Opaque, address)),
+            plan: Arc::new(Plan::new(Course::Sessionless {
+                depth: Depth::Connect,
+                deeper: None,
+            })),
+        };
+        let board = Arc::new(BackendBoard::new(&plan, clock.now()));
+        let own = vec![(plan, Arc::clone(&board))];
+        let (told, _) = broadcast::channel(1);
+        let beat = Arc::default();
+        let (event_loop, _) = EventLoop::new(own, clock, 1, beat, told).unwrap();
+        board.put_up(Standing {
+            verdict: Verdict::Up,
+            ..Standing::clone(&board.standing())
+        });
+        drop(event_loop);
+        assert_eq!(board.standing().verdict, Verdict::Unknown);
+        assert_eq!(board.watch().borrow().verdict, Verdict::Unknown);
+    }
+}

@@ -5,12 +5,12 @@
 //! open gate is accepted and closed properly; whatever it sends is read and thrown away first,
 //! since unread bytes would turn the close into a reset.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use dbvitals_verdict::{Admin, Verdict};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -127,11 +127,14 @@ impl Gate {
 
     /// Closes a connection in a task of its own, as long as there are not too many of them.
     fn close_politely(&mut self, stream: TcpStream) {
+        // Whatever goes wrong here goes wrong for a connection that ends anyway.
         if self.closing.len() < CLOSING_MAX {
             self.closing.spawn(async move {
-                // Whatever goes wrong here goes wrong for a connection that ends anyway.
                 let _ = tokio::time::timeout(CLOSE_WITHIN, hear_out(stream)).await;
             });
+        } else {
+            // What has come so far is read here, too, but nothing is waited for.
+            let _ = (&*SockRef::from(&stream)).read(&mut [0; HEARD_MAX as usize]);
         }
     }
 }

@@ -212,6 +212,12 @@ fn read_backend(
     let depth = read_depth(reader, section, &url, statement.is_some());
     let plan = read_pace(reader, section, defaults, default_plan(&url, depth));
     notices.extend(notice(&url, &plan));
+    if url.password.is_some() {
+        notices.push(format!(
+            "the password in the url of {} can be seen by all who may read the configuration; use password_file or password_env",
+            url.name
+        ));
+    }
     let password = read_password(reader, section, &url);
     let mut target = match url.target(password) {
         Ok(target) => target,

@@ -60,12 +60,19 @@ fn an_open_gate_accepts_and_closes_in_order_also_when_spoken_to() {
 }
 
 #[test]
-fn five_hundred_connects_at_once_are_accepted_and_closed() {
+fn five_hundred_connects_at_once_are_accepted_and_closed_in_order() {
     let service = Service::start();
-    let (_agent, gate) = agent_with_open_gate(&service);
-    let mut streams: Vec<TcpStream> = (0..500).map(|_| connect(&gate)).collect();
-    streams.iter_mut().for_each(expect_end);
-    drop(streams);
+    let (agent, gate) = agent_with_open_gate(&service);
+    for words in [&b""[..], b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n"] {
+        // While the agent stands still, all of them wait in the gate's accept queue.
+        agent.signal(Signal::STOP);
+        let mut streams: Vec<TcpStream> = (0..500).map(|_| connect(&gate)).collect();
+        for stream in &mut streams {
+            stream.write_all(words).expect("the kernel takes bytes");
+        }
+        agent.signal(Signal::CONT);
+        streams.iter_mut().for_each(expect_end);
+    }
     visit(&gate, b"");
 }
 

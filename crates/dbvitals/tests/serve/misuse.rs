@@ -1,4 +1,5 @@
-//! What `serve` refuses to start with: exit code 3, a sentence for each mistake, nothing started.
+//! What `serve` refuses to start with: exit code 3, a sentence for each mistake, nothing started; and
+//! what it only warns of.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -261,4 +262,24 @@ fn mysql_without_a_user_is_watched_and_the_way_to_more_is_said() {
     let agent = Agent::start(config.serve());
     let log = agent.log();
     assert!(log.contains("names no user"), "{log}");
+}
+
+#[test]
+fn a_password_in_the_url_of_a_configuration_is_warned_of_once_and_not_shown() {
+    let watched = ScriptedServer::start(Script::Silent);
+    let config = ConfigFile::new(&format!(
+        "[backend.db]\nurl = \"mysql://u:hunter2@{}\"\n",
+        watched.address()
+    ));
+    let agent = Agent::start(config.serve());
+    let log = agent.log();
+    assert_eq!(
+        log.matches("the password in the url of db").count(),
+        1,
+        "{log}"
+    );
+    assert!(
+        log.contains("password_file") && !log.contains("hunter2"),
+        "{log}"
+    );
 }

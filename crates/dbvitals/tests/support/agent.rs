@@ -30,6 +30,7 @@ pub(crate) fn serve<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> 
         .arg("serve")
         .args(arguments)
         .env_remove("CREDENTIALS_DIRECTORY")
+        .env_remove("CLICOLOR_FORCE")
         .env("DBVITALS_PASSWORD", "secret")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
