@@ -5,7 +5,7 @@ use crate::{BackendId, Depth, Moment, Path, ProbeId, Transition};
 /// What a [`Monitor`](crate::Monitor) wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Start a probe. It must end by its deadline, in one [`Observation`] with its id.
+    /// Start a probe. It must end by its deadline, in one [`Observation`](crate::Observation) with its id.
     StartProbe {
         /// Which backend.
         backend: BackendId,
