@@ -7,6 +7,7 @@ mod agent;
 mod cli;
 mod commands;
 mod config;
+mod demo;
 mod discovery;
 mod duration;
 mod exit;

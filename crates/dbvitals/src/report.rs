@@ -13,8 +13,8 @@ use dbvitals_verdict::{Cause, Class, Depth, Observation, Outcome, Verdict};
 use crate::exit::Exit;
 use crate::target_url::TargetUrl;
 
-pub(crate) use document::document;
-pub(crate) use ladder::print_ladder;
+pub(crate) use document::{document, rounded_ms};
+pub(crate) use ladder::{colour, print_ladder};
 pub(crate) use nagios::plugin_line;
 pub(crate) use remedy::remedy;
 
