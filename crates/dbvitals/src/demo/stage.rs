@@ -80,8 +80,7 @@ impl Stage {
 
         let clock = Clock::start();
         let started = clock.now();
-        let agent = Agent::start(&backends, clock, fastrand::u64(..))?;
-        let told = agent.subscribe();
+        let (agent, told) = Agent::start(&backends, clock, fastrand::u64(..))?;
         let publishers = Publishers::start(agent.board(), gates, Some(listener));
         let boards = agent.board().backends().iter().map(Arc::clone);
         let plans = backends.iter().map(|backend| Arc::clone(&backend.plan));
