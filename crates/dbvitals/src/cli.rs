@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use dbvitals_verdict::Depth;
 
-use crate::duration;
+use crate::{depth, duration};
 
 /// Knows whether a MySQL, MariaDB or PostgreSQL server is really alive and fit.
 #[derive(Debug, Parser)]
@@ -88,7 +88,7 @@ pub(crate) struct CheckArgs {
     pub(crate) targets: Vec<String>,
     /// How far to go: connect, greeting, login, ping or query [default: ping with a user, greeting
     /// without, connect for tcp:// and unix://]
-    #[arg(long, value_parser = parse_depth)]
+    #[arg(long, value_parser = depth::parse)]
     pub(crate) depth: Option<Depth>,
     /// How long each probe may take, all phases together
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
@@ -122,7 +122,7 @@ pub(crate) struct WaitArgs {
     #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub(crate) patience: Duration,
     /// How far each probe goes, as in check
-    #[arg(long, value_parser = parse_depth)]
+    #[arg(long, value_parser = depth::parse)]
     pub(crate) depth: Option<Depth>,
     /// Give up as soon as the process named in this file is gone
     #[arg(long, value_name = "FILE")]
@@ -162,18 +162,4 @@ pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
-}
-
-/// Reads a depth that a probe can go to.
-pub(crate) fn parse_depth(text: &str) -> Result<Depth, String> {
-    let known = "connect, greeting, login, ping and query";
-    match text.parse::<Depth>() {
-        Ok(
-            depth @ (Depth::Connect | Depth::Greeting | Depth::Login | Depth::Ping | Depth::Query),
-        ) => Ok(depth),
-        Ok(Depth::Listening | Depth::Role | Depth::Lag | Depth::Write) => Err(format!(
-            "the depth {text} is planned and not there yet; known are {known}"
-        )),
-        Err(()) => Err(format!("{text:?} is no depth; known are {known}")),
-    }
 }

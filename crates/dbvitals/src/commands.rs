@@ -6,37 +6,13 @@ mod ending;
 pub(crate) mod serve;
 pub(crate) mod wait;
 
-use std::fmt;
-
 use dbvitals_probe::Target;
 use dbvitals_verdict::Depth;
 
 use crate::cli::PasswordArgs;
+use crate::misuse::{Misuse, tell};
 use crate::password;
 use crate::target_url::TargetUrl;
-
-/// What a person got wrong: one sentence on standard error, exit code 3.
-#[derive(Debug)]
-pub(crate) struct Misuse(pub(crate) String);
-
-impl fmt::Display for Misuse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Misuse {}
-
-impl From<String> for Misuse {
-    fn from(sentence: String) -> Self {
-        Self(sentence)
-    }
-}
-
-/// Writes a sentence to standard error, as all commands do.
-pub(crate) fn tell(sentence: &str) {
-    anstream::eprintln!("dbvitals: {sentence}");
-}
 
 /// Reads the targets of a command line, with their passwords and depths.
 pub(crate) fn read_targets(

@@ -4,6 +4,7 @@
 //! the sections and keys and builds the [`AgentPlan`]. Nothing starts before all of it is right.
 
 mod file;
+mod gates;
 mod reader;
 
 use std::fs;
@@ -12,7 +13,7 @@ use std::path::Path;
 pub(crate) use file::{HTTP_DEFAULT, host_name, http_address};
 
 use crate::agent::plan::AgentPlan;
-use crate::commands::Misuse;
+use crate::misuse::Misuse;
 
 /// The defaults, as a commented file; a test keeps it equal to the code.
 #[cfg(test)]

@@ -8,9 +8,11 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod depth;
 mod discovery;
 mod duration;
 mod exit;
+mod misuse;
 mod password;
 mod probing;
 mod report;
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
-            commands::tell(&format!("{error:#}"));
+            misuse::tell(&format!("{error:#}"));
             Exit::Unknown.into()
         }
     }

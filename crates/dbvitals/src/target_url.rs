@@ -12,7 +12,7 @@ use dbvitals_wire::Credentials;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::cli::parse_depth;
+use crate::depth;
 
 /// A target as a URL describes it; TLS is read from disk by [`TargetUrl::target`].
 #[derive(Debug, Clone)]
@@ -187,7 +187,7 @@ impl Options {
             match &*key {
                 "socket" => options.socket = Some(PathBuf::from(&*value)),
                 "ca" => options.ca = Some(PathBuf::from(&*value)),
-                "depth" => options.depth = Some(parse_depth(&value)?),
+                "depth" => options.depth = Some(depth::parse(&value)?),
                 "tls" => {
                     options.tls = match &*value {
                         "off" => TlsMode::Off,

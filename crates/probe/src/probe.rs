@@ -25,6 +25,9 @@ pub(crate) enum Ending {
     Pass,
     /// It ended short; the session may have survived, as after a statement's wrong answer.
     Fail(Failure),
+    /// It ended short because we turn away from a server that answers: what was begun with it is
+    /// finished first.
+    Decline(Failure),
     /// The TLS handshake failed and plain text is allowed: dial again without TLS.
     RedialPlain,
 }
@@ -179,10 +182,12 @@ impl Probe {
                     self.fail(failure);
                 }
             }
-            Event::TlsRefused => self.fail(Failure::new(
-                Cause::TlsUntrusted,
-                "TLS is required, and the server does not offer it",
-            )),
+            Event::TlsRefused => {
+                self.ending = Some(Ending::Decline(Failure::new(
+                    Cause::TlsUntrusted,
+                    "TLS is required, and the server does not offer it",
+                )));
+            }
             Event::LoggedIn(greeting) => {
                 self.greeting = greeting;
                 self.enter(question(self.depth).0, now);

@@ -16,7 +16,7 @@ use dbvitals_testkit::{
     MariaDb, MariaDbOptions, Postgres, PostgresOptions, RealServer, TestAuthority, TlsFiles,
     Validity, eventually, require_servers,
 };
-use dbvitals_verdict::{Depth, Outcome, Path, ProbeId};
+use dbvitals_verdict::{Cause, Depth, Observation, Outcome, Path, ProbeId};
 use dbvitals_wire::Credentials;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -134,12 +134,14 @@ impl Asker {
     fn pass(&mut self, depth: Depth, times: u32) {
         assert_eq!(times % AT_ONCE, 0, "a number of whole rounds");
         for round in 0..times / AT_ONCE {
-            self.pass_round(depth, ProbeId(round));
+            for observation in self.round(depth, ProbeId(round)) {
+                assert_eq!(observation.outcome, Outcome::Pass, "{observation:?}");
+            }
         }
     }
 
     /// Probes with all targets, and waits until the goodbyes are over, too.
-    fn pass_round(&mut self, depth: Depth, probe: ProbeId) {
+    fn round(&mut self, depth: Depth, probe: ProbeId) -> Vec<Observation> {
         let deadline = self.clock.now() + TIMEOUT;
         for target in (0..AT_ONCE).map(TargetId) {
             self.prober.start(Order {
@@ -151,15 +153,15 @@ impl Asker {
                 hold: false,
             });
         }
-        let mut answers = 0;
-        while answers < AT_ONCE || !self.prober.is_quiet() {
+        let mut answers = Vec::new();
+        while answers.len() < AT_ONCE as usize || !self.prober.is_quiet() {
             let waited = self.prober.wait(Some(deadline));
             waited.expect("an epoll descriptor can be waited for");
             while let Some((_, observation)) = self.prober.poll_observation() {
-                assert_eq!(observation.outcome, Outcome::Pass, "{observation:?}");
-                answers += 1;
+                answers.push(observation);
             }
         }
+        answers
     }
 }
 
@@ -252,4 +254,19 @@ fn a_thousand_connects_leave_nothing_behind_on_postgresql() {
     require_servers!();
     let server = <Postgres as Witness>::start(None);
     check_quiet(&server, over_tcp(&server), &[Depth::Connect], 1000);
+}
+
+#[test]
+fn a_login_that_lacks_the_tls_it_requires_is_not_broken_off() {
+    require_servers!();
+    let server = <MariaDb as Witness>::start(None);
+    let mut target = over_tcp(&server);
+    target.tls = TlsPolicy::Require(TlsConfig::encrypt_only().expect("sound defaults"));
+    for observation in Asker::new(target).round(Depth::Ping, ProbeId(1)) {
+        assert_eq!(observation.outcome, Outcome::Fail(Cause::TlsUntrusted));
+    }
+    let (_, log) = complaints(&server);
+    // A stranger who was refused; a handshake that is broken off would count for host_blocked.
+    assert!(log.contains("Access denied for user ''"), "{log}");
+    assert!(!log.contains("unauthenticated"), "{log}");
 }

@@ -18,7 +18,8 @@ pub enum Event {
     /// No input is left over; bytes that a peer slipped in here are [`Malformed`](Self::Malformed).
     StartTls,
     /// [`TlsOffer::Require`](crate::TlsOffer::Require) was asked and the server speaks no TLS.
-    /// The session is over.
+    /// The session is of no use; a MySQL server is told a stranger's name, so that the handshake
+    /// ends and is not counted as broken off.
     TlsRefused,
     /// Authentication is complete and the server takes commands.
     LoggedIn(Greeting),

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use dbvitals_probe::{Statement, TargetId};
 use dbvitals_verdict::{Cause, Class, Depth};
 
-use super::{Misuse, read_targets, tell};
+use super::read_targets;
 use crate::cli::CheckArgs;
 use crate::exit::Exit;
+use crate::misuse::{Misuse, tell};
 use crate::probing::Asker;
 use crate::report::{Finding, document, plugin_line, print_ladder, remedy};
 

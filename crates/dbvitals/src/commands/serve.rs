@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use self::printer::Printer;
 use super::ending::Ending;
-use super::{Misuse, read_targets, tell};
+use super::read_targets;
 use crate::agent::gate;
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
@@ -25,6 +25,7 @@ use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log};
 use crate::cli::ServeArgs;
 use crate::exit::Exit;
+use crate::misuse::{Misuse, tell};
 use crate::{config, discovery};
 
 /// Runs until told to end.

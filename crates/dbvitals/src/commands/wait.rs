@@ -18,10 +18,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
 
-use super::{Misuse, read_targets, tell};
+use super::read_targets;
 use crate::cli::WaitArgs;
 use crate::duration;
 use crate::exit::Exit;
+use crate::misuse::{Misuse, tell};
 use crate::probing::Asker;
 use crate::report::Finding;
 use crate::target_url::TargetUrl;

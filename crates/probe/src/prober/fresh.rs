@@ -275,7 +275,8 @@ impl Prober {
             None => {}
             Some(Ending::RedialPlain) => self.redial_plain(key),
             Some(Ending::Fail(failure)) => self.fail_probe(key, failure),
-            Some(Ending::Pass) => self.conclude_probe(key, None),
+            Some(Ending::Decline(failure)) => self.conclude_probe(key, Some(failure), true),
+            Some(Ending::Pass) => self.conclude_probe(key, None, true),
         }
     }
 
@@ -295,11 +296,12 @@ impl Prober {
     }
 
     pub(super) fn fail_probe(&mut self, key: usize, failure: Failure) {
-        self.conclude_probe(key, Some(failure));
+        self.conclude_probe(key, Some(failure), false);
     }
 
-    /// Ends a probe with its observation; its session is held, left politely, or dropped.
-    pub(super) fn conclude_probe(&mut self, key: usize, failure: Option<Failure>) {
+    /// Ends a probe with its observation; its session is held, left politely, or dropped. `polite`
+    /// says that the server still listens, whatever the outcome.
+    pub(super) fn conclude_probe(&mut self, key: usize, failure: Option<Failure>, polite: bool) {
         let now = self.clock.now();
         let Some(line) = self.lines.get_mut(key) else {
             return;
@@ -322,14 +324,13 @@ impl Prober {
                 entry.held = Some(key);
             }
         }
-        let passed = failure.is_none();
         let observation = probe.observe(failure, hold, now);
         self.observations.push_back((id, observation));
         if hold {
             if let Some(line) = self.lines.get_mut(key) {
                 line.purpose = Purpose::Held(None);
             }
-        } else if passed || alive {
+        } else if polite || alive {
             self.leave(key);
         } else {
             self.lines.try_remove(key);

@@ -29,8 +29,11 @@ pub struct Client {
 enum Phase {
     /// The server has not said who it is.
     Greeting(Box<Login>),
-    /// Greeted by a server without the TLS we require; [`Event::TlsRefused`] is to be told.
-    TlsMissing,
+    /// Greeted by a server without the TLS we require: it was answered as by a stranger, so that
+    /// the handshake comes to its end, and [`Event::TlsRefused`] is told.
+    TlsMissing {
+        announced: bool,
+    },
     /// Greeted, and TLS asked for; after [`Event::StartTls`] the owner does the handshake.
     Tls {
         login: Box<LoginExchange>,
@@ -118,13 +121,13 @@ impl Client {
     pub fn goodbye(&mut self, out: &mut Vec<u8>) -> bool {
         match self.phase {
             Phase::Greeting(_) => self.inbox.is_empty(),
-            Phase::Tls { .. } | Phase::Login(_) => false,
+            Phase::Tls { .. } | Phase::TlsMissing { .. } | Phase::Login(_) => false,
             Phase::Idle => {
                 packet::append(out, 0, |out| out.push(command::QUIT));
                 self.phase = Phase::Over;
                 true
             }
-            Phase::TlsMissing | Phase::Pinging | Phase::Querying(_) | Phase::Over => true,
+            Phase::Pinging | Phase::Querying(_) | Phase::Over => true,
         }
     }
 
@@ -154,7 +157,10 @@ impl Client {
                 let due = !std::mem::replace(announced, true);
                 due.then_some(Event::StartTls)
             }
-            Phase::TlsMissing => Some(self.end(Event::TlsRefused)),
+            Phase::TlsMissing { announced } => {
+                let due = !std::mem::replace(announced, true);
+                due.then_some(Event::TlsRefused)
+            }
             Phase::Over => {
                 *input = &[];
                 None
@@ -189,7 +195,8 @@ impl Client {
                 Some(Reply::Error(refusal)) => reply::last_words(refusal),
                 Some(Reply::Ok) | None => Event::Malformed("silence while no command runs"),
             })),
-            Phase::Tls { .. } | Phase::TlsMissing | Phase::Over => None,
+            // Whatever it thinks of the stranger, the handshake is over.
+            Phase::Tls { .. } | Phase::TlsMissing { .. } | Phase::Over => None,
         }
     }
 
@@ -212,7 +219,11 @@ impl Client {
                     announced: false,
                 }
             }
-            (TlsOffer::Require, false) => Phase::TlsMissing,
+            (TlsOffer::Require, false) => {
+                exchange.become_stranger();
+                exchange.respond(out);
+                Phase::TlsMissing { announced: false }
+            }
             (TlsOffer::Never, _) | (TlsOffer::Prefer, false) => {
                 exchange.respond(out);
                 Phase::Login(exchange)

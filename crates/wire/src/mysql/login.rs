@@ -19,7 +19,7 @@ use super::plugin::{self, Plugin};
 use super::reply::{self, LoginReply, Reply, caching_sha2};
 use super::response::{self, Response};
 use super::rsa;
-use crate::{Channel, Event, Greeting, Login, Refusal};
+use crate::{Channel, Credentials, Event, Greeting, Login, Refusal};
 
 /// A login takes two or three replies; a server that goes on for ever is none.
 const REPLIES_MAX: u8 = 16;
@@ -96,6 +96,11 @@ impl LoginExchange {
     pub(super) fn handle_tls_established(&mut self, out: &mut Vec<u8>) {
         self.login.channel = Channel::Private;
         self.respond(out);
+    }
+
+    /// Forgets who logs in: what is said from here on tells the server nothing.
+    pub(super) fn become_stranger(&mut self) {
+        self.login.credentials = Credentials::new("");
     }
 
     /// Appends the response to the greeting.
