@@ -201,6 +201,11 @@ impl Options {
                         }
                     }
                 }
+                later @ ("want" | "max_lag") => {
+                    return Err(format!(
+                        "the option {later:?} in {shown} is planned and not there yet; leave it out"
+                    ));
+                }
                 other => {
                     let nearest = crate::suggestion::nearest(other, &OPTIONS);
                     let hint = nearest.map_or_else(

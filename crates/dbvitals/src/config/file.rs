@@ -42,6 +42,7 @@ const BACKEND_KEYS: [&str; 6] = [
     "query",
     "equals",
 ];
+const LATER_BACKEND_KEYS: [&str; 2] = ["want", "max_lag"];
 /// Where HTTP is answered unless the file says otherwise.
 pub(crate) const HTTP_DEFAULT: &str = "127.0.0.1:8306";
 
@@ -162,8 +163,14 @@ fn read_backends(
             table,
             offset: name.offset,
         };
-        let known: Vec<_> = BACKEND_KEYS.iter().chain(&PACE_KEYS).copied().collect();
+        let known: Vec<_> = BACKEND_KEYS
+            .iter()
+            .chain(&LATER_BACKEND_KEYS)
+            .chain(&PACE_KEYS)
+            .copied()
+            .collect();
         reader.known_keys(section, &known);
+        refuse_later_keys(reader, section);
         let Some(backend) = read_backend(reader, section, &name, defaults, notices) else {
             continue;
         };
@@ -177,6 +184,21 @@ fn read_backends(
         backends.insert(name.value, backend);
     }
     backends
+}
+
+/// What a backend must be needs the depths that ask for it; `any` is what holds without them.
+fn refuse_later_keys(reader: &mut Reader, section: Section<'_>) {
+    for key in LATER_BACKEND_KEYS {
+        let Some(given) = reader.string(section, key) else {
+            continue;
+        };
+        if (key, given.value.as_str()) != ("want", "any") {
+            reader.refuse(
+                given.offset,
+                format!("{key} is planned and not there yet; leave it out"),
+            );
+        }
+    }
 }
 
 fn read_backend(

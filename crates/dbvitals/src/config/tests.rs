@@ -77,6 +77,8 @@ fn wrong_files_are_refused_with_place_and_remedy() {
     );
     check_refused(&add("depth = \"deep\""), "3:9", &["\"deep\" is no depth"]);
     check_refused(&add("depth = \"role\""), "3:9", &["not there yet"]);
+    check_refused(&add("want = \"primary\""), "3:8", &["want is planned"]);
+    check_refused(&add("max_lag = \"10s\""), "3:11", &["max_lag is planned"]);
     check_refused(
         &add("password_file = \"/nonexistent\""),
         "3:17",
