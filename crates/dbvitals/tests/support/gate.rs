@@ -117,13 +117,23 @@ impl Vigil {
 }
 
 fn is_open(address: SocketAddr) -> bool {
-    match TcpStream::connect_timeout(&address, CONNECTS_WITHIN) {
-        Ok(stream) => {
-            // Thousands of connects must not leave thousands of sockets in TIME_WAIT.
-            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            true
+    loop {
+        let error = match TcpStream::connect_timeout(&address, CONNECTS_WITHIN) {
+            Ok(stream) => {
+                // Thousands of connects must not leave thousands of sockets in TIME_WAIT.
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                return true;
+            }
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::ConnectionRefused {
+            return false;
         }
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => false,
-        Err(error) => panic!("cannot connect to {address}: {error}"),
+        // A reset means that the gate closed between the handshake and our look at its outcome,
+        // which is neither open nor refused: ask again.
+        assert!(
+            error.kind() == ErrorKind::ConnectionReset,
+            "cannot connect to {address}: {error}"
+        );
     }
 }
