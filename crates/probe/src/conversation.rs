@@ -78,6 +78,11 @@ impl Conversation {
         self.flush()
     }
 
+    /// The TLS connection, where there is one.
+    pub(crate) fn tls(&self) -> Option<&ClientConnection> {
+        self.tls.as_ref().map(|tls| &tls.connection)
+    }
+
     /// Reads once and passes what came to the session; `tell` is called for each thing to tell
     /// and answers whether to go on.
     ///
@@ -179,6 +184,8 @@ impl Conversation {
             if complete && !tls.established {
                 tls.established = true;
                 if !tell(self, Told::TlsEstablished, out) {
+                    // What the session says to a peer from which we turn away.
+                    let _ = self.write(out);
                     return false;
                 }
             }

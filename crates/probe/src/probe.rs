@@ -131,16 +131,16 @@ impl Probe {
         let now = around.clock.now();
         match told {
             Told::Event(event) => self.hear_event(conversation, event, out, around, now),
-            Told::TlsEstablished => {
-                let next = match around.target.protocol {
-                    Protocol::Postgres => Phase::Greeting,
-                    Protocol::MySql | Protocol::Opaque => Phase::Login,
-                };
-                self.enter(next, now);
-                if let Some(session) = &mut conversation.session {
-                    session.handle_tls_established(out);
+            Told::TlsEstablished => match use_tls(conversation, out, around.target) {
+                Ok(()) => {
+                    let next = match around.target.protocol {
+                        Protocol::Postgres => Phase::Greeting,
+                        Protocol::MySql | Protocol::Opaque => Phase::Login,
+                    };
+                    self.enter(next, now);
                 }
-            }
+                Err(failure) => self.ending = Some(Ending::Decline(failure)),
+            },
             Told::TlsFailed(error) => {
                 let detail = format!("the TLS handshake failed: {error}");
                 self.fail_tls(Failure::new(tls::cause_of(&error), detail), around.target);
@@ -304,6 +304,32 @@ pub(crate) fn compare(statement: Option<&Statement>, value: Option<&[u8]>) -> Re
     };
     let detail = format!("the statement answered {answer} instead of {expected:?}");
     Err(Failure::new(Cause::AssertionFailed, detail))
+}
+
+/// Has the session go on over TLS if its peer may be trusted, and turn away politely if not.
+pub(crate) fn use_tls(
+    conversation: &mut Conversation,
+    out: &mut Vec<u8>,
+    target: &Target,
+) -> Result<(), Failure> {
+    let judged = match (target.tls.config(), conversation.tls()) {
+        (Some(config), Some(connection)) => config.judge(connection, target.address.host()),
+        (None, _) | (_, None) => Ok(()),
+    };
+    let Some(session) = &mut conversation.session else {
+        return Ok(());
+    };
+    match judged {
+        Ok(()) => {
+            session.handle_tls_established(out);
+            Ok(())
+        }
+        Err(error) => {
+            session.decline(out);
+            let detail = format!("the server's certificate is refused: {error}");
+            Err(Failure::new(tls::cause_of(&error), detail))
+        }
+    }
 }
 
 /// Begins the TLS handshake that the session asked for.

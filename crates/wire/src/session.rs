@@ -48,6 +48,15 @@ impl Session {
         }
     }
 
+    /// Goes on after a TLS handshake with a peer that is not trusted: as a stranger, to whom no
+    /// credentials belong, and only as far as the protocol wants a handshake to be finished.
+    pub fn decline(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::MySql(client) => client.decline(out),
+            Self::Postgres(client) => client.decline(),
+        }
+    }
+
     /// Asks whether the server is there: COM_PING, or PostgreSQL's empty query.
     ///
     /// Answered by [`Event::Pong`] or [`Event::Refused`]. Only after [`Event::LoggedIn`], one

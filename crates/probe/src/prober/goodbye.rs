@@ -161,12 +161,11 @@ fn finish_login(
         Told::Event(Event::StartTls) => {
             target.is_some_and(|target| probe::start_tls(conversation, out, target).is_ok())
         }
-        Told::TlsEstablished => {
-            if let Some(session) = &mut conversation.session {
-                session.handle_tls_established(out);
-            }
+        Told::TlsEstablished => target.is_some_and(|target| {
+            // A peer that is not trusted is told a stranger's name; that ends the login, too.
+            let _ = probe::use_tls(conversation, out, target);
             true
-        }
+        }),
         Told::Event(Event::Malformed(_) | Event::WrongProtocol(_))
         | Told::Closed
         | Told::Broken(_)

@@ -88,6 +88,14 @@ impl Client {
         };
     }
 
+    /// Finishes the handshake as a stranger; see [`Session::decline`](crate::Session::decline).
+    pub fn decline(&mut self, out: &mut Vec<u8>) {
+        if let Phase::Tls { login, .. } = &mut self.phase {
+            login.become_stranger();
+            self.handle_tls_established(out);
+        }
+    }
+
     /// Asks whether the server is there (COM_PING); see [`Session::ping`](crate::Session::ping).
     pub fn ping(&mut self, out: &mut Vec<u8>) -> bool {
         if !self.is_idle() {

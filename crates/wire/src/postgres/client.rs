@@ -119,6 +119,12 @@ impl Client {
         idle
     }
 
+    /// Ends the session; see [`Session::decline`](crate::Session::decline). PostgreSQL does not
+    /// mind a client that says nothing after the TLS handshake.
+    pub fn decline(&mut self) {
+        self.end();
+    }
+
     /// Leaves, and may always close at once: with a Terminate once logged in, before that without
     /// a word, which PostgreSQL takes without a line in its log.
     pub fn goodbye(&mut self, out: &mut Vec<u8>) -> bool {
