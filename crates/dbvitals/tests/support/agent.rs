@@ -187,12 +187,14 @@ impl Agent {
         kill_process(Pid::from_child(&self.child), signal).expect("the agent is not reaped");
     }
 
-    /// Waits for the agent's own end, and returns its exit code.
+    /// Waits for the agent's own end, and returns its exit code; all that it wrote has been read.
     pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
         assert!(
             eventually(PATIENCE, || self.has_ended()),
             "the agent goes on"
         );
+        self.log.finish();
+        self.told.finish();
         self.child.wait().expect("an exit status is kept").code()
     }
 }
