@@ -10,6 +10,8 @@ mod agent;
 mod discovery;
 #[path = "real_serve/doors.rs"]
 mod doors;
+#[path = "real_serve/family.rs"]
+mod family;
 #[path = "real_serve/faults.rs"]
 mod faults;
 #[path = "support/gate.rs"]
@@ -22,17 +24,15 @@ mod quiet;
 mod rotation;
 
 use std::fmt;
-use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dbvitals_testkit::{MariaDb, MariaDbOptions, Postgres, PostgresOptions, RealServer};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::agent::{Agent, serve};
 use crate::gate::GatePort;
 
-/// How long after its reason a gate may be closed where the kernel tells of the fault.
+/// How long a gate may take to refuse after its reason, where the kernel tells of it.
 const CRASH_BOUND: Duration = Duration::from_millis(50);
 /// Interval, timeout and what a busy machine adds.
 const FREEZE_BOUND: Duration = Duration::from_millis(2100);
@@ -134,22 +134,6 @@ fn agent_with_open_gate(server: &dyn Watched) -> (Agent, GatePort) {
     let took = gate.opens_within(RETURN_BOUND, gate.now());
     report(server, "start to open", took);
     (agent, gate)
-}
-
-/// Sends a signal to all of a server's processes, at once.
-fn signal_all(server: &dyn Watched, signal: Signal) {
-    let pid = server.pid();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let children = children.expect("the kernel lists children");
-    let children = children
-        .split_whitespace()
-        .map(|pid| pid.parse().expect("a number"));
-    let family: Vec<u32> = [pid].into_iter().chain(children).collect();
-    for pid in family {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        // A short-lived child may have ended since.
-        let _ = kill_process(pid.expect("a process number"), signal);
-    }
 }
 
 /// Prints a measured figure.

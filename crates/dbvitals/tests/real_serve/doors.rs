@@ -7,11 +7,11 @@ use dbvitals_testkit::{
     MariaDb, MariaDbOptions, Postgres, PostgresOptions, RealServer as _, TestAuthority, Validity,
     require_servers,
 };
-use rustix::process::Signal;
 
 use crate::agent::{Agent, ConfigFile, serve};
+use crate::family::crash;
 use crate::gate::GatePort;
-use crate::{CRASH_BOUND, RETURN_BOUND, Watched, alone, report, signal_all};
+use crate::{RETURN_BOUND, Watched, alone};
 
 /// A gate follows its server through a crash and back, whatever the URL leads through.
 fn check(server: &dyn Watched, url: &str) {
@@ -19,10 +19,7 @@ fn check(server: &dyn Watched, url: &str) {
     let listen = gate.address().to_string();
     let agent = Agent::start(serve(["--gate", &listen, &format!("db={url}")]));
     gate.opens_within(RETURN_BOUND, gate.now());
-    let killed = gate.now();
-    signal_all(server, Signal::KILL);
-    let took = gate.refuses_within(CRASH_BOUND, killed);
-    report(server, format_args!("{url}: SIGKILL to refused"), took);
+    crash(server, &gate, &format!("{url}: "));
     assert_eq!(agent.health("db").0, 503);
     server.kill();
     server.start_again();

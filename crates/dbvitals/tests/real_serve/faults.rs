@@ -6,6 +6,7 @@ use dbvitals_testkit::{Postgres, PostgresOptions, eventually, require_servers};
 use rustix::process::Signal;
 
 use crate::agent::{Agent, PATIENCE, serve};
+use crate::family::{Family, crash};
 use crate::gate::GatePort;
 use crate::{
     CRASH_BOUND, FREEZE_BOUND, RETURN_BOUND, Watched, agent_with_open_gate, alone, on_both, report,
@@ -39,14 +40,7 @@ fn a_killed_server_closes_its_gate_in_milliseconds_and_its_return_opens_it() {
     on_both(|server| {
         let (agent, gate) = agent_with_open_gate(server);
         for round in 1..=3 {
-            let killed = gate.now();
-            crate::signal_all(server, Signal::KILL);
-            let took = gate.refuses_within(CRASH_BOUND, killed);
-            report(
-                server,
-                format_args!("round {round}: SIGKILL to refused"),
-                took,
-            );
+            crash(server, &gate, &format!("round {round}: "));
             let (status, health) = agent.health("db");
             assert_eq!(status, 503, "{health}");
             assert_eq!(
@@ -70,8 +64,9 @@ fn a_frozen_server_closes_its_gate_by_its_deadline_and_a_thaw_opens_it() {
     on_both(|server| {
         let (agent, gate) = agent_with_open_gate(server);
         for round in 1..=2 {
+            let family = Family::of(server);
             let frozen = gate.now();
-            crate::signal_all(server, Signal::STOP);
+            family.signal(Signal::STOP);
             let took = gate.refuses_within(FREEZE_BOUND, frozen);
             report(
                 server,
@@ -83,7 +78,7 @@ fn a_frozen_server_closes_its_gate_by_its_deadline_and_a_thaw_opens_it() {
             assert_eq!(health["class"], "dead", "{health}");
 
             let thawed = gate.now();
-            crate::signal_all(server, Signal::CONT);
+            family.signal(Signal::CONT);
             let took = gate.opens_within(RETURN_BOUND, thawed);
             report(server, format_args!("round {round}: SIGCONT to open"), took);
         }
