@@ -87,16 +87,7 @@ pub enum TlsConfigError {
 impl TlsConfig {
     /// Encrypts and believes any certificate.
     pub fn encrypt_only() -> Result<Self, TlsConfigError> {
-        let provider = Arc::new(ring::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
-        Ok(Self {
-            client: Arc::new(config),
-            judge: None,
-        })
+        Self::new(Arc::new(ring::default_provider()), None)
     }
 
     /// Encrypts and verifies, against the authorities of a PEM file or, without one, against the
@@ -118,16 +109,27 @@ impl TlsConfig {
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
                 .map_err(|error| Error::General(error.to_string()))?;
-        let mut config = ClientConfig::builder_with_provider(provider)
+        Self::new(provider, Some(judge))
+    }
+
+    fn new(
+        provider: Arc<CryptoProvider>,
+        judge: Option<Arc<WebPkiServerVerifier>>,
+    ) -> Result<Self, TlsConfigError> {
+        let unjudged = Unjudged {
+            provider: Arc::clone(&provider),
+            judge: judge.clone(),
+        };
+        let mut client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(JudgedLater(Arc::clone(&judge))))
+            .with_custom_certificate_verifier(Arc::new(unjudged))
             .with_no_client_auth();
         // Each connection is judged by the certificate that it showed itself.
-        config.resumption = Resumption::disabled();
+        client.resumption = Resumption::disabled();
         Ok(Self {
-            client: Arc::new(config),
-            judge: Some(judge),
+            client: Arc::new(client),
+            judge,
         })
     }
 
@@ -195,50 +197,17 @@ pub(crate) fn cause_of(error: &Error) -> Cause {
     }
 }
 
-/// Believes any certificate, X.509 v1 ones included, which rustls would refuse to parse.
+/// Takes the certificate as it is: it is judged later, or never.
+///
+/// Where it is judged, the peer has to prove now that it owns it. Where it is not, nothing is asked
+/// of it at all, so that X.509 v1 certificates pass, too, which rustls would refuse to parse.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Unjudged {
+    provider: Arc<CryptoProvider>,
+    judge: Option<Arc<WebPkiServerVerifier>>,
 }
 
-/// Leaves the certificate for later, and has the peer prove that it owns it now.
-#[derive(Debug)]
-struct JudgedLater(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for JudgedLater {
+impl ServerCertVerifier for Unjudged {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -256,8 +225,10 @@ impl ServerCertVerifier for JudgedLater {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
+        match &self.judge {
+            Some(judge) => judge.verify_tls12_signature(message, certificate, signature),
+            None => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn verify_tls13_signature(
@@ -266,11 +237,14 @@ impl ServerCertVerifier for JudgedLater {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
+        match &self.judge {
+            Some(judge) => judge.verify_tls13_signature(message, certificate, signature),
+            None => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        let algorithms = self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
