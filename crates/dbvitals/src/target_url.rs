@@ -207,11 +207,7 @@ impl Options {
                     ));
                 }
                 other => {
-                    let nearest = crate::suggestion::nearest(other, &OPTIONS);
-                    let hint = nearest.map_or_else(
-                        || format!("known are {}", OPTIONS.join(", ")),
-                        |nearest| format!("did you mean {nearest:?}?"),
-                    );
+                    let hint = crate::suggestion::hint(other, &OPTIONS);
                     return Err(format!(
                         "the option {other:?} in {shown} is unknown; {hint}"
                     ));

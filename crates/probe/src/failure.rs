@@ -91,12 +91,16 @@ impl Failure {
     }
 }
 
-/// An error of the system as people want to read it: without Rust's "(os error 111)".
+/// An error of the system as people want to read it: without Rust's "(os error 111)", and without
+/// its announcement of a failed name resolution.
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
+    let text = text
+        .strip_prefix("failed to lookup address information: ")
+        .unwrap_or(&text);
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),
-        None => text,
+        None => text.to_owned(),
     }
 }
 

@@ -150,13 +150,10 @@ fn check_name(address: &Address) -> Result<(), Misuse> {
     };
     match (host.as_str(), *port).to_socket_addrs() {
         Ok(_) => Ok(()),
-        Err(error) => {
-            let why = dbvitals_probe::plain(&error);
-            let why = why.trim_start_matches("failed to lookup address information: ");
-            Err(Misuse(format!(
-                "cannot resolve {host:?}: {why}; correct the name, or write an address"
-            )))
-        }
+        Err(error) => Err(Misuse(format!(
+            "cannot resolve {host:?}: {}; correct the name, or write an address",
+            dbvitals_probe::plain(&error)
+        ))),
     }
 }
 

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{Reader, Section};
 use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown};
+use crate::suggestion::hint;
 
 const KEYS: [&str; 5] = ["listen", "of", "want", "on_unknown", "on_degraded"];
 
@@ -103,10 +104,7 @@ fn read_gate(
         .collect();
     if !known.contains(&of.value) {
         let names: Vec<_> = known.iter().map(String::as_str).collect();
-        let hint = match crate::suggestion::nearest(&of.value, &names) {
-            Some(nearest) => format!("did you mean {nearest:?}?"),
-            None => format!("known are {}", names.join(", ")),
-        };
+        let hint = hint(&of.value, &names);
         reader.refuse(
             of.offset,
             format!("there is no backend {:?}; {hint}", of.value),

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 use crate::duration;
-use crate::suggestion::nearest;
+use crate::suggestion::hint;
 
 /// A value and the offset at which it stands.
 #[derive(Debug, Clone)]
@@ -53,10 +53,7 @@ impl Reader {
                 "" => "the file".to_owned(),
                 title => format!("[{title}]"),
             };
-            let hint = match nearest(name, known) {
-                Some(nearest) => format!("did you mean {nearest:?}?"),
-                None => format!("known are {}", known.join(", ")),
-            };
+            let hint = hint(name, known);
             self.refuse(
                 start(key.span()),
                 format!("unknown key {name:?} in {place}; {hint}"),

@@ -6,7 +6,6 @@
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use dbvitals_verdict::{Cause, Depth, Moment, Path, Phase};
 use dbvitals_wire::{Channel, Credentials, Login, Session, TlsOffer};
@@ -112,9 +111,6 @@ impl Prober {
                 (true, Some((_, addresses)), _) => self.dial_these(key, addresses, true),
                 (true, None, failure) => {
                     let detail = failure.unwrap_or_default();
-                    let detail = detail
-                        .strip_prefix("failed to lookup address information: ")
-                        .unwrap_or(&detail);
                     self.fail_probe(key, Failure::new(Cause::DnsFailed, detail));
                 }
             }
@@ -213,15 +209,11 @@ impl Prober {
     /// The connection stands: go on with the session, or be content with that.
     pub(super) fn handle_connected(&mut self, key: usize) {
         let now = self.clock.now();
-        let Some(line) = self.lines.get_mut(key) else {
-            return;
-        };
-        let Some(target) = self
-            .targets
-            .get(line.target.0 as usize)
-            .and_then(|entry| entry.as_ref())
-            .map(|entry| Arc::clone(&entry.target))
-        else {
+        let target = self
+            .lines
+            .get(key)
+            .and_then(|line| self.target(line.target));
+        let (Some(target), Some(line)) = (target, self.lines.get_mut(key)) else {
             return;
         };
         let Purpose::Probe(probe) = &mut line.purpose else {
