@@ -200,11 +200,10 @@ impl Probe {
                 self.enter(self.phase, now);
                 self.reach(Depth::Ping);
             }
-            Event::Value(value) => {
+            Event::Answer(answer) => {
                 self.enter(self.phase, now);
                 self.reach(Depth::Query);
-                if let Err(failure) = compare(around.target.statement.as_deref(), value.as_deref())
-                {
+                if let Err(failure) = compare(around.target.statement.as_deref(), answer.value()) {
                     self.fail(failure);
                 }
             }

@@ -93,9 +93,9 @@ pub(super) fn hear_held(told: Told, asked: bool, target: &Target) -> Option<Hear
     let end = |failure| Some(Heard::End(failure));
     match told {
         Told::Event(Event::Pong) => Some(Heard::Answer(Ok(()))),
-        Told::Event(Event::Value(value)) => {
-            let answer = probe::compare(target.statement.as_deref(), value.as_deref());
-            Some(Heard::Answer(answer))
+        Told::Event(Event::Answer(answer)) => {
+            let compared = probe::compare(target.statement.as_deref(), answer.value());
+            Some(Heard::Answer(compared))
         }
         Told::Event(Event::Refused(refusal)) => {
             let failure = Failure::refused(&refusal, Phase::Query);

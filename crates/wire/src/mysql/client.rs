@@ -201,7 +201,7 @@ impl Client {
             },
             Phase::Idle => Some(self.end(match Reply::parse(packet.payload()) {
                 Some(Reply::Error(refusal)) => reply::last_words(refusal),
-                Some(Reply::Ok) | None => Event::Malformed("silence while no command runs"),
+                Some(Reply::Ok { .. }) | None => Event::Malformed("silence while no command runs"),
             })),
             // Whatever it thinks of the stranger, the handshake is over.
             Phase::Tls { .. } | Phase::TlsMissing { .. } | Phase::Over => None,
@@ -243,11 +243,11 @@ impl Client {
     fn handle_ping_answer(&mut self, packet: &Packet<'_>) -> Event {
         let in_sequence = packet.sequence() == 1;
         let event = match Reply::parse(packet.payload()) {
-            Some(Reply::Ok) if in_sequence => Event::Pong,
+            Some(Reply::Ok { .. }) if in_sequence => Event::Pong,
             Some(Reply::Error(refusal)) if in_sequence => Event::Refused(refusal),
             // It is no answer to the ping, but came before: the server is ending the session.
             Some(Reply::Error(refusal)) => reply::last_words(refusal),
-            Some(Reply::Ok) | None => Event::Malformed("OK or an error in answer to a ping"),
+            Some(Reply::Ok { .. }) | None => Event::Malformed("OK or an error in answer to a ping"),
         };
         self.finish_command(event)
     }
