@@ -15,7 +15,10 @@ use dbvitals_wire::{Event, Greeting, Session};
 use crate::clock::Clock;
 use crate::conversation::{Conversation, Told};
 use crate::failure::Failure;
-use crate::target::{Protocol, Statement, Target};
+use crate::learned::Learned;
+use crate::order::Order;
+use crate::question::{Heard, Question};
+use crate::target::{Protocol, Target};
 use crate::tls::{self, TlsPolicy};
 
 /// How a probe ended.
@@ -33,9 +36,10 @@ pub(crate) enum Ending {
 }
 
 /// What a probe needs to know of the world.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) target: &'a Target,
+    pub(crate) learned: &'a mut Learned,
     pub(crate) clock: Clock,
 }
 
@@ -53,6 +57,9 @@ pub(crate) struct Probe {
     phases: Phases,
     reached: Option<Depth>,
     greeting: Greeting,
+    question: Question,
+    /// What the question brought to light.
+    facts: Option<Arc<ServerFacts>>,
     /// Addresses not tried yet, the next one last.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Until when the address being dialled may keep the others waiting.
@@ -65,13 +72,14 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    pub(crate) fn new(
-        id: ProbeId,
-        depth: Depth,
-        hold: bool,
-        started: Moment,
-        deadline: Moment,
-    ) -> Self {
+    pub(crate) fn new(order: Order, target: &Target, started: Moment) -> Self {
+        let Order {
+            probe: id,
+            depth,
+            hold,
+            deadline,
+            ..
+        } = order;
         Self {
             id,
             depth,
@@ -83,6 +91,8 @@ impl Probe {
             phases: Phases::default(),
             reached: None,
             greeting: Greeting::default(),
+            question: Question::new(depth, target),
+            facts: None,
             addresses: Vec::new(),
             attempt_until: deadline,
             attempt_failure: None,
@@ -126,7 +136,7 @@ impl Probe {
         conversation: &mut Conversation,
         told: Told,
         out: &mut Vec<u8>,
-        around: Surroundings<'_>,
+        around: &mut Surroundings<'_>,
     ) -> bool {
         let now = around.clock.now();
         match told {
@@ -166,7 +176,7 @@ impl Probe {
         conversation: &mut Conversation,
         event: Event,
         out: &mut Vec<u8>,
-        around: Surroundings<'_>,
+        around: &mut Surroundings<'_>,
         now: Moment,
     ) {
         match event {
@@ -189,32 +199,72 @@ impl Probe {
                 )));
             }
             Event::LoggedIn(greeting) => {
+                around.learned.note_login(&greeting);
                 self.greeting = greeting;
-                self.enter(question(self.depth).0, now);
+                self.enter(self.question.phase(), now);
                 self.reach(Depth::Login);
                 if self.ending.is_none() {
-                    ask(conversation, self.depth, around.target, out);
+                    self.ask(conversation, out, around, now);
                 }
             }
-            Event::Pong => {
-                self.enter(self.phase, now);
-                self.reach(Depth::Ping);
-            }
-            Event::Answer(answer) => {
-                self.enter(self.phase, now);
-                self.reach(Depth::Query);
-                if let Err(failure) = compare(around.target.statement.as_deref(), answer.value()) {
-                    self.fail(failure);
-                }
-            }
-            Event::Refused(refusal) => {
+            Event::Refused(refusal) if refusal.fatal || !self.phase.is_question() => {
                 self.reached = self.reached.max(Some(Depth::Greeting));
                 self.fail(Failure::refused(&refusal, self.phase));
+            }
+            Event::Pong | Event::Answer(_) | Event::Refused(_) => {
+                let heard = self
+                    .question
+                    .hear(&event, around.target, around.learned, now);
+                self.hear_answer(heard, conversation, out, around, now);
             }
             Event::WrongProtocol(foreign) => self.fail(Failure::foreign(foreign)),
             Event::Malformed(expected) => {
                 self.fail(Failure::new(Cause::Malformed, expected));
             }
+        }
+    }
+
+    fn hear_answer(
+        &mut self,
+        heard: Heard,
+        conversation: &mut Conversation,
+        out: &mut Vec<u8>,
+        around: &Surroundings<'_>,
+        now: Moment,
+    ) {
+        match heard {
+            Heard::Nothing => {}
+            Heard::Next => {
+                if self.phase != self.question.phase() {
+                    self.enter(self.question.phase(), now);
+                }
+                self.ask(conversation, out, around, now);
+            }
+            Heard::Answer(outcome) => {
+                self.facts = self.question.facts(around.learned);
+                self.reached = Some(self.question.reached(&outcome));
+                match outcome {
+                    Ok(()) => {
+                        self.enter(self.phase, now);
+                        self.ending = Some(Ending::Pass);
+                    }
+                    Err(failure) => self.fail(failure),
+                }
+            }
+        }
+    }
+
+    fn ask(
+        &self,
+        conversation: &mut Conversation,
+        out: &mut Vec<u8>,
+        around: &Surroundings<'_>,
+        now: Moment,
+    ) {
+        if let Some(session) = &mut conversation.session {
+            let patience = self.deadline.since(now);
+            self.question
+                .ask(session, around.target, around.learned, patience, out);
         }
     }
 
@@ -242,67 +292,10 @@ impl Probe {
             outcome,
             phases: self.phases,
             session,
-            server: facts(self.greeting),
+            server: self.facts.or_else(|| facts(self.greeting)),
             detail: failure.map(|failure| failure.detail),
         }
     }
-}
-
-/// The phase and the step that answer a depth beyond the login.
-fn question(depth: Depth) -> (Phase, Depth) {
-    match depth {
-        Depth::Query | Depth::Role | Depth::Lag | Depth::Write => (Phase::Query, Depth::Query),
-        Depth::Listening | Depth::Connect | Depth::Greeting | Depth::Login | Depth::Ping => {
-            (Phase::Ping, Depth::Ping)
-        }
-    }
-}
-
-/// The phase in which a held session is asked at this depth.
-pub(crate) fn question_phase(depth: Depth) -> Phase {
-    question(depth).0
-}
-
-/// The depth that an answered question on a session proves.
-pub(crate) fn question_depth(depth: Depth) -> Depth {
-    question(depth).1
-}
-
-/// Asks the question of a depth on a session that is logged in.
-pub(crate) fn ask(
-    conversation: &mut Conversation,
-    depth: Depth,
-    target: &Target,
-    out: &mut Vec<u8>,
-) {
-    let Some(session) = &mut conversation.session else {
-        return;
-    };
-    match question(depth) {
-        (Phase::Query, _) => {
-            let sql = target.statement.as_deref().map_or("SELECT 1", |it| &it.sql);
-            session.query(sql, out);
-        }
-        _ => {
-            session.ping(out);
-        }
-    }
-}
-
-/// Compares a statement's answer with the expected one.
-pub(crate) fn compare(statement: Option<&Statement>, value: Option<&[u8]>) -> Result<(), Failure> {
-    let Some(expected) = statement.and_then(|statement| statement.equals.as_deref()) else {
-        return Ok(());
-    };
-    if value == Some(expected.as_bytes()) {
-        return Ok(());
-    }
-    let answer = match value {
-        Some(value) => format!("{:?}", String::from_utf8_lossy(value)),
-        None => "NULL".to_owned(),
-    };
-    let detail = format!("the statement answered {answer} instead of {expected:?}");
-    Err(Failure::new(Cause::AssertionFailed, detail))
 }
 
 /// Has the session go on over TLS if its peer may be trusted, and turn away politely if not.
@@ -363,6 +356,7 @@ fn facts(greeting: Greeting) -> Option<Arc<ServerFacts>> {
         version: greeting.version,
         role,
         read_only: greeting.default_read_only.or(greeting.in_hot_standby),
+        ..ServerFacts::default()
     }))
 }
 

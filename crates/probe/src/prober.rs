@@ -13,15 +13,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbvitals_verdict::{Cause, Depth, Moment, Observation, Path, Phase, ProbeId};
+use dbvitals_verdict::{Cause, Moment, Observation, Path, Phase, ProbeId};
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use crate::clock::Clock;
 use crate::conversation::{Conversation, Scratch};
 use crate::failure::Failure;
+use crate::learned::Learned;
 use crate::order::{Order, TargetId};
-use crate::probe::{self, Probe};
+use crate::probe::Probe;
+use crate::question::Question;
 use crate::resolver::Resolver;
 use crate::target::Target;
 
@@ -56,6 +58,8 @@ pub struct Prober {
     scratch: Scratch,
     serial: u32,
     leaving: usize,
+    /// Lines that have more to read than one turn allows.
+    unread: Vec<(usize, u32)>,
 }
 
 /// What is known of one target.
@@ -68,6 +72,7 @@ struct Entry {
     /// The addresses of a name, and since when they are known.
     addresses: Option<(Moment, Vec<SocketAddr>)>,
     resolving: bool,
+    learned: Learned,
 }
 
 /// One connection, or the wish for one.
@@ -94,12 +99,12 @@ enum Purpose {
 }
 
 /// A question on the held session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Ping {
     probe: ProbeId,
-    depth: Depth,
     started: Moment,
     deadline: Moment,
+    question: Question,
 }
 
 impl Prober {
@@ -124,6 +129,7 @@ impl Prober {
             scratch: Scratch::new(),
             serial: 0,
             leaving: 0,
+            unread: Vec::new(),
         })
     }
 
@@ -147,6 +153,7 @@ impl Prober {
                 leaving: None,
                 addresses: None,
                 resolving: false,
+                learned: Learned::default(),
             });
         }
     }
@@ -211,7 +218,7 @@ impl Prober {
         let now = self.clock.now();
         let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
         let timeout = match [until, timer].into_iter().flatten().min() {
-            _ if !self.observations.is_empty() => Some(Duration::ZERO),
+            _ if !self.observations.is_empty() || !self.unread.is_empty() => Some(Duration::ZERO),
             Some(at) => Some(at.since(now)),
             None => None,
         };
@@ -226,6 +233,7 @@ impl Prober {
             self.handle_ready(event.token().0, event.is_readable() || ended, ended);
         }
         self.events = events;
+        self.read_on();
         self.fire_timers();
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -281,6 +289,7 @@ impl Prober {
                     ),
                     false => Failure::late(probe.phase),
                 };
+                self.cancel_statement(key);
                 self.fail_probe(key, failure);
             }
             Purpose::Probe(probe) if probe.phase == Phase::Resolve => {
@@ -303,7 +312,8 @@ impl Prober {
             }
             Purpose::Probe(_) => {}
             Purpose::Held(Some(ping)) if ping.deadline <= now => {
-                let failure = Failure::late(probe::question_phase(ping.depth));
+                let failure = Failure::late(ping.question.phase());
+                self.cancel_statement(key);
                 self.end_held(key, failure);
             }
             Purpose::Held(_) => {}

@@ -31,7 +31,7 @@ impl Prober {
             self.close(key);
         }
         self.serial = self.serial.wrapping_add(1);
-        let probe = Probe::new(order.probe, order.depth, order.hold, now, order.deadline);
+        let probe = Probe::new(order, &target, now);
         let key = self.lines.insert(Line {
             target: order.target,
             serial: self.serial,
