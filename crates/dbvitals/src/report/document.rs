@@ -44,6 +44,20 @@ struct ServerEntry {
     version: Option<String>,
     role: Option<&'static str>,
     read_only: Option<bool>,
+    lag: Option<LagEntry>,
+    connections: Option<ConnectionsEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct LagEntry {
+    seconds: Option<f64>,
+    bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ConnectionsEntry {
+    used: u32,
+    max: u32,
 }
 
 /// The document of one round.
@@ -84,6 +98,14 @@ fn entry(finding: &Finding<'_>) -> ResultEntry {
             version: facts.version.clone(),
             role: facts.role.map(|role| role.name()),
             read_only: facts.read_only,
+            lag: facts.lag.map(|lag| LagEntry {
+                seconds: lag.time.map(|time| rounded_ms(time) / 1000.0),
+                bytes: lag.bytes,
+            }),
+            connections: facts.connections.map(|it| ConnectionsEntry {
+                used: it.used,
+                max: it.max,
+            }),
         }),
         detail: finding.detail(),
         remedy: cause.map(|cause| remedy(cause, finding.target)),
