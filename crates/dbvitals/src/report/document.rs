@@ -1,7 +1,7 @@
 //! The JSON of `check`: schema `dbvitals.check.v1`, a part of the contract. Fields are only ever
 //! added.
 
-use dbvitals_verdict::{Observation, Phase};
+use dbvitals_verdict::{Observation, Phase, Phases, ServerFacts};
 use serde::Serialize;
 
 use super::{Finding, remedy};
@@ -29,8 +29,9 @@ struct ResultEntry {
     remedy: Option<String>,
 }
 
+/// How long one phase took.
 #[derive(Debug, Serialize)]
-struct PhaseEntry {
+pub(crate) struct PhaseEntry {
     phase: &'static str,
     ms: f64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -39,7 +40,7 @@ struct PhaseEntry {
 
 /// What was learned about the server; null is what the depth does not tell.
 #[derive(Debug, Serialize)]
-struct ServerEntry {
+pub(crate) struct ServerEntry {
     product: Option<&'static str>,
     version: Option<String>,
     role: Option<&'static str>,
@@ -85,15 +86,27 @@ fn entry(finding: &Finding<'_>) -> ResultEntry {
         depth_asked: finding.depth.name(),
         depth_reached: depth.map(|depth| depth.name()),
         took_ms: rounded_ms(finding.observation.took()),
-        phases: phases
-            .iter()
-            .map(|(phase, took, failed)| PhaseEntry {
-                phase: Phase::name(phase),
-                ms: rounded_ms(took),
-                failed,
-            })
-            .collect(),
-        server: server.as_ref().map(|facts| ServerEntry {
+        phases: PhaseEntry::all(phases),
+        server: server.as_deref().map(ServerEntry::new),
+        detail: finding.detail(),
+        remedy: cause.map(|cause| remedy(cause, finding.target)),
+    }
+}
+
+impl PhaseEntry {
+    pub(crate) fn all(phases: &Phases) -> Vec<Self> {
+        let entry = |(phase, took, failed)| Self {
+            phase: Phase::name(phase),
+            ms: rounded_ms(took),
+            failed,
+        };
+        phases.iter().map(entry).collect()
+    }
+}
+
+impl ServerEntry {
+    pub(crate) fn new(facts: &ServerFacts) -> Self {
+        Self {
             product: facts.product,
             version: facts.version.clone(),
             role: facts.role.map(|role| role.name()),
@@ -106,9 +119,7 @@ fn entry(finding: &Finding<'_>) -> ResultEntry {
                 used: it.used,
                 max: it.max,
             }),
-        }),
-        detail: finding.detail(),
-        remedy: cause.map(|cause| remedy(cause, finding.target)),
+        }
     }
 }
 
