@@ -62,6 +62,8 @@ pub(crate) struct Probe {
     facts: Option<Arc<ServerFacts>>,
     /// Addresses not tried yet, the next one last.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The addresses were looked up for an earlier probe.
+    pub(crate) remembered: bool,
     /// Until when the address being dialled may keep the others waiting.
     pub(crate) attempt_until: Moment,
     /// Why the last address failed.
@@ -94,6 +96,7 @@ impl Probe {
             question: Question::new(depth, target),
             facts: None,
             addresses: Vec::new(),
+            remembered: false,
             attempt_until: deadline,
             attempt_failure: None,
             plain: false,
