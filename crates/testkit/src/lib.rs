@@ -2,6 +2,7 @@
 //!
 //! - [`MariaDb`] and [`Postgres`] are real servers to freeze, kill and start again; what both can
 //!   do is in [`RealServer`].
+//! - Replicas and standbys make clusters of them; a [`HeldSession`] locks what others need.
 //! - [`ScriptedServer`] is something that is no database, or not a good one.
 //! - [`TestAuthority`] makes certificates, good and bad.
 //! - [`Port`] keeps a TCP port for what a test starts itself.
@@ -28,6 +29,7 @@
 mod account;
 mod clock;
 mod guardian;
+mod held_session;
 mod mariadb;
 mod postgres;
 mod process;
@@ -39,8 +41,9 @@ mod shared;
 mod tls;
 
 pub use clock::eventually;
-pub use mariadb::{MariaDb, MariaDbOptions};
-pub use postgres::{Postgres, PostgresOptions};
+pub use held_session::HeldSession;
+pub use mariadb::{MariaDb, MariaDbOptions, SessionBlock};
+pub use postgres::{CommitBlock, Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
 pub use requirements::{left_out, servers_available, servers_ready_for};
 pub use scripted::{Script, ScriptedServer};

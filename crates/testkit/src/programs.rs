@@ -10,12 +10,13 @@ use std::{env, fs};
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 
 /// The programs that real servers need.
-pub(crate) const NEEDED: [&str; 6] = [
+pub(crate) const NEEDED: [&str; 7] = [
     "mariadbd",
     "mariadb-install-db",
     "mariadb",
     "postgres",
     "initdb",
+    "pg_basebackup",
     "psql",
 ];
 

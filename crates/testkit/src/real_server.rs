@@ -18,7 +18,7 @@ use crate::process::Process;
 use crate::shared::Port;
 
 /// How long a server may take to start or to shut down, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How much of the end of a log a panic shows, in lines.
 const LOG_TAIL_LINES: usize = 20;
@@ -190,6 +190,10 @@ impl ServerProcess {
             "{why}, waiting for {text:?}\n{}",
             self.log_tail()
         );
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state().process.is_gone()
     }
 
     fn start_again(&self) {
