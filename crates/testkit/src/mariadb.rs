@@ -18,9 +18,11 @@ use crate::account;
 use crate::clock::eventually;
 use crate::guardian::Guardian;
 use crate::held_session::HeldSession;
+use crate::network::Network;
 use crate::programs;
 use crate::real_server::{Launch, PATIENCE, RealServer, ServerProcess};
 use crate::shared::{Port, copy_template};
+use crate::small_disk::SmallDisk;
 use crate::tls::TlsFiles;
 
 /// Keeps a data directory at 26 MB instead of 114; the server has to agree with the template.
@@ -47,6 +49,10 @@ pub struct MariaDbOptions {
     pub tls: Option<TlsFiles>,
     /// Statements to run once, as root, before [`MariaDb::start`] returns.
     pub first_sql: String,
+    /// The small disk that one of the server's directories lies on.
+    pub disk: Option<SmallDisk>,
+    /// The network that the server is in, instead of the machine's.
+    pub network: Option<Network>,
 }
 
 impl Default for MariaDbOptions {
@@ -56,6 +62,8 @@ impl Default for MariaDbOptions {
             listen: vec![Ipv4Addr::LOCALHOST.into()],
             tls: None,
             first_sql: String::new(),
+            disk: None,
+            network: None,
         }
     }
 }
@@ -274,6 +282,8 @@ impl MariaDb {
             command: [prefix, &command(options, guardian.directory(), &port)].concat(),
             ready: "ready for connections",
             shutdown: Signal::TERM,
+            disk: options.disk.clone(),
+            network: options.network.clone(),
         };
         Self {
             process: ServerProcess::start(launch, host, port, guardian),

@@ -18,9 +18,11 @@ use crate::account;
 use crate::clock::eventually;
 use crate::guardian::Guardian;
 use crate::held_session::HeldSession;
+use crate::network::Network;
 use crate::programs;
 use crate::real_server::{Launch, PATIENCE, RealServer, ServerProcess};
 use crate::shared::{Port, copy_template};
+use crate::small_disk::SmallDisk;
 use crate::tls::TlsFiles;
 
 /// Run in single-user mode, a statement per line.
@@ -70,6 +72,10 @@ pub struct PostgresOptions {
     pub tls: Option<TlsFiles>,
     /// Statements to run once, as the superuser, before [`Postgres::start`] returns.
     pub first_sql: String,
+    /// The small disk that one of the server's directories lies on.
+    pub disk: Option<SmallDisk>,
+    /// The network that the server is in, instead of the machine's.
+    pub network: Option<Network>,
 }
 
 impl Default for PostgresOptions {
@@ -80,6 +86,8 @@ impl Default for PostgresOptions {
             listen: vec![Ipv4Addr::LOCALHOST.into()],
             tls: None,
             first_sql: String::new(),
+            disk: None,
+            network: None,
         }
     }
 }
@@ -280,6 +288,8 @@ impl Postgres {
             ready,
             // SIGTERM would wait for the clients.
             shutdown: Signal::INT,
+            disk: options.disk.clone(),
+            network: options.network.clone(),
         };
         Self {
             process: ServerProcess::start(launch, host, port, guardian),
