@@ -2,7 +2,7 @@
 //!
 //! - [`MariaDb`] and [`Postgres`] are real servers to freeze, kill and start again; what both can
 //!   do is in [`RealServer`].
-//! - Replicas and standbys make clusters of them; a [`HeldSession`] locks what
+//! - Replicas, standbys and [`GaleraNode`]s make clusters of them; a [`HeldSession`] locks what
 //!   others need; a [`SmallDisk`] fills up; a [`Network`] is a black hole on order.
 //! - [`ScriptedServer`] is something that is no database, or not a good one.
 //! - [`TestAuthority`] makes certificates, good and bad.
@@ -29,6 +29,7 @@
 
 mod account;
 mod clock;
+mod galera;
 mod guardian;
 mod held_session;
 mod mariadb;
@@ -44,12 +45,15 @@ mod small_disk;
 mod tls;
 
 pub use clock::eventually;
+pub use galera::GaleraNode;
 pub use held_session::HeldSession;
 pub use mariadb::{MariaDb, MariaDbOptions, SessionBlock};
 pub use network::Network;
 pub use postgres::{CommitBlock, Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
-pub use requirements::{left_out, namespaces_ready_for, servers_available, servers_ready_for};
+pub use requirements::{
+    galera_ready_for, left_out, namespaces_ready_for, servers_available, servers_ready_for,
+};
 pub use scripted::{Script, ScriptedServer};
 pub use shared::Port;
 pub use small_disk::SmallDisk;

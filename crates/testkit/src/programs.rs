@@ -32,6 +32,18 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// The path of Galera's library, wherever the package puts it.
+pub(crate) fn find_galera() -> Option<PathBuf> {
+    [
+        "/usr/lib/galera",
+        "/usr/lib64/galera-4",
+        "/usr/lib/galera-4",
+    ]
+    .map(|directory| Path::new(directory).join("libgalera_smm.so"))
+    .into_iter()
+    .find(|library| library.is_file())
+}
+
 /// The path of a program that a server cannot do without.
 ///
 /// # Panics

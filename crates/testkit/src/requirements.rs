@@ -47,6 +47,30 @@ pub fn servers_ready_for(name: &str) -> bool {
     false
 }
 
+/// Says whether the test `name` can use Galera, and if not, tells so on standard error.
+///
+/// Tests call it through [`require_galera!`](crate::require_galera).
+///
+/// # Panics
+///
+/// Panics instead when it is missing and `DBVITALS_REQUIRE_SERVERS` is `1`.
+#[must_use]
+pub fn galera_ready_for(name: &str) -> bool {
+    if programs::find_galera().is_some() {
+        return servers_ready_for(name);
+    }
+    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
+    assert!(
+        !required,
+        "{REQUIRE}=1, but no Galera library: run scripts/servers"
+    );
+    left_out(
+        name,
+        "needs libgalera_smm.so; scripts/test installs it (package galera-4)",
+    );
+    false
+}
+
 /// Says whether the test `name` can have servers in namespaces of their own, and if not, tells so
 /// on standard error. No package brings them, so they are never required.
 ///
@@ -96,6 +120,14 @@ pub fn left_out(name: &str, why: &str) {
 macro_rules! require_servers {
     () => {
         $crate::require_with!($crate::servers_ready_for);
+    };
+}
+
+/// Leaves the calling test, saying so, unless real servers can form a Galera cluster.
+#[macro_export]
+macro_rules! require_galera {
+    () => {
+        $crate::require_with!($crate::galera_ready_for);
     };
 }
 

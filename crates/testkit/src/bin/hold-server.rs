@@ -3,23 +3,24 @@
 //! Prints one line, the number of its process, its port and its directory. The guardian's tests
 //! kill this program to see the server go with it; a person gets a throw-away server to play with:
 //!
-//! `cargo run -p dbvitals-testkit --bin hold-server -- mariadb`, or `postgres`, or
+//! `cargo run -p dbvitals-testkit --bin hold-server -- mariadb`, or `postgres`, `galera`, or
 //! `confined`: a PostgreSQL with a small disk and a network of its own
 
 use std::env;
 use std::io;
 
 use dbvitals_testkit::{
-    MariaDb, MariaDbOptions, Network, Postgres, PostgresOptions, RealServer, SmallDisk,
+    GaleraNode, MariaDb, MariaDbOptions, Network, Postgres, PostgresOptions, RealServer, SmallDisk,
 };
 
 fn main() {
     match env::args().nth(1).as_deref() {
         Some("mariadb") => hold(&MariaDb::start(MariaDbOptions::default())),
         Some("postgres") => hold(&Postgres::start(PostgresOptions::default())),
+        Some("galera") => hold(&GaleraNode::start(MariaDbOptions::default())),
         Some("confined") => hold(&confined()),
         Some(_) | None => {
-            panic!("say which server to hold: mariadb, postgres or confined")
+            panic!("say which server to hold: mariadb, postgres, galera or confined")
         }
     }
 }
