@@ -239,9 +239,10 @@ impl Postgres {
 
     /// Blocks all logins, with a lock on `pg_authid`, until the session is dropped.
     ///
-    /// A new session gets the request for a password at once or never, depending on the method,
-    /// and in no case an answer. Sessions that are there work. The superuser is locked out too, so
-    /// [`sql`](RealServer::sql) hangs.
+    /// With scram and md5 a login hangs before the request for a password, with a cleartext
+    /// password or none after it. Sessions that are there work. The superuser is locked out too,
+    /// so [`sql`](RealServer::sql) hangs. A lock on `pg_database`, for [`hold`](Self::hold), lets
+    /// every method ask for its password first.
     pub fn block_logins(&self) -> HeldSession {
         self.hold("BEGIN; LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE")
     }

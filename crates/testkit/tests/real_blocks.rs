@@ -143,7 +143,7 @@ fn a_mariadb_whose_new_sessions_are_blocked_answers_the_login_and_no_more() {
 }
 
 #[test]
-fn a_postgres_whose_logins_are_blocked_asks_for_no_password() {
+fn a_postgres_whose_logins_are_blocked_lets_nobody_in() {
     require_servers!();
     let server = Postgres::start(PostgresOptions::default());
     let block = server.block_logins();
