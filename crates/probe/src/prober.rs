@@ -320,6 +320,9 @@ impl Prober {
                     self.dial(key);
                 }
             }
+            Purpose::Probe(probe) if probe.write_until.is_some_and(|at| at <= now) => {
+                self.look_after_write(key, now);
+            }
             Purpose::Probe(_) => {}
             Purpose::Held(Some(ping)) if ping.deadline <= now => {
                 let failure = Failure::late(ping.question.phase());

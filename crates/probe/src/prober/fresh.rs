@@ -337,6 +337,28 @@ impl Prober {
         }
     }
 
+    /// A write has not ended in its time: asks on another connection what it waits for.
+    pub(super) fn look_after_write(&mut self, key: usize, now: Moment) {
+        let Some(Line {
+            target,
+            conversation,
+            purpose: Purpose::Probe(probe),
+            ..
+        }) = self.lines.get_mut(key)
+        else {
+            return;
+        };
+        let Some(Some(entry)) = self.targets.get_mut(target.0 as usize) else {
+            return;
+        };
+        if let Some(hung) = conversation
+            && probe.look_after_write(hung, &mut entry.learned, now)
+        {
+            *conversation = None;
+            self.dial(key);
+        }
+    }
+
     pub(super) fn redial_plain(&mut self, key: usize) {
         let Some(line) = self.lines.get_mut(key) else {
             return;
