@@ -194,6 +194,27 @@ fn a_killed_session_is_replaced_and_counted_but_no_failure() {
 }
 
 #[test]
+fn a_login_that_is_cut_off_with_the_held_session_is_the_same_loss() {
+    let mut stage = Stage::up(ping());
+    stage.fresh = Reply::CutOff;
+    stage.kill_session();
+    stage.play(3 * MS);
+    stage.fresh = Reply::Pass;
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), []);
+    assert_eq!(stage.standing().sessions_lost, 1);
+}
+
+#[test]
+fn a_server_that_cuts_off_every_login_is_down_all_the_same() {
+    let mut stage = Stage::up(ping());
+    stage.fresh = Reply::CutOff;
+    stage.kill_session();
+    stage.play(10 * MS);
+    assert_eq!(stage.verdicts(), [Verdict::Down]);
+}
+
+#[test]
 fn sessions_that_are_cut_off_at_once_are_not_replaced_at_once_for_ever() {
     let mut stage = Stage::up(ping());
     for _ in 0..1000 {
