@@ -2,7 +2,7 @@
 //!
 //! - [`MariaDb`] and [`Postgres`] are real servers to freeze, kill and start again; what both can
 //!   do is in [`RealServer`].
-//! - [`ScriptedServer`] is something that is no database, or not a good one.
+//! - [`ScriptedServer`] is something that is no database; [`ScriptedDatabase`] is not a good one.
 //! - [`TestAuthority`] makes certificates, good and bad.
 //! - [`Port`] keeps a TCP port for what a test starts itself.
 //! - [`require_servers!`] is the first line of a test that needs a real server.
@@ -43,6 +43,6 @@ pub use mariadb::{MariaDb, MariaDbOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
 pub use requirements::{left_out, servers_available, servers_ready_for};
-pub use scripted::{Script, ScriptedServer};
+pub use scripted::{Dialect, Moment, Mood, Script, ScriptedDatabase, ScriptedServer};
 pub use shared::Port;
 pub use tls::{TestAuthority, TlsFiles, Validity};

@@ -2,7 +2,10 @@
 //!
 //! Plain threads and blocking sockets, one thread per connection. Dropping a [`ScriptedServer`]
 //! shuts its sockets down, which ends every thread at once, whatever its script is doing; threads
-//! are joined, so nothing runs on. Scripts know no database protocol: the bytes are the test's.
+//! are joined, so nothing runs on. Scripts know no database protocol: the bytes are the test's. For
+//! misbehaviour within a protocol there is [`ScriptedDatabase`].
+
+mod database;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +16,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
+pub use self::database::{Dialect, Moment, Mood, ScriptedDatabase};
 use crate::shared::Port;
 
 const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
