@@ -3,6 +3,8 @@
 //! - [`MariaDb`] and [`Postgres`] are real servers to freeze, kill and start again; what both can
 //!   do is in [`RealServer`].
 //! - [`ScriptedServer`] is something that is no database; [`ScriptedDatabase`] is not a good one.
+//! - [`fault_catalogue`] has all that can be wrong with a server, staged, and the truth about it;
+//!   [`FaultReport`] runs a program against it.
 //! - [`TestAuthority`] makes certificates, good and bad.
 //! - [`Port`] keeps a TCP port for what a test starts itself.
 //! - [`require_servers!`] is the first line of a test that needs a real server.
@@ -27,6 +29,7 @@
 
 mod account;
 mod clock;
+mod faults;
 mod guardian;
 mod mariadb;
 mod postgres;
@@ -39,6 +42,7 @@ mod shared;
 mod tls;
 
 pub use clock::eventually;
+pub use faults::{Check, Column, Fault, FaultReport, Stand, Step, Truth, Watch, fault_catalogue};
 pub use mariadb::{MariaDb, MariaDbOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
