@@ -78,7 +78,7 @@ impl ScriptedServer {
         assert!(!nothing, "an endless script needs a byte or more");
         let port = Port::reserve();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
-        let listener = Arc::new(TcpListener::bind(address).expect("a reserved port is free"));
+        let listener = Arc::new(port.listen(address.ip()));
         let accepted = Arc::new(AtomicUsize::new(0));
         let (acceptor, fillers) = if matches!(script, Script::NeverAccepts) {
             (None, fill_accept_queue(&listener, address))

@@ -113,7 +113,7 @@ impl ScriptedDatabase {
     #[must_use]
     pub fn start_at(dialect: Dialect, host: IpAddr, port: &Arc<Port>) -> Self {
         let address = SocketAddr::new(host, port.number());
-        let listener = Arc::new(TcpListener::bind(address).expect("a reserved port is free"));
+        let listener = Arc::new(port.listen(host));
         let stage = Arc::new(Stage {
             dialect,
             play: Mutex::new(Play {
