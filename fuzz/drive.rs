@@ -130,7 +130,7 @@ fn react(session: &mut Session, event: &Event, out: &mut Vec<u8>) {
             session.handle_tls_established(out);
             true
         }
-        Event::LoggedIn(_) | Event::Value(_) => session.ping(out),
+        Event::LoggedIn(_) | Event::Answer(_) => session.ping(out),
         Event::Pong => session.query("SELECT 1", out),
         Event::Refused(refusal) if !refusal.fatal => session.ping(out),
         Event::Greeted(_)

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use dbvitals_verdict::Depth;
+use dbvitals_verdict::{Depth, Want};
 
+use crate::expectation::parse_want;
 use crate::{depth, duration};
 
 /// Knows whether a MySQL, MariaDB or PostgreSQL server is really alive and fit.
@@ -46,12 +47,14 @@ pub(crate) enum Command {
 
 const CHECK_EXAMPLES: &str = "\
 A URL is mysql://, mariadb://, postgres://, tcp://host:port or unix:///path, with the options
-socket=PATH, tls=off|prefer|require|verify, ca=FILE, depth=DEPTH; NAME=URL gives it a name.
+socket=PATH, tls=off|prefer|require|verify, ca=FILE, depth=DEPTH, want=primary|replica|writable,
+max_lag=DURATION; NAME=URL gives it a name.
 
 Examples:
   dbvitals check mysql://vitals@10.0.0.11
   dbvitals check --password-file /run/credentials/orders 'postgres://vitals@db/orders?tls=verify'
   dbvitals check --query 'SELECT @@read_only' --equals 0 'mysql://vitals@localhost?socket=/run/mysqld/mysqld.sock'
+  dbvitals check --expect replica --max-lag 10s mysql://vitals@10.0.0.12
   dbvitals check --nagios orders=postgres://10.0.0.12";
 
 const WAIT_EXAMPLES: &str = "\
@@ -86,13 +89,23 @@ pub(crate) struct CheckArgs {
     /// What to probe
     #[arg(required = true, value_name = "[NAME=]URL")]
     pub(crate) targets: Vec<String>,
-    /// How far to go: connect, greeting, login, ping or query [default: ping with a user, greeting
-    /// without, connect for tcp:// and unix://]
+    /// How far to go: connect, greeting, login, ping, query, role, lag or write (which commits a
+    /// row of the table dbvitals_heartbeat) [default: ping with a user, greeting without, connect
+    /// for tcp:// and unix://]
     #[arg(long, value_parser = depth::parse)]
     pub(crate) depth: Option<Depth>,
     /// How long each probe may take, all phases together
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
+    /// What each target must be: primary, replica or writable; raises the depth to role
+    #[arg(long, value_name = "ROLE", value_parser = parse_want)]
+    pub(crate) expect: Option<Want>,
+    /// How far a replica may be behind; raises the depth to lag
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) max_lag: Option<Duration>,
+    /// Degraded where the server takes longer than this to answer
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) slow_over: Option<Duration>,
     /// Run this statement; its first value is the answer
     #[arg(long, value_name = "SQL")]
     pub(crate) query: Option<String>,

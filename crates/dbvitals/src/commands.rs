@@ -10,22 +10,34 @@ use dbvitals_probe::Target;
 use dbvitals_verdict::Depth;
 
 use crate::cli::PasswordArgs;
+use crate::expectation::Expectation;
 use crate::misuse::{Misuse, tell};
 use crate::password;
 use crate::target_url::TargetUrl;
 
+/// What a command line asks of all its targets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    pub(crate) depth: Option<Depth>,
+    pub(crate) expectation: Expectation,
+}
+
 /// Reads the targets of a command line, with their passwords and depths.
 pub(crate) fn read_targets(
     arguments: &[String],
-    depth: Option<Depth>,
+    asked: Asked,
     source: &PasswordArgs,
 ) -> Result<Vec<(TargetUrl, Target, Depth)>, Misuse> {
     let given = source.password_file.as_deref().map(password::from_file);
     let given = given.transpose().map_err(|error| error.to_string())?;
     let mut targets = Vec::new();
     for argument in arguments {
-        let url = TargetUrl::parse(argument)?;
-        let depth = depth.or(url.depth).unwrap_or_else(|| url.default_depth());
+        let mut url = TargetUrl::parse(argument)?;
+        url.expectation = asked.expectation.or(url.expectation);
+        let depth = asked.depth.or(url.depth);
+        // A flag raises the depth; what a URL says of both has to agree with itself.
+        let depth = depth.map(|depth| depth.max(asked.expectation.depth().unwrap_or(depth)));
+        let depth = depth.unwrap_or_else(|| url.default_depth());
         url.check_depth(depth)?;
         let password = match (&given, &url.password) {
             (Some(password), _) => Some(password.clone()),

@@ -1,18 +1,16 @@
-//! Depths as people name them; those that are planned and not there yet are told apart from
-//! typing errors.
+//! Depths as people name them; the one that is planned and not there yet is told apart from typing
+//! errors.
 
 use dbvitals_verdict::Depth;
 
 /// Reads a depth that a probe can go to.
 pub(crate) fn parse(text: &str) -> Result<Depth, String> {
-    let known = "connect, greeting, login, ping and query";
+    let known = "connect, greeting, login, ping, query, role, lag and write";
     match text.parse::<Depth>() {
-        Ok(
-            depth @ (Depth::Connect | Depth::Greeting | Depth::Login | Depth::Ping | Depth::Query),
-        ) => Ok(depth),
-        Ok(Depth::Listening | Depth::Role | Depth::Lag | Depth::Write) => Err(format!(
+        Ok(Depth::Listening) => Err(format!(
             "the depth {text} is planned and not there yet; known are {known}"
         )),
+        Ok(depth) => Ok(depth),
         Err(()) => Err(format!("{text:?} is no depth; known are {known}")),
     }
 }

@@ -12,6 +12,7 @@ mod depth;
 mod discovery;
 mod duration;
 mod exit;
+mod expectation;
 mod misuse;
 mod password;
 mod probing;

@@ -13,7 +13,7 @@ use dbvitals_verdict::{Cause, Class, Depth, Observation, Outcome, Verdict};
 use crate::exit::Exit;
 use crate::target_url::TargetUrl;
 
-pub(crate) use document::{document, rounded_ms};
+pub(crate) use document::{PhaseEntry, ServerEntry, document, rounded_ms};
 pub(crate) use ladder::{colour, print_ladder};
 pub(crate) use nagios::plugin_line;
 pub(crate) use remedy::remedy;

@@ -12,7 +12,8 @@ use dbvitals_wire::Credentials;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::depth;
+use crate::expectation::{Expectation, parse_want};
+use crate::{depth, duration};
 
 /// A target as a URL describes it; TLS is read from disk by [`TargetUrl::target`].
 #[derive(Debug, Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct TargetUrl {
     pub(crate) password: Option<SecretString>,
     pub(crate) database: Option<String>,
     pub(crate) depth: Option<Depth>,
+    pub(crate) expectation: Expectation,
     tls: TlsMode,
     ca: Option<PathBuf>,
 }
@@ -41,7 +43,7 @@ enum TlsMode {
 }
 
 const SCHEMES: &str = "mysql://, mariadb://, postgres://, postgresql://, tcp:// and unix://";
-const OPTIONS: [&str; 4] = ["socket", "tls", "ca", "depth"];
+const OPTIONS: [&str; 6] = ["socket", "tls", "ca", "depth", "want", "max_lag"];
 
 impl TargetUrl {
     /// Reads `URL` or `NAME=URL`.
@@ -113,14 +115,18 @@ impl TargetUrl {
             password: url.password().and_then(decoded).map(SecretString::from),
             database,
             depth: options.depth,
+            expectation: options.expectation,
             tls: options.tls,
             ca: options.ca,
         })
     }
 
-    /// The depth asked for where none is given: a ping with a user, a greeting without one, a
-    /// connect where nothing is known of what listens.
+    /// The depth asked for where none is given: what tells whether the expectation is met, else a
+    /// ping with a user, a greeting without one, a connect where nothing is known of what listens.
     pub(crate) fn default_depth(&self) -> Depth {
+        if let Some(depth) = self.expectation.depth() {
+            return depth;
+        }
         match (self.protocol, &self.user) {
             (Protocol::Opaque, _) => Depth::Connect,
             (Protocol::MySql | Protocol::Postgres, Some(_)) => Depth::Ping,
@@ -142,7 +148,15 @@ impl TargetUrl {
                 shown.replacen("://", "://USER@", 1)
             ));
         }
-        Ok(())
+        if depth == Depth::Write && self.database.is_none() {
+            return Err(format!(
+                "the depth write needs a database for its table, and {shown} names none; write it like {}",
+                with_database(shown)
+            ));
+        }
+        self.expectation
+            .check(depth)
+            .map_err(|why| format!("{shown}: {why}"))
     }
 
     /// The target to probe, with this password.
@@ -153,6 +167,8 @@ impl TargetUrl {
             password,
             database: self.database.clone(),
         });
+        target.want = self.expectation.want.unwrap_or_default();
+        target.max_lag = self.expectation.max_lag;
         let told = |error: dbvitals_probe::TlsConfigError| error.to_string();
         target.tls = match self.tls {
             TlsMode::Off => TlsPolicy::Off,
@@ -173,6 +189,7 @@ struct Options {
     tls: TlsMode,
     ca: Option<PathBuf>,
     depth: Option<Depth>,
+    expectation: Expectation,
 }
 
 impl Options {
@@ -182,6 +199,7 @@ impl Options {
             tls: TlsMode::Prefer,
             ca: None,
             depth: None,
+            expectation: Expectation::default(),
         };
         for (key, value) in url.query_pairs() {
             match &*key {
@@ -201,10 +219,11 @@ impl Options {
                         }
                     }
                 }
-                later @ ("want" | "max_lag") => {
-                    return Err(format!(
-                        "the option {later:?} in {shown} is planned and not there yet; leave it out"
-                    ));
+                "want" => options.expectation.want = Some(parse_want(&value)?),
+                "max_lag" => {
+                    let max_lag = duration::parse(&value);
+                    let max_lag = max_lag.map_err(|why| format!("max_lag in {shown}: {why}"))?;
+                    options.expectation.max_lag = Some(max_lag);
                 }
                 other => {
                     let hint = crate::suggestion::hint(other, &OPTIONS);
@@ -278,6 +297,15 @@ fn socket_path(socket: &Path, protocol: Protocol, port: Option<u16>) -> PathBuf 
         }
         _ => socket.to_owned(),
     }
+}
+
+/// A URL with a database's name where it belongs.
+fn with_database(shown: &str) -> String {
+    let (scheme, authority, tail) = split(shown);
+    format!(
+        "{scheme}{authority}/DATABASE{}",
+        tail.trim_start_matches('/')
+    )
 }
 
 fn is_name_char(c: char) -> bool {
@@ -410,6 +438,8 @@ mod tests {
         check_refused("mysql://db?ca=/x", &["tls=verify"]);
         check_refused("mysql://db?depth=deep", &["deep", "ping"]);
         check_refused("a b=mysql://db", &["is no name"]);
+        check_refused("mysql://u@db?want=leader", &["leader", "primary"]);
+        check_refused("mysql://u@db?max_lag=soon", &["max_lag", "soon"]);
     }
 
     #[test]
@@ -428,5 +458,11 @@ mod tests {
         assert!(url.check_depth(Depth::Ping).unwrap_err().contains("USER@"));
         let url = TargetUrl::parse("tcp://db:1").unwrap();
         assert!(url.check_depth(Depth::Greeting).is_err());
+        let url = TargetUrl::parse("mysql://u@db?tls=off").unwrap();
+        let why = url.check_depth(Depth::Write).unwrap_err();
+        assert!(why.contains("mysql://u@db/DATABASE?tls=off"), "{why}");
+        let url = TargetUrl::parse("mysql://u@db?want=primary").unwrap();
+        assert_eq!(url.default_depth(), Depth::Role);
+        assert!(url.check_depth(Depth::Ping).is_err());
     }
 }

@@ -25,6 +25,17 @@ pub(crate) enum Told {
     Broken(io::Error),
 }
 
+/// How many buffers are read from one connection before others have their turn.
+const READS_MAX: usize = 16;
+
+/// How much of what a connection holds was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    All,
+    /// There may be more, and no event will tell.
+    More,
+}
+
 /// Buffers that all conversations of a loop share.
 #[derive(Debug)]
 pub(crate) struct Scratch {
@@ -87,38 +98,40 @@ impl Conversation {
     /// and answers whether to go on.
     ///
     /// Reading once suffices where the kernel gave less than was asked for: it reports an edge
-    /// for whatever comes after.
+    /// for whatever comes after. A peer that sends without end gets no more than
+    /// [`READS_MAX`] at a time, lest it keeps the loop from everybody else's deadlines.
     pub(crate) fn read(
         &mut self,
         scratch: &mut Scratch,
         mut tell: impl FnMut(&mut Self, Told, &mut Vec<u8>) -> bool,
-    ) {
-        loop {
+    ) -> Extent {
+        for _ in 0..READS_MAX {
             let filled = match self.stream.read(&mut scratch.input) {
                 Ok(0) => {
                     tell(self, Told::Closed, &mut scratch.out);
-                    return;
+                    return Extent::All;
                 }
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Extent::All,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     tell(self, Told::Broken(error), &mut scratch.out);
-                    return;
+                    return Extent::All;
                 }
             };
             let Scratch { input, out } = scratch;
             let Some(bytes) = input.get(..filled) else {
-                return;
+                return Extent::All;
             };
             let goes_on = match self.tls {
                 None => self.feed(bytes, out, &mut tell),
                 Some(_) => self.feed_tls(bytes, out, &mut tell),
             };
             if !goes_on || filled < input.len() {
-                return;
+                return Extent::All;
             }
         }
+        Extent::More
     }
 
     /// Lets the session tell what it has left from the bytes of before, as after a listener that

@@ -53,6 +53,16 @@ impl Failure {
             Phase::Login => (Cause::Unresponsive, "the login to be answered"),
             Phase::Ping => (Cause::Unresponsive, "the ping to be answered"),
             Phase::Query => (Cause::Unresponsive, "the statement to be answered"),
+            Phase::Role => (
+                Cause::Unresponsive,
+                "the question for the role to be answered",
+            ),
+            Phase::Lag => (
+                Cause::Unresponsive,
+                "the question for the state of replication to be answered",
+            ),
+            // A moment before, the same server said that it takes writes.
+            Phase::Write => (Cause::WriteFailed, "the write to be committed"),
         };
         Self::new(
             cause,
@@ -68,6 +78,9 @@ impl Failure {
             Phase::Login => "during the login",
             Phase::Ping => "instead of answering the ping",
             Phase::Query => "instead of answering the statement",
+            Phase::Role => "instead of telling its role",
+            Phase::Lag => "instead of telling the state of replication",
+            Phase::Write => "instead of committing the write",
         };
         Self::new(
             Cause::Closed,
@@ -104,6 +117,18 @@ pub fn plain(error: &io::Error) -> String {
     }
 }
 
+/// What a user without the privileges for a write is refused with: ER_DBACCESS_DENIED,
+/// ER_NO_DB, ER_BAD_DB, ER_TABLEACCESS_DENIED, ER_COLUMNACCESS_DENIED, ER_NO_SUCH_TABLE,
+/// ER_SPECIFIC_ACCESS_DENIED.
+const MYSQL_NOT_ALLOWED: [u16; 7] = [1044, 1046, 1049, 1142, 1143, 1146, 1227];
+
+/// Whether a text of MySQL's or MariaDB's names ENOSPC, in one of their ways to write it.
+fn names_a_full_disk(text: &str) -> bool {
+    ["errno: 28 ", "Errcode: 28 ", "error 28 "]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
 fn mysql_cause(refusal: &Refusal, phase: Phase) -> Cause {
     match refusal.number {
         // ER_CON_COUNT_ERROR
@@ -118,13 +143,24 @@ fn mysql_cause(refusal: &Refusal, phase: Phase) -> Cause {
         1047 => Cause::RejectingQueries,
         // ER_DISK_FULL, ER_RECORD_FILE_FULL
         1021 | 1114 => Cause::DiskFull,
+        // ER_CANT_CREATE_TABLE, ER_ERROR_ON_WRITE, ER_GET_ERRNO: why, is in the text alone, as the
+        // system's error number.
+        1005 | 1026 | 1030 if names_a_full_disk(&refusal.message) => Cause::DiskFull,
+        // ER_SERVER_OFFLINE_MODE
+        3032 => Cause::RejectingQueries,
+        // ER_MUST_CHANGE_PASSWORD: the session of an expired password may do nothing else.
+        1820 => Cause::AccessDenied,
+        // ER_LOCK_WAIT_TIMEOUT, ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT, ER_QUERY_TIMEOUT
+        1205 | 1317 | 1969 | 3024 if phase != Phase::Write => Cause::RejectingQueries,
         // ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
         // ER_READ_ONLY_MODE
         1290 | 1792 | 1836 => Cause::ReadOnly,
         // ER_CONNECTION_KILLED, ER_CLIENT_INTERACTION_TIMEOUT
         1927 | 4031 => Cause::Closed,
         _ => match phase {
-            Phase::Query => Cause::BadQuery,
+            Phase::Query | Phase::Role | Phase::Lag => Cause::BadQuery,
+            Phase::Write if MYSQL_NOT_ALLOWED.contains(&refusal.number) => Cause::BadQuery,
+            Phase::Write => Cause::WriteFailed,
             Phase::Ping => Cause::RejectingQueries,
             // Whatever else the login is refused for (1045 wrong password or no TLS, 1044 and
             // 1049 the database, 1130 the host, 1251 and 2059 the method, 1862 an expired
@@ -143,9 +179,10 @@ fn postgres_cause(refusal: &Refusal, phase: Phase) -> Cause {
         // role's own limit from the server's.
         ("53300", _) if refusal.routine == "InitializeSessionUserId" => Cause::CheckUserLimit,
         ("53300", _) => Cause::TooManyConnections,
-        // cannot_connect_now. One number for starting, stopping and recovering; only the text
-        // tells the stop, and where it is translated this reads as starting up.
+        // cannot_connect_now. One number for starting, stopping and recovering from a crash; only
+        // the text tells them apart, and where it is translated this reads as starting up.
         ("57P03", _) if refusal.message.contains("shutting down") => Cause::ShuttingDown,
+        ("57P03", _) if refusal.message.contains("recovery mode") => Cause::InRecovery,
         ("57P03", _) => Cause::StartingUp,
         // admin_shutdown, crash_shutdown
         ("57P01" | "57P02", _) => Cause::ShuttingDown,
@@ -159,7 +196,8 @@ fn postgres_cause(refusal: &Refusal, phase: Phase) -> Cause {
         // server does not have: the server lives and the check is at fault.
         (_, "28" | "3D" | "0A" | "08") if phase < Phase::Ping => Cause::AccessDenied,
         (_, "42") if phase < Phase::Ping => Cause::AccessDenied,
-        (_, "42" | "22" | "0A" | "3D" | "3F" | "26") if phase == Phase::Query => Cause::BadQuery,
+        (_, "42" | "22" | "0A" | "3D" | "3F" | "26") if phase > Phase::Ping => Cause::BadQuery,
+        _ if phase == Phase::Write => Cause::WriteFailed,
         _ => Cause::RejectingQueries,
     }
 }
@@ -208,6 +246,14 @@ mod tests {
             Phase::Login,
             Cause::CheckUserLimit,
         );
+        check(1969, "70100", "", Phase::Query, Cause::RejectingQueries);
+        check(1969, "70100", "", Phase::Write, Cause::WriteFailed);
+        check(1142, "42000", "", Phase::Write, Cause::BadQuery);
+        check(1227, "42000", "", Phase::Lag, Cause::BadQuery);
+        check(1820, "HY000", "", Phase::Query, Cause::AccessDenied);
+        check(0, "57014", "", Phase::Role, Cause::RejectingQueries);
+        check(0, "57014", "", Phase::Write, Cause::WriteFailed);
+        check(0, "42501", "", Phase::Write, Cause::BadQuery);
         check(0, "57P03", "", Phase::Greeting, Cause::StartingUp);
         check(0, "XX000", "", Phase::Login, Cause::RejectingQueries);
         check(0, "", "", Phase::Login, Cause::RejectingQueries);

@@ -4,7 +4,7 @@
 //!   Order { target, path, depth, deadline }
 //!        │
 //!        ▼
-//!     Prober ── resolve ── connect ── TLS ── greeting ── login ── ping, query
+//!     Prober ── resolve ── connect ── TLS ── greeting ── login ── ping, query, role, lag, write
 //!        │
 //!        ▼
 //!   Observation { depth reached, outcome, phase timings, server facts }
@@ -52,11 +52,14 @@
 mod clock;
 mod conversation;
 mod failure;
+mod learned;
 mod order;
 mod probe;
 mod prober;
+mod question;
 mod resolver;
 mod stream;
+mod survey;
 mod target;
 mod tls;
 

@@ -15,8 +15,15 @@ use dbvitals_wire::{Event, Greeting, Session};
 use crate::clock::Clock;
 use crate::conversation::{Conversation, Told};
 use crate::failure::Failure;
-use crate::target::{Protocol, Statement, Target};
+use crate::learned::Learned;
+use crate::order::Order;
+use crate::question::{Heard, Question};
+use crate::target::{Protocol, Target};
 use crate::tls::{self, TlsPolicy};
+
+/// The share of what is left of a probe's time that a write may take, in percent; the rest is for
+/// finding out what it waits for.
+const WRITE_SHARE_PERCENT: u32 = 60;
 
 /// How a probe ended.
 #[derive(Debug)]
@@ -33,9 +40,10 @@ pub(crate) enum Ending {
 }
 
 /// What a probe needs to know of the world.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) target: &'a Target,
+    pub(crate) learned: &'a mut Learned,
     pub(crate) clock: Clock,
 }
 
@@ -53,8 +61,13 @@ pub(crate) struct Probe {
     phases: Phases,
     reached: Option<Depth>,
     greeting: Greeting,
+    question: Question,
+    /// What the question brought to light.
+    facts: Option<Arc<ServerFacts>>,
     /// Addresses not tried yet, the next one last.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The addresses were looked up for an earlier probe.
+    pub(crate) remembered: bool,
     /// Until when the address being dialled may keep the others waiting.
     pub(crate) attempt_until: Moment,
     /// Why the last address failed.
@@ -62,16 +75,19 @@ pub(crate) struct Probe {
     /// TLS was tried and failed; plain text is next.
     pub(crate) plain: bool,
     pub(crate) ending: Option<Ending>,
+    /// When a write that is not committed by then is looked after.
+    pub(crate) write_until: Option<Moment>,
 }
 
 impl Probe {
-    pub(crate) fn new(
-        id: ProbeId,
-        depth: Depth,
-        hold: bool,
-        started: Moment,
-        deadline: Moment,
-    ) -> Self {
+    pub(crate) fn new(order: Order, target: &Target, started: Moment) -> Self {
+        let Order {
+            probe: id,
+            depth,
+            hold,
+            deadline,
+            ..
+        } = order;
         Self {
             id,
             depth,
@@ -83,11 +99,15 @@ impl Probe {
             phases: Phases::default(),
             reached: None,
             greeting: Greeting::default(),
+            question: Question::new(depth, target),
+            facts: None,
             addresses: Vec::new(),
+            remembered: false,
             attempt_until: deadline,
             attempt_failure: None,
             plain: false,
             ending: None,
+            write_until: None,
         }
     }
 
@@ -126,7 +146,7 @@ impl Probe {
         conversation: &mut Conversation,
         told: Told,
         out: &mut Vec<u8>,
-        around: Surroundings<'_>,
+        around: &mut Surroundings<'_>,
     ) -> bool {
         let now = around.clock.now();
         match told {
@@ -166,7 +186,7 @@ impl Probe {
         conversation: &mut Conversation,
         event: Event,
         out: &mut Vec<u8>,
-        around: Surroundings<'_>,
+        around: &mut Surroundings<'_>,
         now: Moment,
     ) {
         match event {
@@ -189,34 +209,97 @@ impl Probe {
                 )));
             }
             Event::LoggedIn(greeting) => {
+                around.learned.note_login(&greeting);
                 self.greeting = greeting;
-                self.enter(question(self.depth).0, now);
+                self.enter(self.question.phase(), now);
                 self.reach(Depth::Login);
                 if self.ending.is_none() {
-                    ask(conversation, self.depth, around.target, out);
+                    self.ask(conversation, out, around, now);
                 }
             }
-            Event::Pong => {
-                self.enter(self.phase, now);
-                self.reach(Depth::Ping);
-            }
-            Event::Value(value) => {
-                self.enter(self.phase, now);
-                self.reach(Depth::Query);
-                if let Err(failure) = compare(around.target.statement.as_deref(), value.as_deref())
-                {
-                    self.fail(failure);
-                }
-            }
-            Event::Refused(refusal) => {
+            Event::Refused(refusal) if refusal.fatal || !self.phase.is_question() => {
                 self.reached = self.reached.max(Some(Depth::Greeting));
                 self.fail(Failure::refused(&refusal, self.phase));
+            }
+            Event::Pong | Event::Answer(_) | Event::Refused(_) => {
+                let heard = self
+                    .question
+                    .hear(&event, around.target, around.learned, now);
+                self.hear_answer(heard, conversation, out, around, now);
             }
             Event::WrongProtocol(foreign) => self.fail(Failure::foreign(foreign)),
             Event::Malformed(expected) => {
                 self.fail(Failure::new(Cause::Malformed, expected));
             }
         }
+    }
+
+    fn hear_answer(
+        &mut self,
+        heard: Heard,
+        conversation: &mut Conversation,
+        out: &mut Vec<u8>,
+        around: &Surroundings<'_>,
+        now: Moment,
+    ) {
+        match heard {
+            Heard::Nothing => {}
+            Heard::Next => {
+                if self.phase != self.question.phase() {
+                    self.enter(self.question.phase(), now);
+                }
+                self.ask(conversation, out, around, now);
+            }
+            Heard::Answer(outcome) => {
+                self.facts = self.question.facts(around.learned);
+                self.reached = Some(self.question.reached(&outcome));
+                match outcome {
+                    Ok(()) => {
+                        self.enter(self.phase, now);
+                        self.ending = Some(Ending::Pass);
+                    }
+                    Err(failure) => self.fail(failure),
+                }
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        conversation: &mut Conversation,
+        out: &mut Vec<u8>,
+        around: &Surroundings<'_>,
+        now: Moment,
+    ) {
+        if let Some(session) = &mut conversation.session {
+            let mut patience = self.deadline.since(now);
+            if self.question.writes() {
+                patience = patience * WRITE_SHARE_PERCENT / 100;
+                self.write_until = Some(now + patience);
+            }
+            self.question
+                .ask(session, around.target, around.learned, patience, out);
+        }
+    }
+
+    /// The write does not end: the connection is given up, and what it waits for is asked on
+    /// another. Answers whether there is anything to ask about.
+    pub(crate) fn look_after_write(
+        &mut self,
+        conversation: &Conversation,
+        learned: &mut Learned,
+        now: Moment,
+    ) -> bool {
+        let session = conversation.session.as_ref().and_then(Session::id);
+        let Some(session) = session.filter(|_| self.question.writes()) else {
+            return false;
+        };
+        learned.stuck = Some(session);
+        self.question.look_after(session);
+        self.addresses.extend(conversation.stream.peer());
+        self.write_until = None;
+        self.enter(Phase::Connect, now);
+        true
     }
 
     /// The account of the whole probe.
@@ -243,67 +326,10 @@ impl Probe {
             outcome,
             phases: self.phases,
             session,
-            server: facts(self.greeting),
+            server: self.facts.or_else(|| facts(self.greeting)),
             detail: failure.map(|failure| failure.detail),
         }
     }
-}
-
-/// The phase and the step that answer a depth beyond the login.
-fn question(depth: Depth) -> (Phase, Depth) {
-    match depth {
-        Depth::Query | Depth::Role | Depth::Lag | Depth::Write => (Phase::Query, Depth::Query),
-        Depth::Listening | Depth::Connect | Depth::Greeting | Depth::Login | Depth::Ping => {
-            (Phase::Ping, Depth::Ping)
-        }
-    }
-}
-
-/// The phase in which a held session is asked at this depth.
-pub(crate) fn question_phase(depth: Depth) -> Phase {
-    question(depth).0
-}
-
-/// The depth that an answered question on a session proves.
-pub(crate) fn question_depth(depth: Depth) -> Depth {
-    question(depth).1
-}
-
-/// Asks the question of a depth on a session that is logged in.
-pub(crate) fn ask(
-    conversation: &mut Conversation,
-    depth: Depth,
-    target: &Target,
-    out: &mut Vec<u8>,
-) {
-    let Some(session) = &mut conversation.session else {
-        return;
-    };
-    match question(depth) {
-        (Phase::Query, _) => {
-            let sql = target.statement.as_deref().map_or("SELECT 1", |it| &it.sql);
-            session.query(sql, out);
-        }
-        _ => {
-            session.ping(out);
-        }
-    }
-}
-
-/// Compares a statement's answer with the expected one.
-pub(crate) fn compare(statement: Option<&Statement>, value: Option<&[u8]>) -> Result<(), Failure> {
-    let Some(expected) = statement.and_then(|statement| statement.equals.as_deref()) else {
-        return Ok(());
-    };
-    if value == Some(expected.as_bytes()) {
-        return Ok(());
-    }
-    let answer = match value {
-        Some(value) => format!("{:?}", String::from_utf8_lossy(value)),
-        None => "NULL".to_owned(),
-    };
-    let detail = format!("the statement answered {answer} instead of {expected:?}");
-    Err(Failure::new(Cause::AssertionFailed, detail))
 }
 
 /// Has the session go on over TLS if its peer may be trusted, and turn away politely if not.
@@ -364,6 +390,7 @@ fn facts(greeting: Greeting) -> Option<Arc<ServerFacts>> {
         version: greeting.version,
         role,
         read_only: greeting.default_read_only.or(greeting.in_hot_standby),
+        ..ServerFacts::default()
     }))
 }
 

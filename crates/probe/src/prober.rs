@@ -13,15 +13,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbvitals_verdict::{Cause, Depth, Moment, Observation, Path, Phase, ProbeId};
+use dbvitals_verdict::{Cause, Moment, Observation, Path, Phase, ProbeId};
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use crate::clock::Clock;
 use crate::conversation::{Conversation, Scratch};
 use crate::failure::Failure;
+use crate::learned::Learned;
 use crate::order::{Order, TargetId};
-use crate::probe::{self, Probe};
+use crate::probe::Probe;
+use crate::question::Question;
 use crate::resolver::Resolver;
 use crate::target::Target;
 
@@ -32,6 +34,11 @@ mod readiness;
 
 /// How long a resolved name is believed without asking again.
 const NAME_FRESH_FOR: Duration = Duration::from_secs(5);
+/// How long a resolved name is believed even where its addresses lead nowhere.
+const NAME_SURE_FOR: Duration = Duration::from_millis(100);
+/// How long a name has for saying that it moved, once its addresses lead nowhere: short, because a
+/// server that crashed is to be told at once, and most crash without moving.
+const NAME_MOVED_WITHIN: Duration = Duration::from_millis(50);
 /// How long a connection that is being left may take to end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// The pause before a unix connect that met a full accept queue is tried again; the kernel tells
@@ -56,6 +63,8 @@ pub struct Prober {
     scratch: Scratch,
     serial: u32,
     leaving: usize,
+    /// Lines that have more to read than one turn allows.
+    unread: Vec<(usize, u32)>,
 }
 
 /// What is known of one target.
@@ -68,6 +77,7 @@ struct Entry {
     /// The addresses of a name, and since when they are known.
     addresses: Option<(Moment, Vec<SocketAddr>)>,
     resolving: bool,
+    learned: Learned,
 }
 
 /// One connection, or the wish for one.
@@ -94,12 +104,12 @@ enum Purpose {
 }
 
 /// A question on the held session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Ping {
     probe: ProbeId,
-    depth: Depth,
     started: Moment,
     deadline: Moment,
+    question: Question,
 }
 
 impl Prober {
@@ -124,6 +134,7 @@ impl Prober {
             scratch: Scratch::new(),
             serial: 0,
             leaving: 0,
+            unread: Vec::new(),
         })
     }
 
@@ -147,6 +158,7 @@ impl Prober {
                 leaving: None,
                 addresses: None,
                 resolving: false,
+                learned: Learned::default(),
             });
         }
     }
@@ -211,7 +223,7 @@ impl Prober {
         let now = self.clock.now();
         let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
         let timeout = match [until, timer].into_iter().flatten().min() {
-            _ if !self.observations.is_empty() => Some(Duration::ZERO),
+            _ if !self.observations.is_empty() || !self.unread.is_empty() => Some(Duration::ZERO),
             Some(at) => Some(at.since(now)),
             None => None,
         };
@@ -226,6 +238,7 @@ impl Prober {
             self.handle_ready(event.token().0, event.is_readable() || ended, ended);
         }
         self.events = events;
+        self.read_on();
         self.fire_timers();
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -281,7 +294,13 @@ impl Prober {
                     ),
                     false => Failure::late(probe.phase),
                 };
+                self.cancel_statement(key);
                 self.fail_probe(key, failure);
+            }
+            Purpose::Probe(probe)
+                if probe.phase == Phase::Resolve && probe.attempt_failure.is_some() =>
+            {
+                self.fail_attempts(key);
             }
             Purpose::Probe(probe) if probe.phase == Phase::Resolve => {
                 let known = self
@@ -301,9 +320,13 @@ impl Prober {
                     self.dial(key);
                 }
             }
+            Purpose::Probe(probe) if probe.write_until.is_some_and(|at| at <= now) => {
+                self.look_after_write(key, now);
+            }
             Purpose::Probe(_) => {}
             Purpose::Held(Some(ping)) if ping.deadline <= now => {
-                let failure = Failure::late(probe::question_phase(ping.depth));
+                let failure = Failure::late(ping.question.phase());
+                self.cancel_statement(key);
                 self.end_held(key, failure);
             }
             Purpose::Held(_) => {}

@@ -7,7 +7,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use dbvitals_verdict::Want;
 use dbvitals_wire::Credentials;
 
 use crate::tls::TlsPolicy;
@@ -87,6 +89,11 @@ pub struct Target {
     pub tls: TlsPolicy,
     /// The statement of depth `query`; `SELECT 1` where none is given.
     pub statement: Option<Arc<Statement>>,
+    /// What it must be, at depth `role` and deeper.
+    pub want: Want,
+    /// How far it may be behind its primary, at depth `lag` and deeper, where it follows one.
+    /// Without a limit replication only has to run.
+    pub max_lag: Option<Duration>,
 }
 
 impl Target {
@@ -98,6 +105,8 @@ impl Target {
             credentials: None,
             tls: TlsPolicy::Off,
             statement: None,
+            want: Want::Any,
+            max_lag: None,
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! - [`MariaDb`] and [`Postgres`] are real servers to freeze, kill and start again; what both can
 //!   do is in [`RealServer`].
+//! - Replicas, standbys and [`GaleraNode`]s make clusters of them; a [`HeldSession`] locks what
+//!   others need; a [`SmallDisk`] fills up; a [`Network`] is a black hole on order.
 //! - [`ScriptedServer`] is something that is no database; [`ScriptedDatabase`] is not a good one.
 //! - [`fault_catalogue`] has all that can be wrong with a server, staged, and the truth about it;
 //!   [`FaultReport`] runs a program against it.
@@ -30,8 +32,11 @@
 mod account;
 mod clock;
 mod faults;
+mod galera;
 mod guardian;
+mod held_session;
 mod mariadb;
+mod network;
 mod postgres;
 mod process;
 mod programs;
@@ -39,14 +44,21 @@ mod real_server;
 mod requirements;
 mod scripted;
 mod shared;
+mod small_disk;
 mod tls;
 
 pub use clock::eventually;
 pub use faults::{Check, Column, Fault, FaultReport, Stand, Step, Truth, Watch, fault_catalogue};
-pub use mariadb::{MariaDb, MariaDbOptions};
-pub use postgres::{Postgres, PostgresOptions};
+pub use galera::GaleraNode;
+pub use held_session::HeldSession;
+pub use mariadb::{MariaDb, MariaDbOptions, SessionBlock};
+pub use network::Network;
+pub use postgres::{CommitBlock, Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
-pub use requirements::{left_out, servers_available, servers_ready_for};
+pub use requirements::{
+    galera_ready_for, left_out, namespaces_ready_for, servers_available, servers_ready_for,
+};
 pub use scripted::{Dialect, Moment, Mood, Script, ScriptedDatabase, ScriptedServer};
 pub use shared::Port;
+pub use small_disk::SmallDisk;
 pub use tls::{TestAuthority, TlsFiles, Validity};

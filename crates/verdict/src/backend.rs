@@ -199,7 +199,19 @@ impl Backend {
         {
             observation.outcome = Outcome::Fail(Cause::AgentStalled);
         }
+        self.hold_against_budget(&mut observation, stall);
         self.conclude_observation(observation, now, actions);
+    }
+
+    /// A pass that took longer than the latency budget allows is no clean one, unless the agent
+    /// itself was late to hear the answer.
+    fn hold_against_budget(&self, observation: &mut Observation, stall: &Stall) {
+        let Some(budget) = self.plan.slow_over else {
+            return;
+        };
+        if !stall.touches(observation.started, observation.ended, budget) {
+            observation.hold_against_budget(budget);
+        }
     }
 
     fn conclude_observation(

@@ -157,6 +157,8 @@ impl Cause {
                 | Self::Unresponsive
                 | Self::QueueFull
                 | Self::DnsFailed
+                // By the server's own time limit or by the probe's.
+                | Self::WriteFailed
         )
     }
 

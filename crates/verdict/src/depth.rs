@@ -104,11 +104,17 @@ pub enum Phase {
     Ping,
     /// The statement.
     Query,
+    /// The question for the role.
+    Role,
+    /// The question for the role and the state of replication.
+    Lag,
+    /// The write.
+    Write,
 }
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Resolve,
         Self::Connect,
         Self::Tls,
@@ -116,6 +122,9 @@ impl Phase {
         Self::Login,
         Self::Ping,
         Self::Query,
+        Self::Role,
+        Self::Lag,
+        Self::Write,
     ];
 
     /// The name in JSON and tables.
@@ -128,7 +137,15 @@ impl Phase {
             Self::Login => "login",
             Self::Ping => "ping",
             Self::Query => "query",
+            Self::Role => "role",
+            Self::Lag => "lag",
+            Self::Write => "write",
         }
+    }
+
+    /// Whether it is a question on a session that is logged in.
+    pub fn is_question(self) -> bool {
+        self >= Self::Ping
     }
 }
 

@@ -48,12 +48,14 @@ mod plan;
 mod rise_fall;
 mod stall;
 mod transition;
+mod want;
 
 pub use action::Action;
 pub use cause::{Cause, Class, Classes};
 pub use depth::{Depth, Phase, Phases};
 pub use moment::Moment;
 pub use monitor::Monitor;
-pub use observation::{Observation, Outcome, Path, ProbeId, Role, ServerFacts};
+pub use observation::{Connections, Lag, Observation, Outcome, Path, ProbeId, Role, ServerFacts};
 pub use plan::{Course, Plan, PlanError};
 pub use transition::{Admin, BackendId, Change, Evidence, Standing, Transition, Verdict};
+pub use want::Want;

@@ -80,6 +80,35 @@ impl Observation {
     pub fn took(&self) -> Duration {
         self.ended.since(self.started)
     }
+
+    /// Makes a pass whose answer took longer than a latency budget an
+    /// [`OverBudget`](Cause::OverBudget).
+    pub fn hold_against_budget(&mut self, budget: Duration) {
+        let took = self.answer_time();
+        if self.outcome == Outcome::Pass && took > budget {
+            self.outcome = Outcome::Fail(Cause::OverBudget);
+            let detail = format!(
+                "the answer took {} ms, the budget is {} ms",
+                took.as_millis(),
+                budget.as_millis()
+            );
+            self.detail = Some(detail.into());
+        }
+    }
+
+    /// How long the server took to answer: the questions on its session, without the way there;
+    /// the whole probe where none was asked. This is what a latency budget is held against, so
+    /// that held and fresh sessions are measured alike.
+    pub fn answer_time(&self) -> Duration {
+        let questions = self.phases.iter().filter(|(phase, ..)| phase.is_question());
+        let (count, time) = questions.fold((0, Duration::ZERO), |(count, time), (_, took, _)| {
+            (count + 1, time + took)
+        });
+        match count {
+            0 => self.took(),
+            _ => time,
+        }
+    }
 }
 
 /// What a server said of itself.
@@ -93,6 +122,28 @@ pub struct ServerFacts {
     pub role: Option<Role>,
     /// Whether it refuses writes, where the depth tells.
     pub read_only: Option<bool>,
+    /// How far it is behind its primary, where the depth tells and it follows one.
+    pub lag: Option<Lag>,
+    /// How many connections it has, where the depth tells.
+    pub connections: Option<Connections>,
+}
+
+/// How far a replica is behind; what it does not tell is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lag {
+    /// The age of the newest data that it is known to have.
+    pub time: Option<Duration>,
+    /// The bytes of log that it has received, or knows of, and not replayed.
+    pub bytes: Option<u64>,
+}
+
+/// How many connections a server has, and how many it admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Those that are there now, this one included.
+    pub used: u32,
+    /// The server's limit.
+    pub max: u32,
 }
 
 /// What a server is in its service.

@@ -51,6 +51,10 @@ pub struct Plan {
     pub rise: u32,
     /// Failures in a row, of either path, that make down.
     pub fall: u32,
+    /// The latency budget: a pass whose answer took longer is
+    /// [`OverBudget`](crate::Cause::OverBudget). See
+    /// [`answer_time`](crate::Observation::answer_time).
+    pub slow_over: Option<Duration>,
     /// What each cause means.
     pub classes: Classes,
 }
@@ -69,6 +73,7 @@ impl Plan {
             stale_after: Duration::from_secs(30),
             rise: 2,
             fall: 2,
+            slow_over: None,
             classes: Classes::default(),
         }
     }
@@ -183,6 +188,11 @@ impl Plan {
         if self.fall > COUNT_MAX {
             return Err(PlanError::TooMany("fall"));
         }
+        match self.slow_over {
+            Some(Duration::ZERO) => return Err(PlanError::Zero("slow_over")),
+            Some(budget) if budget >= self.timeout => return Err(PlanError::SlowBeyondTimeout),
+            Some(_) | None => {}
+        }
         if self.stale_after < self.interval.max(self.down_interval) + self.timeout {
             return Err(PlanError::StaleBeforeNextProof);
         }
@@ -208,6 +218,8 @@ pub enum PlanError {
     /// `stale_after` is shorter than `interval` or `down_interval` plus `timeout`: verdicts would
     /// go stale between two probes.
     StaleBeforeNextProof,
+    /// `slow_over` is not shorter than `timeout`: no answer would be slow and yet in time.
+    SlowBeyondTimeout,
 }
 
 impl PlanError {
@@ -216,6 +228,7 @@ impl PlanError {
         match self {
             Self::Zero(key) | Self::TooLong(key) | Self::TooMany(key) => key,
             Self::StaleBeforeNextProof => "stale_after",
+            Self::SlowBeyondTimeout => "slow_over",
         }
     }
 }
@@ -228,6 +241,9 @@ impl fmt::Display for PlanError {
             Self::TooMany(key) => write!(f, "{key} must not be above {COUNT_MAX}"),
             Self::StaleBeforeNextProof => f.write_str(
                 "stale_after must be at least interval plus timeout, and down_interval plus timeout, or verdicts go stale between two probes",
+            ),
+            Self::SlowBeyondTimeout => f.write_str(
+                "slow_over must be shorter than timeout, or no answer is slow and yet in time",
             ),
         }
     }

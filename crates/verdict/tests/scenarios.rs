@@ -263,6 +263,24 @@ fn a_slow_server_is_degraded_after_fall_and_does_not_flap() {
 }
 
 #[test]
+fn answers_over_the_budget_degrade_a_server_until_they_are_quick_again() {
+    let mut stage = Stage::up(Plan {
+        slow_over: Some(100 * MS),
+        ..ping()
+    });
+    stage.both(Reply::Late(100 * MS));
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), []);
+    stage.both(Reply::Late(101 * MS));
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    assert_eq!(stage.standing().evidence.class, Some(Class::Slow));
+    stage.both(Reply::Pass);
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded, Verdict::Up]);
+}
+
+#[test]
 fn the_loss_of_the_name_takes_out_nothing_and_without_a_session_ends_unknown() {
     let mut stage = Stage::up(Plan {
         fresh_interval: SECOND,

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::Answer;
+
 /// One thing that happened on a session; see [`Session::handle_input`](crate::Session::handle_input).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -25,9 +27,8 @@ pub enum Event {
     LoggedIn(Greeting),
     /// The answer to a ping.
     Pong,
-    /// The answer to a query: the first column of the first row, `None` where it was NULL or
-    /// where there was no row.
-    Value(Option<Vec<u8>>),
+    /// The answer to a query.
+    Answer(Box<Answer>),
     /// The server refused, in its own words: an error packet or an ErrorResponse. During login
     /// the session is over; after it, commands may go on unless `fatal`.
     Refused(Refusal),

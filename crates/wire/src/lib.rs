@@ -32,6 +32,7 @@
 //! assert!(matches!(event, Some(Event::WrongProtocol(_))));
 //! ```
 
+mod answer;
 mod event;
 mod login;
 pub mod mysql;
@@ -40,6 +41,7 @@ mod server;
 mod session;
 mod text;
 
+pub use answer::{ANSWER_LENGTH_MAX, Answer, Row, Table};
 pub use event::{Event, Foreign, Greeting, Product, Refusal};
 pub use login::{Channel, Credentials, Login, TlsOffer};
 pub use server::{Authentication, Request, Server, ServerOptions};

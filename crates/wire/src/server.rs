@@ -3,7 +3,7 @@
 //! The sum of [`mysql::Server`] and [`postgres::Server`]: whoever owns the socket feeds bytes and
 //! answers [`Request`]s. No SQL is understood here; the owner answers the few statements it knows.
 
-use crate::{mysql, postgres};
+use crate::{Answer, mysql, postgres};
 
 /// How a scripted server lets clients in, and what it calls itself.
 #[derive(Debug, Clone)]
@@ -116,9 +116,14 @@ impl Server {
 
     /// Answers a query with one row of one column.
     pub fn reply_value(&mut self, column: &str, value: Option<&str>, out: &mut Vec<u8>) {
+        self.reply_answer(&Answer::of_value(column, value), out);
+    }
+
+    /// Answers a query with any number of tables; with none, as a statement without rows does.
+    pub fn reply_answer(&mut self, answer: &Answer, out: &mut Vec<u8>) {
         match self {
-            Self::MySql(server) => server.reply_value(column, value, out),
-            Self::Postgres(server) => server.reply_value(column, value, out),
+            Self::MySql(server) => server.reply_answer(answer, out),
+            Self::Postgres(server) => server.reply_answer(answer, out),
         }
     }
 

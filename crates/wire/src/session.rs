@@ -68,8 +68,8 @@ impl Session {
         }
     }
 
-    /// Runs a statement; answered by [`Event::Value`] or [`Event::Refused`]. Same rules as
-    /// [`ping`](Self::ping).
+    /// Runs a statement, or several with semicolons between them; answered by [`Event::Answer`] or
+    /// [`Event::Refused`]. Same rules as [`ping`](Self::ping).
     pub fn query(&mut self, sql: &str, out: &mut Vec<u8>) -> bool {
         match self {
             Self::MySql(client) => client.query(sql, out),
@@ -87,6 +87,25 @@ impl Session {
         match self {
             Self::MySql(client) => client.goodbye(out),
             Self::Postgres(client) => client.goodbye(out),
+        }
+    }
+
+    /// The server's id of this session, once it has told: MySQL's connection id, PostgreSQL's
+    /// backend pid.
+    pub fn id(&self) -> Option<u32> {
+        match self {
+            Self::MySql(client) => client.id(),
+            Self::Postgres(client) => client.id(),
+        }
+    }
+
+    /// The packet that asks the server, on a connection of its own, to give up the statement that
+    /// runs on this session: PostgreSQL's CancelRequest. `None` where the protocol has none
+    /// (MySQL's KILL is a statement), or before the server gave the key.
+    pub fn cancel_request(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::MySql(_) => None,
+            Self::Postgres(client) => client.cancel_request(),
         }
     }
 

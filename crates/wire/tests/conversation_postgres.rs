@@ -5,8 +5,8 @@
 //! there.
 
 use dbvitals_wire::{
-    Authentication, Channel, Credentials, Event, Greeting, Login, Product, Refusal, Request,
-    Server, ServerOptions, Session, TlsOffer,
+    Answer, Authentication, Channel, Credentials, Event, Greeting, Login, Product, Refusal,
+    Request, Server, ServerOptions, Session, TlsOffer,
 };
 
 /// How the bytes of one side reach the other.
@@ -165,6 +165,10 @@ fn user() -> String {
     "vitals".into()
 }
 
+fn value(value: Option<&str>) -> Event {
+    Event::Answer(Box::new(Answer::of_value("?column?", value)))
+}
+
 /// Logs in with the password `sesame` and runs all commands, in every kind of delivery.
 fn check_admitted(authentication: Authentication) {
     for delivery in Delivery::all() {
@@ -174,8 +178,8 @@ fn check_admitted(authentication: Authentication) {
             greeted(),
             logged_in(),
             Event::Pong,
-            Event::Value(Some(b"1".into())),
-            Event::Value(None),
+            value(Some("1")),
+            value(None),
             refused("42601", "syntax error", "dbvitals", false),
         ];
         assert_eq!(events, expected);

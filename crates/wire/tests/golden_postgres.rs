@@ -4,7 +4,9 @@
 //! `golden/postgres/*.hex` holds one conversation each, lines in hexadecimal: `>` client, `<`
 //! server, `#` comment. The client's nonce comes from fixed entropy, so even SCRAM repeats itself.
 
-use dbvitals_wire::{Credentials, Event, Greeting, Login, Product, Refusal, Session, TlsOffer};
+use dbvitals_wire::{
+    Answer, Credentials, Event, Greeting, Login, Product, Refusal, Session, TlsOffer,
+};
 
 const ENTROPY: [u8; 32] = [7; 32];
 
@@ -120,8 +122,8 @@ fn logged_in(session_id: u32) -> Event {
     })
 }
 
-fn value(text: &str) -> Event {
-    Event::Value(Some(text.into()))
+fn value(text: Option<&str>) -> Event {
+    Event::Answer(Box::new(Answer::of_value("?column?", text)))
 }
 
 fn error(sqlstate: &str, message: &str, routine: &str) -> Refusal {
@@ -147,7 +149,7 @@ fn trust_then_a_ping_and_a_query() {
     let mut conversation = conversation("trust_ping_query", "trusty", &[Ping, Query("select 42")]);
     conversation.credentials.password = None;
     conversation.tls = TlsOffer::Prefer;
-    conversation.check(&[greeted(), logged_in(9572), Event::Pong, value("42")]);
+    conversation.check(&[greeted(), logged_in(9572), Event::Pong, value(Some("42"))]);
 }
 
 #[test]
@@ -230,7 +232,7 @@ fn errors_of_statements_leave_the_session_usable() {
             "syntax error at or near \"selec\"",
             "scanner_yyerror",
         )),
-        Event::Value(None),
+        value(None),
         Event::Refused(error("22012", "division by zero", "int4div")),
         Event::Pong,
     ]);

@@ -77,8 +77,10 @@ fn describe(event: &Event) -> String {
         ),
         Event::LoggedIn(_) => "logged in".to_owned(),
         Event::Pong => "pong".to_owned(),
-        Event::Value(None) => "NULL".to_owned(),
-        Event::Value(Some(value)) => String::from_utf8_lossy(value).into_owned(),
+        Event::Answer(answer) => match answer.value() {
+            None => "NULL".to_owned(),
+            Some(value) => String::from_utf8_lossy(value).into_owned(),
+        },
         Event::Refused(refusal) if refusal.fatal => format!("{refusal}; the end"),
         Event::Refused(refusal) => refusal.to_string(),
         Event::StartTls | Event::TlsRefused | Event::WrongProtocol(_) | Event::Malformed(_) => {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dbvitals_probe::Clock;
 use dbvitals_verdict::{
-    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Standing, Transition, Verdict,
+    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Standing, Transition,
+    Verdict,
 };
 use tokio::sync::watch;
 
@@ -127,6 +128,7 @@ pub(crate) struct Sign {
 #[derive(Debug)]
 pub(crate) struct BackendBoard {
     pub(crate) name: Arc<str>,
+    pub(crate) plan: Arc<Plan>,
     standing: ArcSwap<Standing>,
     sign: watch::Sender<Sign>,
     /// Nanoseconds of the newest proof; 0 before there is any.
@@ -155,6 +157,7 @@ impl BackendBoard {
         };
         Self {
             name: Arc::clone(&plan.name),
+            plan: Arc::clone(&plan.plan),
             standing: ArcSwap::from_pointee(standing),
             sign: watch::Sender::new(sign),
             proof_at: AtomicU64::new(0),

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use dbvitals_probe::{Clock, Order, Prober, TargetId};
 use dbvitals_verdict::{
-    Action, BackendId, Cause, Class, Course, Monitor, Observation, Outcome, Verdict,
+    Action, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome, Standing,
+    Verdict,
 };
 use mio::Waker;
 use tokio::sync::broadcast;
@@ -25,6 +26,8 @@ use crate::agent::plan::BackendPlan;
 
 /// How long the thread waits at the most, so that it shows a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// How old what is shown of a path may become while nothing changes.
+const SHOW_EVERY: Duration = Duration::from_secs(5);
 /// How long the goodbyes at the end may take.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(1200);
 
@@ -63,6 +66,10 @@ struct Watched {
     holds: bool,
     /// Something was wrong when the board was written last.
     troubled: bool,
+    /// When the board was written last.
+    shown_at: Moment,
+    /// The losses of held sessions that were told.
+    sessions_lost: u64,
     /// The fault of our own that was complained of last, and has not gone away since.
     complained: Option<Cause>,
 }
@@ -73,12 +80,23 @@ impl Watched {
     fn complain(&mut self, observation: &Observation) {
         match observation.outcome {
             Outcome::Pass => self.complained = None,
-            Outcome::Fail(cause) if cause.default_class() == Class::Ours => {
+            Outcome::Fail(cause) if self.board.plan.classes.of(cause) == Class::Ours => {
                 if self.complained.replace(cause) != Some(cause) {
                     log::own_fault(&self.board, cause, observation.detail.as_deref());
                 }
             }
             Outcome::Fail(_) => {}
+        }
+    }
+}
+
+impl Watched {
+    /// Says that a held session ended while a fresh one works: nothing is wrong with the server,
+    /// but somebody or some timeout ends sessions.
+    fn tell_losses(&mut self, standing: &Standing) {
+        if standing.sessions_lost != self.sessions_lost {
+            self.sessions_lost = standing.sessions_lost;
+            log::session_lost(&self.board, standing);
         }
     }
 }
@@ -102,6 +120,8 @@ impl EventLoop {
                 board,
                 holds: matches!(plan.plan.course, Course::Session { .. }),
                 troubled: false,
+                shown_at: clock.now(),
+                sessions_lost: 0,
                 complained: None,
             });
             plans.insert(BackendId(index), plan.plan);
@@ -215,14 +235,18 @@ impl EventLoop {
         log::observation(&watched.board, &observation);
         watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;
+        // What a server said of itself may be new, and a board that nothing changes grows old.
+        let news = observation.server.is_some() || now.since(watched.shown_at) >= SHOW_EVERY;
         self.monitor.handle_observation(id, observation, now);
-        if passed && !watched.troubled {
+        if passed && !watched.troubled && !news {
             watched.board.note_proof(now);
             return;
         }
         // Not the path of every ping: the cause may have changed, or the trouble may be over.
         if let Some(standing) = self.monitor.standing(id) {
             watched.troubled = !passed || standing.verdict != Verdict::Up;
+            watched.shown_at = now;
+            watched.tell_losses(&standing);
             watched.board.put_up(standing);
         }
         self.beat.note_stalls(self.monitor.stalls());
@@ -252,7 +276,7 @@ impl Drop for EventLoop {
 #[cfg(test)]
 mod tests {
     use dbvitals_probe::{Address, Protocol, Target};
-    use dbvitals_verdict::{Depth, Plan, Standing};
+    use dbvitals_verdict::{Depth, Plan};
 
     use super::*;
 

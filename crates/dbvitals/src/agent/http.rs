@@ -1,10 +1,10 @@
-//! The HTTP port: health per backend, the agent's own liveness and readiness, metrics.
+//! The HTTP port: health per backend, all that is known of them, the agent's own liveness and
+//! readiness, metrics.
 //!
 //! Every answer comes from the board; no request reaches a database. A backend is fit (200) while
 //! up or degraded and ready; whatever else is the case is 503, with the reason in the body.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -14,9 +14,12 @@ use axum::{Json, Router};
 use dbvitals_verdict::{Admin, Standing, Verdict};
 use serde::Serialize;
 
-use crate::agent::board::{BackendBoard, Board};
+use crate::agent::board::Board;
 use crate::agent::metrics;
-use crate::duration::rfc3339;
+
+mod backends;
+
+use backends::{Backends, Health};
 
 const ADMIN_STATE: HeaderName = HeaderName::from_static("x-admin-state");
 const EVIDENCE_AGE: HeaderName = HeaderName::from_static("x-evidence-age-ms");
@@ -25,6 +28,8 @@ const EVIDENCE_AGE: HeaderName = HeaderName::from_static("x-evidence-age-ms");
 pub(crate) fn router(board: Arc<Board>) -> Router {
     Router::new()
         .route("/health/{name}", answers_probes(health))
+        .route("/api/v1/backends", get(all_backends))
+        .route("/api/v1/backends/{name}", get(one_backend))
         .route("/liveness", get(liveness))
         .route("/readiness", get(readiness))
         .route("/metrics", get(serve_metrics))
@@ -39,49 +44,6 @@ where
     T: 'static,
 {
     on(MethodFilter::GET.or(MethodFilter::OPTIONS), handler)
-}
-
-/// The body of `/health/NAME`, schema `dbvitals.health.v1`.
-#[derive(Debug, Serialize)]
-pub(crate) struct Health {
-    schema: &'static str,
-    name: String,
-    verdict: &'static str,
-    class: Option<&'static str>,
-    cause: Option<&'static str>,
-    since: String,
-    evidence_age_ms: Option<u64>,
-    role: Option<&'static str>,
-    admin: &'static str,
-    detail: Option<String>,
-}
-
-impl Health {
-    fn new(backend: &BackendBoard, standing: &Standing, board: &Board) -> Self {
-        let evidence = &standing.evidence;
-        let age = backend.evidence_age(board.clock().now());
-        let detail = evidence
-            .decisive()
-            .filter(|_| standing.verdict != Verdict::Up)
-            .and_then(|observation| observation.detail.as_deref())
-            .map(str::to_owned);
-        Self {
-            schema: "dbvitals.health.v1",
-            name: backend.name.to_string(),
-            verdict: standing.verdict.name(),
-            class: evidence.class.map(|class| class.name()),
-            cause: evidence.cause.map(|cause| cause.name()),
-            since: rfc3339(board.clock().wall(standing.since)),
-            evidence_age_ms: age.map(whole_ms),
-            role: standing.role.map(|role| role.name()),
-            admin: standing.admin.name(),
-            detail: detail.or_else(|| evidence.cause.map(|cause| cause.meaning().to_owned())),
-        }
-    }
-}
-
-fn whole_ms(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether traffic may go there.
@@ -100,12 +62,7 @@ async fn health(
         return refuse(StatusCode::BAD_REQUEST, "unknown_parameter", detail);
     }
     let Some(backend) = board.backend(&name) else {
-        let known: Vec<_> = board.backends().iter().map(|it| &*it.name).collect();
-        let detail = format!(
-            "there is no backend {name:?} here; known are {}",
-            known.join(", ")
-        );
-        return refuse(StatusCode::NOT_FOUND, "unknown_backend", detail);
+        return refuse_backend(&name, &board);
     };
     let standing = backend.standing();
     let status = match is_fit(&standing) {
@@ -116,10 +73,32 @@ async fn health(
     let mut headers = HeaderMap::new();
     headers.insert(ADMIN_STATE, HeaderValue::from_static(standing.admin.name()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(age) = body.evidence_age_ms {
+    if let Some(age) = body.evidence_age_ms() {
         headers.insert(EVIDENCE_AGE, HeaderValue::from(age));
     }
     (status, headers, Json(body)).into_response()
+}
+
+/// All that is known of every backend.
+async fn all_backends(State(board): State<Arc<Board>>) -> Response {
+    Json(Backends::of(board.backends(), &board)).into_response()
+}
+
+/// All that is known of one backend.
+async fn one_backend(State(board): State<Arc<Board>>, Path(name): Path<String>) -> Response {
+    match board.backend(&name) {
+        Some(backend) => Json(Backends::of([backend], &board)).into_response(),
+        None => refuse_backend(&name, &board),
+    }
+}
+
+fn refuse_backend(name: &str, board: &Board) -> Response {
+    let known: Vec<_> = board.backends().iter().map(|it| &*it.name).collect();
+    let detail = format!(
+        "there is no backend {name:?} here; known are {}",
+        known.join(", ")
+    );
+    refuse(StatusCode::NOT_FOUND, "unknown_backend", detail)
 }
 
 /// Whether the agent itself runs: every event loop turned lately.
@@ -160,7 +139,8 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /liveness, /readiness and /metrics".to_owned(),
+        "known are /health/NAME, /api/v1/backends[/NAME], /liveness, /readiness and /metrics"
+            .to_owned(),
     )
 }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use dbvitals_verdict::{Cause, Change, Observation, Transition, Verdict};
+use dbvitals_verdict::{Cause, Change, Observation, Standing, Transition, Verdict};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -46,7 +46,11 @@ pub(crate) fn transition(backend: &BackendBoard, transition: &Transition) {
             match to {
                 Verdict::Up => tracing::info!(backend = name, %from, %to, "verdict changed"),
                 Verdict::Unknown | Verdict::Degraded | Verdict::Down => {
-                    tracing::warn!(backend = name, %from, %to, cause, detail, "verdict changed");
+                    let (held, fresh) = (word(&evidence.held), word(&evidence.fresh));
+                    tracing::warn!(
+                        backend = name, %from, %to, cause, held, fresh, detail,
+                        "verdict changed"
+                    );
                 }
             }
         }
@@ -58,6 +62,23 @@ pub(crate) fn transition(backend: &BackendBoard, transition: &Transition) {
             tracing::info!(backend = name, %from, %to, "admin state changed");
         }
     }
+}
+
+/// What a path saw last, in a word: a cause, or that all is well.
+pub(crate) fn word(observation: &Option<Observation>) -> Option<&'static str> {
+    let observation = observation.as_ref()?;
+    Some(observation.outcome.cause().map_or("pass", Cause::name))
+}
+
+/// Logs that a held session was lost while a fresh one works.
+pub(crate) fn session_lost(backend: &BackendBoard, standing: &Standing) {
+    let why = standing.evidence.held.as_ref();
+    tracing::info!(
+        backend = &*backend.name,
+        lost = standing.sessions_lost,
+        detail = why.and_then(|observation| observation.detail.as_deref()),
+        "a held session was lost, a fresh one works"
+    );
 }
 
 /// Logs that the check fails by the checker's own fault.

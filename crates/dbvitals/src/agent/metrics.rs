@@ -42,6 +42,22 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
     }
     head(
         out,
+        "dbvitals_backend_cause",
+        "gauge",
+        "1 for the cause of what is wrong; class ours is the check's own fault.",
+    )?;
+    for backend in board.backends() {
+        let evidence = &backend.standing().evidence;
+        if let (Some(cause), Some(class)) = (evidence.cause, evidence.class) {
+            let name = Label(&backend.name);
+            writeln!(
+                out,
+                "dbvitals_backend_cause{{backend=\"{name}\",cause=\"{cause}\",class=\"{class}\"}} 1"
+            )?;
+        }
+    }
+    head(
+        out,
         "dbvitals_probe_total",
         "counter",
         "Probes ended, by outcome and cause.",

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use dbvitals_probe::{Statement, TargetId};
 use dbvitals_verdict::{Cause, Class, Depth};
 
-use super::read_targets;
+use super::{Asked, read_targets};
 use crate::cli::CheckArgs;
 use crate::exit::Exit;
+use crate::expectation::Expectation;
 use crate::misuse::{Misuse, tell};
 use crate::probing::Asker;
 use crate::report::{Finding, document, plugin_line, print_ladder, remedy};
@@ -26,7 +27,14 @@ pub(crate) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
         (None, Some(_)) => Some(Depth::Query),
         (depth, None) => depth,
     };
-    let mut targets = read_targets(&args.targets, depth, &args.password)?;
+    let asked = Asked {
+        depth,
+        expectation: Expectation {
+            want: args.expect,
+            max_lag: args.max_lag,
+        },
+    };
+    let mut targets = read_targets(&args.targets, asked, &args.password)?;
     for (_, target, _) in &mut targets {
         target.statement.clone_from(&statement);
     }
@@ -43,7 +51,12 @@ pub(crate) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
             next_round = next_round + args.interval;
             asker.sleep_until(next_round)?;
         }
-        let observations = asker.ask(&questions, args.timeout)?;
+        let mut observations = asker.ask(&questions, args.timeout)?;
+        if let Some(budget) = args.slow_over {
+            observations
+                .iter_mut()
+                .for_each(|observation| observation.hold_against_budget(budget));
+        }
         let findings: Vec<_> = targets
             .iter()
             .zip(&observations)

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use self::printer::Printer;
 use super::ending::Ending;
-use super::read_targets;
+use super::{Asked, read_targets};
 use crate::agent::gate;
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
@@ -69,7 +69,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         }
         tell(&format!("found on this machine: {}", arguments.join(", ")));
     }
-    let targets = read_targets(&arguments, None, &args.password)?;
+    let targets = read_targets(&arguments, Asked::default(), &args.password)?;
     let mut names = BTreeSet::new();
     let mut addresses = BTreeMap::new();
     let mut notices = Vec::new();

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
 
-use super::read_targets;
+use super::{Asked, read_targets};
 use crate::cli::WaitArgs;
 use crate::duration;
 use crate::exit::Exit;
@@ -55,7 +55,11 @@ struct WaitEvent<'a> {
 
 /// Waits until all targets are fit, the time is up, or the watched process is gone.
 pub(crate) fn run(args: &WaitArgs, json: bool) -> anyhow::Result<Exit> {
-    let targets = read_targets(&args.targets, args.depth, &args.password)?;
+    let asked = Asked {
+        depth: args.depth,
+        ..Asked::default()
+    };
+    let targets = read_targets(&args.targets, asked, &args.password)?;
     let mut asker = Asker::new(targets.iter().map(|(_, target, _)| target.clone()))?;
     let mut waited: Vec<_> = targets
         .into_iter()

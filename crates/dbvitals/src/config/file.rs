@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dbvitals_probe::Statement;
-use dbvitals_verdict::{Depth, Plan};
+use dbvitals_verdict::{Cause, Class, Classes, Depth, Plan};
 use toml::de::DeTable;
 
 use super::ConfigError;
@@ -17,32 +17,35 @@ use super::gates::read_gates;
 use super::reader::{Placed, Reader, Section};
 use crate::agent::plan::{AgentPlan, BackendPlan, default_plan, notice};
 use crate::depth;
+use crate::expectation::{Expectation, parse_want};
 use crate::password;
 use crate::target_url::TargetUrl;
 
-const SECTIONS: [&str; 4] = ["agent", "defaults", "backend", "gate"];
+const SECTIONS: [&str; 5] = ["agent", "defaults", "backend", "gate", "classes"];
 const LATER_SECTIONS: [&str; 5] = ["service", "route", "agent_check", "hook", "coordination"];
 const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
-const PACE_KEYS: [&str; 9] = [
+const PACE_KEYS: [&str; 10] = [
     "interval",
     "confirm_interval",
     "fast_interval",
     "down_interval",
     "fresh_interval",
     "timeout",
+    "slow_over",
     "rise",
     "fall",
     "stale_after",
 ];
-const BACKEND_KEYS: [&str; 6] = [
+const BACKEND_KEYS: [&str; 8] = [
     "url",
     "password_file",
     "password_env",
     "depth",
+    "want",
+    "max_lag",
     "query",
     "equals",
 ];
-const LATER_BACKEND_KEYS: [&str; 2] = ["want", "max_lag"];
 /// Where HTTP is answered unless the file says otherwise.
 pub(crate) const HTTP_DEFAULT: &str = "127.0.0.1:8306";
 
@@ -64,8 +67,13 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
     if let Some(section) = defaults {
         reader.known_keys(section, &PACE_KEYS);
     }
+    let classes = read_classes(&mut reader, root);
     let mut notices = Vec::new();
-    let backends = read_backends(&mut reader, root, defaults, &mut notices);
+    let surroundings = Surroundings {
+        defaults,
+        classes: &classes,
+    };
+    let backends = read_backends(&mut reader, root, surroundings, &mut notices);
     let gates = read_gates(&mut reader, root, &backends, http);
     match reader.errors.is_empty() {
         true => Ok(AgentPlan {
@@ -97,6 +105,30 @@ fn check_sections(reader: &mut Reader, root: &DeTable<'_>) {
         offset: 0,
     };
     reader.known_keys(section, &known);
+}
+
+/// What holds for all backends.
+#[derive(Debug, Clone, Copy)]
+struct Surroundings<'a> {
+    defaults: Option<Section<'a>>,
+    classes: &'a Classes,
+}
+
+/// Reads `[classes]`: the classes that an operator gives causes in place of their own.
+fn read_classes(reader: &mut Reader, root: &DeTable<'_>) -> Classes {
+    let mut classes = Classes::default();
+    let Some(section) = reader.table(root, "classes") else {
+        return classes;
+    };
+    let names = Cause::ALL.map(Cause::name);
+    reader.known_keys(section, &names);
+    let words = Class::ALL.map(|class| (class.name(), class));
+    for cause in Cause::ALL {
+        if let Some(class) = reader.choice(section, cause.name(), &words) {
+            classes.set(cause, class);
+        }
+    }
+    classes
 }
 
 fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> (String, Option<SocketAddr>) {
@@ -144,7 +176,7 @@ pub(crate) fn host_name() -> String {
 fn read_backends(
     reader: &mut Reader,
     root: &DeTable<'_>,
-    defaults: Option<Section<'_>>,
+    surroundings: Surroundings<'_>,
     notices: &mut Vec<String>,
 ) -> BTreeMap<String, BackendPlan> {
     let mut backends = BTreeMap::new();
@@ -163,15 +195,9 @@ fn read_backends(
             table,
             offset: name.offset,
         };
-        let known: Vec<_> = BACKEND_KEYS
-            .iter()
-            .chain(&LATER_BACKEND_KEYS)
-            .chain(&PACE_KEYS)
-            .copied()
-            .collect();
+        let known: Vec<_> = BACKEND_KEYS.iter().chain(&PACE_KEYS).copied().collect();
         reader.known_keys(section, &known);
-        refuse_later_keys(reader, section);
-        let Some(backend) = read_backend(reader, section, &name, defaults, notices) else {
+        let Some(backend) = read_backend(reader, section, &name, surroundings, notices) else {
             continue;
         };
         let address = backend.target.address.to_string();
@@ -186,18 +212,17 @@ fn read_backends(
     backends
 }
 
-/// What a backend must be needs the depths that ask for it; `any` is what holds without them.
-fn refuse_later_keys(reader: &mut Reader, section: Section<'_>) {
-    for key in LATER_BACKEND_KEYS {
-        let Some(given) = reader.string(section, key) else {
-            continue;
-        };
-        if (key, given.value.as_str()) != ("want", "any") {
-            reader.refuse(
-                given.offset,
-                format!("{key} is planned and not there yet; leave it out"),
-            );
-        }
+/// Reads `want` and `max_lag`; what stands here wins over the URL.
+fn read_expectation(reader: &mut Reader, section: Section<'_>) -> Expectation {
+    let want = reader.string(section, "want").and_then(|given| {
+        let want = parse_want(&given.value);
+        want.map_err(|why| reader.refuse(given.offset, format!("want: {why}")))
+            .ok()
+    });
+    let max_lag = reader.duration(section, "max_lag");
+    Expectation {
+        want,
+        max_lag: max_lag.map(|given| given.value),
     }
 }
 
@@ -205,7 +230,7 @@ fn read_backend(
     reader: &mut Reader,
     section: Section<'_>,
     name: &Placed<String>,
-    defaults: Option<Section<'_>>,
+    surroundings: Surroundings<'_>,
     notices: &mut Vec<String>,
 ) -> Option<BackendPlan> {
     let Some(url_text) = reader.string(section, "url") else {
@@ -228,9 +253,12 @@ fn read_backend(
         }
     };
     url.name.clone_from(&name.value);
+    url.expectation = read_expectation(reader, section).or(url.expectation);
     let statement = read_statement(reader, section);
     let depth = read_depth(reader, section, &url, statement.is_some());
-    let plan = read_pace(reader, section, defaults, default_plan(&url, depth));
+    let mut plan = default_plan(&url, depth);
+    plan.classes.clone_from(surroundings.classes);
+    let plan = read_pace(reader, section, surroundings.defaults, plan);
     notices.extend(notice(&url, &plan));
     if url.password.is_some() {
         notices.push(format!(
@@ -300,9 +328,8 @@ fn read_depth(
         }
         (_, depth) => depth,
     };
-    if let Some(depth) = depth
-        && let Err(why) = url.check_depth(depth)
-    {
+    let asked = depth.unwrap_or_else(|| url.default_depth());
+    if let Err(why) = url.check_depth(asked) {
         reader.refuse(offset, why);
     }
     depth
@@ -328,6 +355,9 @@ fn read_pace(
             if let Some(duration) = reader.duration(section, key) {
                 *place = duration.value;
             }
+        }
+        if let Some(budget) = reader.duration(section, "slow_over") {
+            plan.slow_over = Some(budget.value);
         }
         for (key, place) in [("rise", &mut plan.rise), ("fall", &mut plan.fall)] {
             if let Some(count) = reader.count(section, key) {

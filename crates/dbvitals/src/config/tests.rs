@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Course, Depth, Plan};
+use dbvitals_verdict::{Cause, Class, Course, Depth, Plan, Want};
 
 use super::*;
 
@@ -38,6 +38,28 @@ fn a_backend_s_own_keys_win_over_the_defaults() {
         [(Duration::from_secs(3), 5), (Duration::from_secs(2), 5)]
     );
     assert_eq!(&*plan.gates[0].of, "a");
+}
+
+#[test]
+fn a_backend_says_what_it_must_be_and_what_causes_mean() {
+    let plan = file::plan(
+        "[defaults]\nslow_over = \"200ms\"\n[classes]\naccess_denied = \"dead\"\n\
+         [backend.a]\nurl = \"mysql://u@h\"\nwant = \"replica\"\nmax_lag = \"10s\"\n\
+         [backend.b]\nurl = \"postgres://u@h/d?want=writable\"\nslow_over = \"20ms\"\n",
+    )
+    .unwrap();
+    let [a, b] = &plan.backends[..] else {
+        panic!("two backends")
+    };
+    let depth = |depth| Course::Session { depth };
+    assert_eq!(a.target.want, Want::Replica);
+    assert_eq!(a.target.max_lag, Some(Duration::from_secs(10)));
+    assert_eq!(a.plan.course, depth(Depth::Lag));
+    assert_eq!(a.plan.slow_over, Some(Duration::from_millis(200)));
+    assert_eq!(a.plan.classes.of(Cause::AccessDenied), Class::Dead);
+    assert_eq!(b.target.want, Want::Writable);
+    assert_eq!(b.plan.course, depth(Depth::Role));
+    assert_eq!(b.plan.slow_over, Some(Duration::from_millis(20)));
 }
 
 /// A good start to which each wrong line is added.
@@ -76,9 +98,35 @@ fn wrong_files_are_refused_with_place_and_remedy() {
         &["interval plus timeout"],
     );
     check_refused(&add("depth = \"deep\""), "3:9", &["\"deep\" is no depth"]);
-    check_refused(&add("depth = \"role\""), "3:9", &["not there yet"]);
-    check_refused(&add("want = \"primary\""), "3:8", &["want is planned"]);
-    check_refused(&add("max_lag = \"10s\""), "3:11", &["max_lag is planned"]);
+    check_refused(&add("depth = \"listening\""), "3:9", &["not there yet"]);
+    check_refused(&add("depth = \"write\""), "3:9", &["needs a database"]);
+    check_refused(&add("want = \"leader\""), "3:8", &["\"leader\"", "replica"]);
+    check_refused(&add("max_lag = 10"), "3:11", &["10 is no duration"]);
+    check_refused(
+        &add("want = \"primary\"\ndepth = \"ping\""),
+        "4:9",
+        &["depth ping", "use depth role"],
+    );
+    check_refused(
+        &add("max_lag = \"10s\"\ndepth = \"role\""),
+        "4:9",
+        &["use depth lag"],
+    );
+    check_refused(
+        &add("slow_over = \"2s\""),
+        "3:13",
+        &["slow_over must be shorter than timeout"],
+    );
+    check_refused(
+        &add("[classes]\nrefussed = \"ours\""),
+        "4:1",
+        &["refussed", "\"refused\""],
+    );
+    check_refused(
+        &add("[classes]\nrefused = \"bad\""),
+        "4:11",
+        &["\"bad\" is unknown", "unfit"],
+    );
     check_refused(
         &add("password_file = \"/nonexistent\""),
         "3:17",

@@ -1,7 +1,7 @@
 //! The JSON of `check`: schema `dbvitals.check.v1`, a part of the contract. Fields are only ever
 //! added.
 
-use dbvitals_verdict::{Observation, Phase};
+use dbvitals_verdict::{Observation, Phase, Phases, ServerFacts};
 use serde::Serialize;
 
 use super::{Finding, remedy};
@@ -29,8 +29,9 @@ struct ResultEntry {
     remedy: Option<String>,
 }
 
+/// How long one phase took.
 #[derive(Debug, Serialize)]
-struct PhaseEntry {
+pub(crate) struct PhaseEntry {
     phase: &'static str,
     ms: f64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -39,11 +40,25 @@ struct PhaseEntry {
 
 /// What was learned about the server; null is what the depth does not tell.
 #[derive(Debug, Serialize)]
-struct ServerEntry {
+pub(crate) struct ServerEntry {
     product: Option<&'static str>,
     version: Option<String>,
     role: Option<&'static str>,
     read_only: Option<bool>,
+    lag: Option<LagEntry>,
+    connections: Option<ConnectionsEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct LagEntry {
+    seconds: Option<f64>,
+    bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ConnectionsEntry {
+    used: u32,
+    max: u32,
 }
 
 /// The document of one round.
@@ -71,22 +86,40 @@ fn entry(finding: &Finding<'_>) -> ResultEntry {
         depth_asked: finding.depth.name(),
         depth_reached: depth.map(|depth| depth.name()),
         took_ms: rounded_ms(finding.observation.took()),
-        phases: phases
-            .iter()
-            .map(|(phase, took, failed)| PhaseEntry {
-                phase: Phase::name(phase),
-                ms: rounded_ms(took),
-                failed,
-            })
-            .collect(),
-        server: server.as_ref().map(|facts| ServerEntry {
+        phases: PhaseEntry::all(phases),
+        server: server.as_deref().map(ServerEntry::new),
+        detail: finding.detail(),
+        remedy: cause.map(|cause| remedy(cause, finding.target)),
+    }
+}
+
+impl PhaseEntry {
+    pub(crate) fn all(phases: &Phases) -> Vec<Self> {
+        let entry = |(phase, took, failed)| Self {
+            phase: Phase::name(phase),
+            ms: rounded_ms(took),
+            failed,
+        };
+        phases.iter().map(entry).collect()
+    }
+}
+
+impl ServerEntry {
+    pub(crate) fn new(facts: &ServerFacts) -> Self {
+        Self {
             product: facts.product,
             version: facts.version.clone(),
             role: facts.role.map(|role| role.name()),
             read_only: facts.read_only,
-        }),
-        detail: finding.detail(),
-        remedy: cause.map(|cause| remedy(cause, finding.target)),
+            lag: facts.lag.map(|lag| LagEntry {
+                seconds: lag.time.map(|time| rounded_ms(time) / 1000.0),
+                bytes: lag.bytes,
+            }),
+            connections: facts.connections.map(|it| ConnectionsEntry {
+                used: it.used,
+                max: it.max,
+            }),
+        }
     }
 }
 

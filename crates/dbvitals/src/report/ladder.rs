@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use dbvitals_verdict::Verdict;
+use dbvitals_verdict::{Connections, Role, ServerFacts, Verdict};
 
 use super::{Finding, remedy, sentence};
 use crate::duration;
@@ -20,6 +20,27 @@ pub(crate) fn colour(verdict: Verdict) -> Style {
         Verdict::Unknown => AnsiColor::Magenta,
     };
     Style::new().bold().fg_color(Some(colour.into()))
+}
+
+/// What a server said of itself: `replica, read-only, 2.0 s behind, 3 of 151 connections`.
+fn describe(facts: &ServerFacts, role: Role) -> String {
+    let mut parts = vec![role.name().to_owned()];
+    parts.extend(match facts.read_only {
+        Some(true) => Some("read-only".to_owned()),
+        Some(false) => Some("takes writes".to_owned()),
+        None => None,
+    });
+    if let Some(time) = facts.lag.and_then(|lag| lag.time) {
+        parts.push(format!("{:.1} s behind", time.as_secs_f64()));
+    }
+    if let Some(bytes) = facts.lag.and_then(|lag| lag.bytes) {
+        parts.push(format!("{bytes} bytes to replay"));
+    }
+    if let Some(connections) = facts.connections {
+        let Connections { used, max } = connections;
+        parts.push(format!("{used} of {max} connections"));
+    }
+    parts.join(", ")
 }
 
 /// Writes the ladder of one finding.
@@ -59,6 +80,11 @@ pub(crate) fn print_ladder(out: &mut impl Write, finding: &Finding<'_>) -> io::R
                 )?;
             }
         }
+    }
+    if let Some(facts) = observation.server.as_deref()
+        && let Some(role) = facts.role
+    {
+        writeln!(out, "  {:<9} {}", "server", describe(facts, role))?;
     }
     if let Some(cause) = finding.cause() {
         writeln!(out, "  {:<9} {}", "meaning", cause.meaning())?;

@@ -106,6 +106,7 @@ fn a_wrong_password_from_the_start_keeps_nothing_out_of_rotation() {
         assert_eq!(status, 200, "{health}");
         assert_eq!(health["cause"], "access_denied", "{health}");
         assert_eq!(health["class"], "ours", "{health}");
+        expect_loud_warning(&agent, &health);
         agent.wait_for_log("the check itself fails");
         let log = agent.log();
         let warning = log
@@ -127,8 +128,23 @@ fn a_password_changed_under_way_takes_nothing_out_of_rotation() {
         server.end_sessions();
         let (status, health) = agent.wait_for_verdict("db", "degraded");
         assert_eq!((status, &health["cause"]), (200, &"access_denied".into()));
+        expect_loud_warning(&agent, &health);
         let seen = vigil.end();
         assert_eq!(seen.refused, 0, "{seen:?}");
         agent.expect_verdicts(&["up", "degraded"]);
     });
+}
+
+/// Expects that nobody can overlook that the check itself fails: log, API and metrics say so.
+fn expect_loud_warning(agent: &Agent, health: &serde_json::Value) {
+    agent.wait_for_log("the check itself fails");
+    let warning = health["warning"].as_str();
+    assert!(
+        warning.is_some_and(|text| text.contains("access_denied")),
+        "{health}"
+    );
+    let api = agent.request("GET", "/api/v1/backends/db").body;
+    assert!(api.contains("the check itself fails"), "{api}");
+    let cause = "dbvitals_backend_cause{backend=\"db\",cause=\"access_denied\",class=\"ours\"}";
+    assert_eq!(agent.metric(cause), 1.0);
 }

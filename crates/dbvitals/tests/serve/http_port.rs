@@ -9,7 +9,7 @@ use crate::agent::{Agent, ConfigFile, PATIENCE, serve};
 use crate::{QUICK, Service, exposition};
 
 /// The fields of a health answer, in the order of the documentation.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "schema",
     "name",
     "verdict",
@@ -20,6 +20,7 @@ const FIELDS: [&str; 10] = [
     "role",
     "admin",
     "detail",
+    "warning",
 ];
 
 fn target(service: &Service) -> String {
@@ -71,6 +72,36 @@ fn health_tells_its_fields_in_their_order_whatever_the_status() {
     assert_eq!(dead["detail"], "Connection refused");
     let since = dead["since"].as_str().unwrap();
     assert!(since.starts_with("20") && since.ends_with('Z'), "{since}");
+}
+
+#[test]
+fn the_api_tells_what_each_path_saw() {
+    let mut service = Service::start();
+    let agent = Agent::start(serve([target(&service)]));
+    agent.wait_for_verdict("web", "up");
+    let ask = |path: &str| -> serde_json::Value {
+        let answer = agent.request("GET", path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        serde_json::from_str(&answer.body).expect("an answer is JSON")
+    };
+    let all = ask("/api/v1/backends");
+    assert_eq!(all["schema"], "dbvitals.backends.v1");
+    assert_eq!(all["backends"].as_array().map(Vec::len), Some(1));
+    let one = ask("/api/v1/backends/web");
+    let web = &one["backends"][0];
+    assert_eq!(
+        (&web["name"], &web["verdict"]),
+        (&"web".into(), &"up".into())
+    );
+    assert_eq!(web["fresh"]["outcome"], "pass");
+    assert_eq!(web["fresh"]["phases"][0]["phase"], "connect");
+    assert!(web["held"].is_null() && web["warning"].is_null(), "{web}");
+    service.stop();
+    agent.wait_for_verdict("web", "down");
+    let web = &ask("/api/v1/backends/web")["backends"][0];
+    assert_eq!(web["fresh"]["cause"], "refused");
+    assert_eq!(web["fresh"]["class"], "dead");
+    assert_eq!(agent.request("GET", "/api/v1/backends/wbe").status, 404);
 }
 
 #[test]

@@ -4,12 +4,15 @@
 //! handshake that is broken off; then comes the protocol's own goodbye, then the end of our side,
 //! and then the server closes. All of it has a second.
 
-use dbvitals_wire::Event;
+use dbvitals_verdict::Phase;
+use dbvitals_wire::{Event, Session};
+use mio::Token;
 
 use super::{LEAVE_WITHIN, Line, Prober, Purpose};
-use crate::conversation::{Conversation, Told};
+use crate::conversation::{Conversation, Extent, Told};
 use crate::probe;
-use crate::target::Target;
+use crate::stream::Stream;
+use crate::target::{Address, Target};
 
 impl Prober {
     /// Begins a goodbye.
@@ -104,6 +107,7 @@ impl Prober {
     fn hear_goodbye(&mut self, key: usize, bytes_came: bool) {
         let Some(Line {
             target,
+            serial,
             conversation: Some(conversation),
             purpose: Purpose::Leaving { said, .. },
             ..
@@ -118,21 +122,92 @@ impl Prober {
         // A target that took the place of this connection's own has nothing to do with it.
         let own = entry.filter(|entry| entry.leaving == Some(key));
         let target = own.map(|entry| &*entry.target);
-        let said = *said;
+        let (said, serial) = (*said, *serial);
         let mut goes_on = true;
         self.scratch.out.clear();
         let tell = |conversation: &mut Conversation, told, out: &mut Vec<u8>| {
             goes_on = finish_login(conversation, told, out, target);
             goes_on
         };
-        match bytes_came {
+        let extent = match bytes_came {
             true => conversation.read(&mut self.scratch, tell),
-            false => conversation.resume(&mut self.scratch.out, tell),
+            false => {
+                conversation.resume(&mut self.scratch.out, tell);
+                Extent::All
+            }
+        };
+        if extent == Extent::More {
+            self.unread.push((key, serial));
         }
         if !goes_on {
             self.close(key);
         } else if !said {
             self.say_goodbye(key);
+        }
+    }
+
+    /// Has the server give up the statement that nobody waits for any longer, where that takes a
+    /// connection of its own: left alone, it could wait for ever, and the next one behind it.
+    pub(super) fn cancel_statement(&mut self, key: usize) {
+        let Some(line) = self.lines.get(key) else {
+            return;
+        };
+        let asks = match &line.purpose {
+            Purpose::Probe(probe) => probe.phase > Phase::Ping,
+            Purpose::Held(Some(ping)) => ping.question.phase() > Phase::Ping,
+            Purpose::Held(None) | Purpose::Leaving { .. } => false,
+        };
+        let target = line.target;
+        let conversation = line.conversation.as_ref().filter(|_| asks);
+        let session = conversation.and_then(|it| it.session.as_ref());
+        let request = session.and_then(Session::cancel_request);
+        let (Some(conversation), Some(request)) = (conversation, request) else {
+            let held = matches!(&line.purpose, Purpose::Held(Some(ping)) if ping.question.writes());
+            let stuck = session.and_then(Session::id).filter(|_| held);
+            if let (Some(stuck), Some(entry)) = (stuck, self.entry_mut(target)) {
+                // For the next fresh session to look after.
+                entry.learned.stuck = Some(stuck);
+            }
+            return;
+        };
+        // What cannot be sent is left to the server's own limits.
+        let again = match (
+            &self.target(target).map(|it| it.address.clone()),
+            conversation.stream.peer(),
+        ) {
+            (Some(Address::Unix(path)), _) => Stream::connect_unix(path),
+            (_, Some(peer)) => Stream::connect_tcp(peer, false),
+            (_, None) => return,
+        };
+        let Ok(stream) = again else { return };
+        self.serial = self.serial.wrapping_add(1);
+        let until = self.clock.now() + LEAVE_WITHIN;
+        let key = self.lines.insert(Line {
+            target,
+            serial: self.serial,
+            conversation: Some(Conversation::new(stream)),
+            purpose: Purpose::Leaving {
+                until,
+                said: true,
+                shut: false,
+            },
+        });
+        self.leaving += 1;
+        self.wake_at(key, until);
+        let Some(conversation) = self
+            .lines
+            .get_mut(key)
+            .and_then(|line| line.conversation.as_mut())
+        else {
+            return;
+        };
+        let registered = conversation
+            .stream
+            .register(self.poll.registry(), Token(key));
+        let sent = registered.and_then(|()| conversation.write(&mut request.to_vec()));
+        match sent {
+            Ok(()) => self.finish_goodbye(key),
+            Err(_) => self.close(key),
         }
     }
 

@@ -6,41 +6,62 @@ use dbvitals_wire::Event;
 use super::{Ping, Prober, Purpose};
 use crate::conversation::Told;
 use crate::failure::Failure;
+use crate::learned::Learned;
 use crate::order::Order;
-use crate::probe;
-use crate::target::Target;
+use crate::probe::Surroundings;
+use crate::question::{self, Question};
 
 impl Prober {
     pub(super) fn start_held(&mut self, order: Order) {
         let now = self.clock.now();
-        let ping = Ping {
-            probe: order.probe,
-            depth: order.depth,
-            started: now,
-            deadline: order.deadline,
-        };
-        let key = self.entry_mut(order.target).and_then(|entry| entry.held);
-        let (Some(key), Some(target)) = (key, self.target(order.target)) else {
-            let failure = Failure::new(Cause::Closed, "no session is held");
-            let observation = observe_ping(Some(ping), Err(failure), false, now);
-            self.observations.push_back((order.target, observation));
+        let Some(target) = self.target(order.target) else {
             return;
         };
+        let ping = Ping {
+            probe: order.probe,
+            started: now,
+            deadline: order.deadline,
+            question: Question::new(order.depth, &target),
+        };
+        let key = self.entry_mut(order.target).and_then(|entry| entry.held);
+        match key.and_then(|key| Some((key, self.lines.get_mut(key)?))) {
+            Some((key, line)) => {
+                line.purpose = Purpose::Held(Some(ping));
+                self.wake_at(key, order.deadline);
+                self.ask_held(key);
+            }
+            None => {
+                let failure = Failure::new(Cause::Closed, "no session is held");
+                let observation = ping.observe(Err(failure), None, now);
+                self.observations.push_back((order.target, observation));
+            }
+        }
+    }
+
+    /// Says what the question under way has to say now.
+    pub(super) fn ask_held(&mut self, key: usize) {
+        let now = self.clock.now();
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
-        line.purpose = Purpose::Held(Some(ping));
-        let sent = match &mut line.conversation {
-            Some(conversation) => {
-                self.scratch.out.clear();
-                probe::ask(conversation, order.depth, &target, &mut self.scratch.out);
-                conversation.write(&mut self.scratch.out)
-            }
-            None => Ok(()),
+        let Some(Some(entry)) = self.targets.get(line.target.0 as usize) else {
+            return;
         };
-        self.wake_at(key, order.deadline);
+        let (Purpose::Held(Some(ping)), Some(conversation)) =
+            (&line.purpose, &mut line.conversation)
+        else {
+            return;
+        };
+        self.scratch.out.clear();
+        if let Some(session) = &mut conversation.session {
+            let patience = ping.deadline.since(now);
+            let out = &mut self.scratch.out;
+            ping.question
+                .ask(session, &entry.target, &entry.learned, patience, out);
+        }
+        let sent = conversation.write(&mut self.scratch.out);
         if let Err(error) = sent {
-            let failure = Failure::from_io(&error, probe::question_phase(order.depth));
+            let failure = Failure::from_io(&error, ping.question.phase());
             self.end_held(key, failure);
         }
     }
@@ -55,7 +76,10 @@ impl Prober {
             if let Some(entry) = self.entry_mut(line.target) {
                 entry.held = None;
             }
-            let observation = observe_ping(ping, Err(failure), false, now);
+            let observation = match ping {
+                Some(ping) => ping.observe(Err(failure), None, now),
+                None => account(Err(failure), now),
+            };
             self.observations.push_back((line.target, observation));
         }
     }
@@ -70,7 +94,9 @@ impl Prober {
             && let Some(ping) = ping.take()
         {
             let target = line.target;
-            let observation = observe_ping(Some(ping), answer, true, now);
+            let entry = self.targets.get(target.0 as usize).and_then(Option::as_ref);
+            let learned = entry.map(|entry| &entry.learned);
+            let observation = ping.observe(answer, learned, now);
             self.observations.push_back((target, observation));
         }
     }
@@ -81,41 +107,50 @@ impl Prober {
 pub(super) enum Heard {
     /// The answer to the question under way.
     Answer(Result<(), Failure>),
+    /// There is more to ask.
+    Next,
     /// The session's end.
     End(Failure),
 }
 
-pub(super) fn hear_held(told: Told, asked: bool, target: &Target) -> Option<Heard> {
-    let phase = match asked {
-        true => Phase::Ping,
-        false => Phase::Login,
-    };
+pub(super) fn hear_held(
+    told: Told,
+    ping: &mut Option<Ping>,
+    around: &mut Surroundings<'_>,
+) -> Option<Heard> {
+    let phase = ping
+        .as_ref()
+        .map_or(Phase::Login, |ping| ping.question.phase());
     let end = |failure| Some(Heard::End(failure));
     match told {
-        Told::Event(Event::Pong) => Some(Heard::Answer(Ok(()))),
-        Told::Event(Event::Value(value)) => {
-            let answer = probe::compare(target.statement.as_deref(), value.as_deref());
-            Some(Heard::Answer(answer))
-        }
-        Told::Event(Event::Refused(refusal)) => {
-            let failure = Failure::refused(&refusal, Phase::Query);
-            match refusal.fatal {
-                true => end(failure),
-                false if asked => Some(Heard::Answer(Err(failure))),
-                false => None,
-            }
+        Told::Event(Event::Refused(refusal)) if refusal.fatal => {
+            end(Failure::refused(&refusal, Phase::Ping))
         }
         Told::Event(Event::Malformed(expected)) => end(Failure::new(Cause::Malformed, expected)),
         Told::Event(Event::WrongProtocol(foreign)) => end(Failure::foreign(foreign)),
-        Told::Event(
-            Event::Greeted(_) | Event::StartTls | Event::TlsRefused | Event::LoggedIn(_),
-        )
-        | Told::TlsEstablished => None,
+        Told::Event(event) => {
+            let ping = ping.as_mut()?;
+            let now = around.clock.now();
+            let heard = ping
+                .question
+                .hear(&event, around.target, around.learned, now);
+            match heard {
+                question::Heard::Nothing => None,
+                question::Heard::Answer(answer) => Some(Heard::Answer(answer)),
+                question::Heard::Next => {
+                    if ping.question.phase() != phase {
+                        ping.question.note_phase(phase, now.since(ping.started));
+                    }
+                    Some(Heard::Next)
+                }
+            }
+        }
+        Told::TlsEstablished => None,
         Told::TlsFailed(error) => {
             let detail = format!("the encrypted connection broke: {error}");
             end(Failure::new(Cause::Reset, detail))
         }
-        Told::Closed if asked => end(Failure::closed(phase)),
+        Told::Closed if ping.is_some() => end(Failure::closed(phase)),
         Told::Closed => end(Failure::new(
             Cause::Closed,
             "the server closed the held session",
@@ -124,38 +159,45 @@ pub(super) fn hear_held(told: Told, asked: bool, target: &Target) -> Option<Hear
     }
 }
 
-/// The account of one question on a held session, or of its end between two.
-fn observe_ping(
-    ping: Option<Ping>,
-    answer: Result<(), Failure>,
-    session: bool,
-    now: Moment,
-) -> Observation {
-    let started = ping.map_or(now, |ping| ping.started);
-    let mut phases = Phases::default();
-    let mut depth = None;
-    if let Some(ping) = ping {
-        let phase = probe::question_phase(ping.depth);
-        let took = now.since(started);
-        match &answer {
-            Ok(()) => phases.push(phase, took),
-            Err(_) => phases.push_failed(phase, took),
+impl Ping {
+    /// The account of the question. What was learned is known where the session goes on.
+    fn observe(
+        self,
+        answer: Result<(), Failure>,
+        learned: Option<&Learned>,
+        now: Moment,
+    ) -> Observation {
+        let took = now.since(self.started);
+        let depth = learned.map(|_| self.question.reached(&answer));
+        Observation {
+            path: Path::Held,
+            probe: Some(self.probe),
+            started: self.started,
+            ended: now,
+            depth,
+            phases: self.question.phases(took, answer.is_err()),
+            session: learned.is_some(),
+            server: learned.and_then(|learned| self.question.facts(learned)),
+            ..account(answer, now)
         }
-        depth = session.then(|| probe::question_depth(ping.depth));
     }
+}
+
+/// The account of what ended so, now, between two questions.
+fn account(answer: Result<(), Failure>, now: Moment) -> Observation {
     let (outcome, detail) = match answer {
         Ok(()) => (Outcome::Pass, None),
         Err(failure) => (Outcome::Fail(failure.cause), Some(failure.detail)),
     };
     Observation {
         path: Path::Held,
-        probe: ping.map(|ping| ping.probe),
-        started,
+        probe: None,
+        started: now,
         ended: now,
-        depth,
+        depth: None,
         outcome,
-        phases,
-        session,
+        phases: Phases::default(),
+        session: false,
         server: None,
         detail,
     }

@@ -1,9 +1,13 @@
 //! What a moving connection means, by the purpose it serves.
 
+use std::cmp::Reverse;
+use std::mem;
+
 use dbvitals_verdict::Phase;
 
 use super::held::{Heard, hear_held};
 use super::{Line, Prober, Purpose};
+use crate::conversation::Extent;
 use crate::probe::Surroundings;
 
 impl Prober {
@@ -41,23 +45,35 @@ impl Prober {
         }
     }
 
+    /// Goes on reading where a turn's share was not all there is.
+    pub(super) fn read_on(&mut self) {
+        for (key, serial) in mem::take(&mut self.unread) {
+            let line = self.lines.get(key);
+            if line.is_some_and(|line| line.serial == serial) {
+                self.read(key);
+            }
+        }
+    }
+
     /// Reads what came, and does what follows from it.
     pub(super) fn read(&mut self, key: usize) {
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
-        let Some(Some(entry)) = self.targets.get(line.target.0 as usize) else {
+        let Some(Some(entry)) = self.targets.get_mut(line.target.0 as usize) else {
             // Its target is gone; only a goodbye can be under way.
             self.read_goodbye(key);
             return;
         };
-        let around = Surroundings {
+        let mut around = Surroundings {
             target: &entry.target,
+            learned: &mut entry.learned,
             clock: self.clock,
         };
         let Line {
             conversation: Some(conversation),
             purpose,
+            serial,
             ..
         } = line
         else {
@@ -66,20 +82,30 @@ impl Prober {
         self.scratch.out.clear();
         match purpose {
             Purpose::Probe(probe) => {
-                conversation.read(&mut self.scratch, |conversation, told, out| {
-                    probe.hear(conversation, told, out, around)
+                let read = conversation.read(&mut self.scratch, |conversation, told, out| {
+                    probe.hear(conversation, told, out, &mut around)
                 });
+                if read == Extent::More {
+                    self.unread.push((key, *serial));
+                }
+                if let Some(at) = probe.write_until {
+                    self.timers.push(Reverse((at, key, *serial)));
+                }
                 if probe.ending.is_some() {
                     self.end_probe(key);
                 }
             }
             Purpose::Held(ping) => {
                 let mut heard = None;
-                conversation.read(&mut self.scratch, |_, told, _| {
-                    heard = hear_held(told, ping.is_some(), around.target);
+                let read = conversation.read(&mut self.scratch, |_, told, _| {
+                    heard = hear_held(told, ping, &mut around);
                     heard.is_none()
                 });
+                if read == Extent::More {
+                    self.unread.push((key, *serial));
+                }
                 match heard {
+                    Some(Heard::Next) => self.ask_held(key),
                     Some(Heard::Answer(answer)) => self.answer_held(key, answer),
                     Some(Heard::End(failure)) => self.end_held(key, failure),
                     None => {}

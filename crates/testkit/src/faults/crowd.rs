@@ -88,7 +88,7 @@ fn log_in(stand: Stand, address: SocketAddr) -> io::Result<Option<TcpStream>> {
                 Event::StartTls
                 | Event::TlsRefused
                 | Event::Pong
-                | Event::Value(_)
+                | Event::Answer(_)
                 | Event::WrongProtocol(_)
                 | Event::Malformed(_) => return Err(io::ErrorKind::InvalidData.into()),
             }

@@ -2,7 +2,7 @@
 //!
 //! The server names its own in the greeting, the client answers with those of them that it wants;
 //! only flags that both have set are in force. Flags not listed here are never asked for, above
-//! all CLIENT_MULTI_STATEMENTS, CLIENT_LOCAL_FILES, CLIENT_DEPRECATE_EOF and CLIENT_COMPRESS.
+//! all CLIENT_LOCAL_FILES, CLIENT_DEPRECATE_EOF and CLIENT_COMPRESS.
 
 use std::ops::{BitAnd, BitOr};
 
@@ -21,6 +21,10 @@ impl Capabilities {
     pub(super) const SSL: Self = Self(1 << 11);
     /// The greeting carries a nonce of 20 bytes, not of 8.
     pub(super) const SECURE_CONNECTION: Self = Self(1 << 15);
+    /// A query may hold several statements: their settings and questions share a round trip.
+    pub(super) const MULTI_STATEMENTS: Self = Self(1 << 16);
+    /// An answer may hold several result sets.
+    pub(super) const MULTI_RESULTS: Self = Self(1 << 17);
     /// Authentication plugins have names, and can be switched.
     pub(super) const PLUGIN_AUTH: Self = Self(1 << 19);
     /// The client's answer carries attributes such as the program's name.

@@ -137,7 +137,7 @@ impl LoginExchange {
             Some(LoginReply::End(Reply::Error(refusal))) => Step::End(reply::last_words(refusal)),
             _ if !in_sequence => malformed("the packets of a login in sequence"),
             _ if self.replies_left == 0 => malformed("a login that comes to an end"),
-            Some(LoginReply::End(Reply::Ok)) => Step::LoggedIn,
+            Some(LoginReply::End(Reply::Ok { .. })) => Step::LoggedIn,
             Some(LoginReply::MoreData(data)) => self.handle_more_data(data, out),
             Some(LoginReply::Switch { plugin, nonce }) => self.handle_switch(plugin, nonce, out),
             None => malformed("OK, an error or an authentication request during the login"),
@@ -227,6 +227,8 @@ impl LoginExchange {
         let mut wanted = Capabilities::LONG_PASSWORD
             | Capabilities::PROTOCOL_41
             | Capabilities::SECURE_CONNECTION
+            | Capabilities::MULTI_STATEMENTS
+            | Capabilities::MULTI_RESULTS
             | Capabilities::PLUGIN_AUTH
             | Capabilities::PLUGIN_AUTH_LENENC
             | Capabilities::CONNECT_ATTRS;

@@ -18,6 +18,8 @@ const EOF_LENGTH_MAX: usize = 8;
 const MESSAGE_LIMIT: usize = 512;
 const SQLSTATE_LENGTH: usize = 5;
 const STATUS_AUTOCOMMIT: u16 = 2;
+/// The statements of this query have more to answer.
+const STATUS_MORE_RESULTS: u16 = 8;
 
 /// caching_sha2_password's words within "more data" packets.
 pub(super) mod caching_sha2 {
@@ -32,7 +34,10 @@ pub(super) mod caching_sha2 {
 /// The replies that end an exchange.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    Ok,
+    /// All is well; `more` says that another result follows.
+    Ok {
+        more: bool,
+    },
     Error(Refusal),
 }
 
@@ -44,8 +49,9 @@ impl Reply {
             OK => {
                 let _affected_rows = reader.lenenc_integer()?;
                 let _last_insert_id = reader.lenenc_integer()?;
-                let _status = reader.u16()?;
-                Some(Self::Ok)
+                let status = reader.u16()?;
+                let more = status & STATUS_MORE_RESULTS != 0;
+                Some(Self::Ok { more })
             }
             ERR => error(reader).map(Self::Error),
             _ => None,
@@ -122,6 +128,15 @@ pub(super) fn is_eof(payload: &[u8]) -> bool {
     payload.first() == Some(&EOF) && payload.len() <= EOF_LENGTH_MAX
 }
 
+/// Whether an EOF says that another result follows.
+pub(super) fn eof_has_more(payload: &[u8]) -> bool {
+    let mut reader = Reader::new(payload);
+    let _kind_and_warnings = reader.bytes(3);
+    reader
+        .u16()
+        .is_some_and(|status| status & STATUS_MORE_RESULTS != 0)
+}
+
 pub(super) fn append_ok(sequence: u8, out: &mut Vec<u8>) {
     packet::append(out, sequence, |out| {
         out.extend_from_slice(&[OK, 0, 0]);
@@ -130,10 +145,15 @@ pub(super) fn append_ok(sequence: u8, out: &mut Vec<u8>) {
     });
 }
 
-pub(super) fn append_eof(sequence: u8, out: &mut Vec<u8>) {
+/// Appends an EOF; `more` says that another result follows.
+pub(super) fn append_eof(sequence: u8, more: bool, out: &mut Vec<u8>) {
+    let status = match more {
+        true => STATUS_AUTOCOMMIT | STATUS_MORE_RESULTS,
+        false => STATUS_AUTOCOMMIT,
+    };
     packet::append(out, sequence, |out| {
         out.extend_from_slice(&[EOF, 0, 0]);
-        out.extend_from_slice(&STATUS_AUTOCOMMIT.to_le_bytes());
+        out.extend_from_slice(&status.to_le_bytes());
     });
 }
 
@@ -193,7 +213,8 @@ mod tests {
         fn check(payload: &[u8], expected: Option<Reply>) {
             assert_eq!(Reply::parse(payload), expected);
         }
-        check(&[0, 0, 0, 2, 0, 0, 0], Some(Reply::Ok));
+        check(&[0, 0, 0, 2, 0, 0, 0], Some(Reply::Ok { more: false }));
+        check(&[0, 0, 0, 10, 0, 0, 0], Some(Reply::Ok { more: true }));
         check(&[0, 0, 0, 2], None);
         check(
             b"\xff\x10\x04Too many connections",
@@ -231,9 +252,12 @@ mod tests {
             LoginReply::parse(&out[4..]),
             Some(LoginReply::MoreData(&[4]))
         );
-        out.clear();
-        append_eof(3, &mut out);
-        assert!(is_eof(&out[4..]));
+        for more in [false, true] {
+            out.clear();
+            append_eof(3, more, &mut out);
+            assert!(is_eof(&out[4..]));
+            assert_eq!(eof_has_more(&out[4..]), more);
+        }
     }
 
     #[test]

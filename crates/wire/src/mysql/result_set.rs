@@ -1,13 +1,14 @@
-//! Text result sets: the client's reading of one, and the server's writing of the smallest.
+//! Text result sets: the client's reading of an answer, and the server's writing of one.
 //!
-//! A result set is a column count, a definition of each column, an EOF, the rows, and an EOF. Of
-//! all that a probe wants one value, so nothing else is stored, however many rows come.
+//! A result set is a column count, a definition of each column, an EOF, the rows, and an EOF; a
+//! statement without rows answers OK instead. Each says whether another one follows. What is kept
+//! of all this is bounded by [`Answer`], however many rows come.
 
 use super::UTF8MB4;
 use super::bytes::{self, Reader};
 use super::packet::{self, Packet};
 use super::reply::{self, Reply};
-use crate::Event;
+use crate::{Answer, Event, Table};
 
 /// In place of a column count: the server asks for a file of ours, which nobody offered.
 const LOCAL_INFILE: u8 = 0xfb;
@@ -15,6 +16,9 @@ const TYPE_VAR_STRING: u8 = 0xfd;
 /// The length of the fixed fields at the end of a column definition.
 const FIXED_FIELDS_LENGTH: u8 = 12;
 const COLUMN_LENGTH: u32 = 1024;
+/// How many texts of a column definition come before the column's name: catalog, schema, table,
+/// original table.
+const TEXTS_BEFORE_NAME: usize = 4;
 
 /// The reading of the answer to one query.
 #[derive(Debug)]
@@ -22,8 +26,7 @@ pub(super) struct ResultSet {
     /// The number that the next packet has to bear.
     sequence: u8,
     expects: Expects,
-    /// The first column of the first row.
-    value: Option<Vec<u8>>,
+    answer: Box<Answer>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +34,6 @@ enum Expects {
     ColumnCount,
     Columns { left: u64 },
     ColumnsEnd,
-    FirstRow,
     Rows,
 }
 
@@ -40,7 +42,7 @@ impl ResultSet {
         Self {
             sequence: 1,
             expects: Expects::ColumnCount,
-            value: None,
+            answer: Box::default(),
         }
     }
 
@@ -62,36 +64,22 @@ impl ResultSet {
         }
         match self.expects {
             Expects::ColumnCount => self.handle_column_count(payload),
-            Expects::Columns { left } => {
-                self.expects = match left {
-                    ..=1 => Expects::ColumnsEnd,
-                    _ => Expects::Columns { left: left - 1 },
-                };
-                None
-            }
+            Expects::Columns { left } => self.handle_column(payload, left),
             Expects::ColumnsEnd if reply::is_eof(payload) => {
-                self.expects = Expects::FirstRow;
+                self.expects = Expects::Rows;
                 None
             }
             Expects::ColumnsEnd => Some(Event::Malformed("an EOF after the columns")),
-            Expects::FirstRow | Expects::Rows if reply::is_eof(payload) => {
-                Some(Event::Value(self.value.take()))
+            Expects::Rows if reply::is_eof(payload) => {
+                self.finish_result(reply::eof_has_more(payload))
             }
-            Expects::FirstRow => {
-                self.expects = Expects::Rows;
-                match Reader::new(payload).column() {
-                    Some(column) => self.value = column.map(<[u8]>::to_vec),
-                    None => return Some(Event::Malformed("a row of text values")),
-                }
-                None
-            }
-            Expects::Rows => None,
+            Expects::Rows => self.handle_row(payload),
         }
     }
 
     fn handle_column_count(&mut self, payload: &[u8]) -> Option<Event> {
-        if Reply::parse(payload) == Some(Reply::Ok) {
-            return Some(Event::Value(None));
+        if let Some(Reply::Ok { more }) = Reply::parse(payload) {
+            return self.finish_result(more);
         }
         if payload.first() == Some(&LOCAL_INFILE) {
             return Some(Event::Malformed("a result, not a request for a local file"));
@@ -99,29 +87,93 @@ impl ResultSet {
         match Reader::new(payload).lenenc_integer() {
             Some(left @ 1..) => {
                 self.expects = Expects::Columns { left };
+                self.answer.begin_table();
                 None
             }
             _ => Some(Event::Malformed("a column count")),
         }
     }
+
+    fn handle_column(&mut self, payload: &[u8], left: u64) -> Option<Event> {
+        self.expects = match left {
+            ..=1 => Expects::ColumnsEnd,
+            _ => Expects::Columns { left: left - 1 },
+        };
+        let Some(name) = column_name(payload) else {
+            return Some(Event::Malformed("a column definition"));
+        };
+        self.answer.push_column(name);
+        None
+    }
+
+    /// Rows beyond what is kept are not even looked into.
+    fn handle_row(&mut self, payload: &[u8]) -> Option<Event> {
+        if self.answer.is_full() {
+            return None;
+        }
+        let mut values = Vec::new();
+        let mut reader = Reader::new(payload);
+        while !reader.is_empty() {
+            match reader.column() {
+                Some(value) => values.push(value),
+                None => return Some(Event::Malformed("a row of text values")),
+            }
+        }
+        self.answer.push_row(values);
+        None
+    }
+
+    fn finish_result(&mut self, more: bool) -> Option<Event> {
+        self.expects = Expects::ColumnCount;
+        (!more).then(|| Event::Answer(std::mem::take(&mut self.answer)))
+    }
 }
 
-/// Appends a result set of one row and one column, its first packet numbered `sequence`.
-pub(super) fn append(column: &str, value: Option<&str>, sequence: u8, out: &mut Vec<u8>) {
+fn column_name(definition: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(definition);
+    for _ in 0..TEXTS_BEFORE_NAME {
+        reader.lenenc_string()?;
+    }
+    reader.lenenc_string()
+}
+
+/// Appends an answer, its first packet numbered `sequence`; an OK where it has no table.
+pub(super) fn append(answer: &Answer, sequence: u8, out: &mut Vec<u8>) {
+    let Some((last, before)) = answer.tables().split_last() else {
+        reply::append_ok(sequence, out);
+        return;
+    };
     let mut sequence = sequence;
+    for table in before {
+        append_table(table, true, &mut sequence, out);
+    }
+    append_table(last, false, &mut sequence, out);
+}
+
+fn append_table(table: &Table, more: bool, sequence: &mut u8, out: &mut Vec<u8>) {
     let mut next = || {
-        let this = sequence;
-        sequence = sequence.wrapping_add(1);
+        let this = *sequence;
+        *sequence = sequence.wrapping_add(1);
         this
     };
-    packet::append(out, next(), |out| bytes::put_lenenc_integer(out, 1));
-    packet::append(out, next(), |out| put_column_definition(column, out));
-    reply::append_eof(next(), out);
-    packet::append(out, next(), |out| match value {
-        Some(value) => bytes::put_lenenc_string(out, value.as_bytes()),
-        None => bytes::put_null(out),
+    packet::append(out, next(), |out| {
+        bytes::put_lenenc_integer(out, table.columns().len());
     });
-    reply::append_eof(next(), out);
+    for column in table.columns() {
+        packet::append(out, next(), |out| put_column_definition(column, out));
+    }
+    reply::append_eof(next(), false, out);
+    for row in table.rows() {
+        packet::append(out, next(), |out| {
+            for value in row.values() {
+                match value {
+                    Some(value) => bytes::put_lenenc_string(out, value),
+                    None => bytes::put_null(out),
+                }
+            }
+        });
+    }
+    reply::append_eof(next(), more, out);
 }
 
 fn put_column_definition(column: &str, out: &mut Vec<u8>) {
@@ -146,8 +198,10 @@ mod tests {
     /// Feeds payloads as packets 1, 2, … and returns the event that ends the query.
     fn read(payloads: &[&[u8]]) -> Option<Event> {
         let mut stream = Vec::new();
-        for (sequence, payload) in (1..).zip(payloads) {
-            packet::append(&mut stream, sequence, |out| out.extend_from_slice(payload));
+        for (position, payload) in (1_usize..).zip(payloads) {
+            packet::append(&mut stream, position as u8, |out| {
+                out.extend_from_slice(payload)
+            });
         }
         read_stream(&stream)
     }
@@ -163,24 +217,56 @@ mod tests {
     }
 
     const EOF: &[u8] = &[0xfe, 0, 0, 2, 0];
+    const EOF_MORE: &[u8] = &[0xfe, 0, 0, 10, 0];
     const OK: &[u8] = &[0, 1, 0, 2, 0, 0, 0];
+    const OK_MORE: &[u8] = &[0, 1, 0, 10, 0, 0, 0];
+    const COLUMN: &[u8] = b"\x03def\0\0\0\x01a";
+    const OTHER: &[u8] = b"\x03def\0\0\0\x01b";
+
+    fn answer(tables: impl Into<Vec<Table>>) -> Answer {
+        Answer::of(tables.into())
+    }
+
+    fn read_answer(payloads: &[&[u8]]) -> Answer {
+        match read(payloads) {
+            Some(Event::Answer(answer)) => *answer,
+            event => panic!("{event:?}"),
+        }
+    }
 
     #[test]
-    fn the_first_value_is_kept_and_the_rest_is_skipped() {
-        #[track_caller]
-        fn check(payloads: &[&[u8]], expected: Event) {
-            assert_eq!(read(payloads), Some(expected));
-        }
-        let value = |text: &[u8]| Event::Value(Some(text.to_vec()));
-        check(&[OK], Event::Value(None));
-        check(&[b"\x01", b"column", EOF, EOF], Event::Value(None));
-        check(&[b"\x01", b"column", EOF, b"\x011", EOF], value(b"1"));
-        check(&[b"\x01", b"column", EOF, b"\x00", EOF], value(b""));
-        check(&[b"\x01", b"column", EOF, b"\xfb", EOF], Event::Value(None));
-        check(
-            &[b"\x02", b"a", b"b", EOF, b"\x01a\x01b", b"\x01c\x01d", EOF],
-            value(b"a"),
-        );
+    fn rows_are_kept_with_their_columns() {
+        let a = || Table::new(["a"]);
+        assert_eq!(read_answer(&[OK]), answer([]));
+        assert_eq!(read_answer(&[b"\x01", COLUMN, EOF, EOF]), answer([a()]));
+        let one = [b"\x01", COLUMN, EOF, b"\x011", EOF];
+        assert_eq!(read_answer(&one), answer([a().with_row([Some("1")])]));
+        let empty = [b"\x01", COLUMN, EOF, b"\x00", EOF];
+        assert_eq!(read_answer(&empty), answer([a().with_row([Some("")])]));
+        let null = [b"\x01", COLUMN, EOF, b"\xfb", EOF];
+        assert_eq!(read_answer(&null), answer([a().with_row([None])]));
+        let two = Table::new(["a", "b"])
+            .with_row([Some("a"), Some("b")])
+            .with_row([Some("c"), None]);
+        let payloads = [
+            b"\x02",
+            COLUMN,
+            OTHER,
+            EOF,
+            b"\x01a\x01b",
+            b"\x01c\xfb",
+            EOF,
+        ];
+        assert_eq!(read_answer(&payloads), answer([two]));
+    }
+
+    #[test]
+    fn statements_answer_one_after_the_other() {
+        let payloads = [
+            OK_MORE, b"\x01", COLUMN, EOF, b"\x011", EOF_MORE, OK_MORE, b"\x01", OTHER, EOF, EOF,
+        ];
+        let expected = answer([Table::new(["a"]).with_row([Some("1")]), Table::new(["b"])]);
+        assert_eq!(read_answer(&payloads), expected);
     }
 
     #[test]
@@ -195,9 +281,10 @@ mod tests {
         );
         check(&[b""], "a column count");
         check(&[b"\x00"], "a column count");
-        check(&[b"\x01", b"column", b"\x011"], "an EOF after the columns");
+        check(&[b"\x01", b"\x03def\0"], "a column definition");
+        check(&[b"\x01", COLUMN, b"\x011"], "an EOF after the columns");
         check(
-            &[b"\x01", b"column", EOF, b"\x09short"],
+            &[b"\x01", COLUMN, EOF, b"\x09short"],
             "a row of text values",
         );
     }
@@ -205,7 +292,7 @@ mod tests {
     #[test]
     fn an_error_may_come_among_the_rows() {
         let error = b"\xff\x25\x05#70100Query execution was interrupted";
-        let event = read(&[b"\x01", b"column", EOF, b"\x011", error]);
+        let event = read(&[b"\x01", COLUMN, EOF, b"\x011", error]);
         let Some(Event::Refused(refusal)) = event else {
             panic!("{event:?}")
         };
@@ -222,28 +309,24 @@ mod tests {
 
     #[test]
     fn what_the_server_writes_the_client_reads() {
-        for value in [Some("10.11.19-MariaDB"), Some(""), None] {
+        let version = Table::new(["@@version"]).with_row([Some("10.11.19-MariaDB")]);
+        let nothing = Table::new(["a", "b"]).with_row([None, Some("")]);
+        for tables in [vec![], vec![version.clone()], vec![nothing, version]] {
+            let written = answer(tables);
             let mut stream = Vec::new();
-            append("@@version", value, 1, &mut stream);
-            let expected = value.map(|text| text.as_bytes().to_vec());
-            assert_eq!(read_stream(&stream), Some(Event::Value(expected)));
+            append(&written, 1, &mut stream);
+            match read_stream(&stream) {
+                Some(Event::Answer(read)) => assert_eq!(*read, written),
+                event => panic!("{event:?}"),
+            }
         }
     }
 
     #[test]
     fn three_hundred_rows_outlive_the_sequence_number() {
-        let mut payloads: Vec<&[u8]> = vec![b"\x01", b"column", EOF];
+        let mut payloads: Vec<&[u8]> = vec![b"\x01", COLUMN, EOF];
         payloads.resize(303, b"\x01x");
         payloads.push(EOF);
-        let mut stream = Vec::new();
-        for (position, payload) in payloads.iter().enumerate() {
-            packet::append(&mut stream, (position + 1) as u8, |out| {
-                out.extend_from_slice(payload)
-            });
-        }
-        assert_eq!(
-            read_stream(&stream),
-            Some(Event::Value(Some(b"x".to_vec())))
-        );
+        assert_eq!(read_answer(&payloads).tables()[0].rows().len(), 300);
     }
 }

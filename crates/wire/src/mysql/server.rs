@@ -13,7 +13,7 @@ use super::plugin::{self, Plugin};
 use super::reply::{self, caching_sha2};
 use super::response::{Opening, Response};
 use super::{command, result_set};
-use crate::{Authentication, Request, ServerOptions};
+use crate::{Answer, Authentication, Request, ServerOptions};
 
 /// What every server offers; TLS comes with the options.
 const OFFERED: Capabilities = Capabilities(
@@ -21,6 +21,8 @@ const OFFERED: Capabilities = Capabilities(
         | Capabilities::CONNECT_WITH_DB.0
         | Capabilities::PROTOCOL_41.0
         | Capabilities::SECURE_CONNECTION.0
+        | Capabilities::MULTI_STATEMENTS.0
+        | Capabilities::MULTI_RESULTS.0
         | Capabilities::PLUGIN_AUTH.0
         | Capabilities::CONNECT_ATTRS.0
         | Capabilities::PLUGIN_AUTH_LENENC.0,
@@ -130,9 +132,9 @@ impl Server {
         self.sequence = 0;
     }
 
-    /// Answers a query with one row of one column.
-    pub fn reply_value(&mut self, column: &str, value: Option<&str>, out: &mut Vec<u8>) {
-        result_set::append(column, value, self.sequence, out);
+    /// Answers a query.
+    pub fn reply_answer(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+        result_set::append(answer, self.sequence, out);
         self.sequence = 0;
     }
 

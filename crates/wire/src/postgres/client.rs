@@ -11,6 +11,7 @@ use self::{command::Command, login::LoginPhase};
 use super::{
     error_response,
     message::{Malformed, Pending, backend, frontend, is_asynchronous, put_message},
+    startup::{self, CancelKey},
 };
 use crate::{Event, Login, MESSAGE_LENGTH_MAX};
 
@@ -19,6 +20,8 @@ use crate::{Event, Login, MESSAGE_LENGTH_MAX};
 pub struct Client {
     phase: Phase,
     pending: Pending,
+    /// What a CancelRequest has to name: the backend's pid and a secret.
+    key: Option<CancelKey>,
 }
 
 #[derive(Debug)]
@@ -35,6 +38,7 @@ impl Client {
         Self {
             phase: Phase::Login(Box::new(LoginPhase::new(login, out))),
             pending: Pending::default(),
+            key: None,
         }
     }
 
@@ -58,6 +62,7 @@ impl Client {
             Phase::Login(login) => {
                 let event = login.handle_input(&mut self.pending, input, out)?;
                 if matches!(event, Some(Event::LoggedIn(_))) {
+                    self.key = login.cancel_key();
                     self.phase = Phase::Idle;
                 }
                 Ok(event)
@@ -140,6 +145,17 @@ impl Client {
         true
     }
 
+    /// The pid of the backend; see [`Session::id`](crate::Session::id).
+    pub fn id(&self) -> Option<u32> {
+        self.key.map(|key| key.pid)
+    }
+
+    /// The packet that cancels the statement under way; see
+    /// [`Session::cancel_request`](crate::Session::cancel_request).
+    pub fn cancel_request(&self) -> Option<[u8; 16]> {
+        self.key.map(startup::cancel_request)
+    }
+
     /// Whether the session has logged in and waits for a command.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle)
@@ -159,7 +175,7 @@ fn ends_session(event: &Event) -> bool {
         | Event::LoggedIn(_)
         | Event::Pong
         | Event::StartTls
-        | Event::Value(_) => false,
+        | Event::Answer(_) => false,
     }
 }
 

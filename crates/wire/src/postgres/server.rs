@@ -17,7 +17,7 @@ use super::{
     message::{Malformed, Message, Pending, backend, frontend, put_message, put_sized, put_text},
     startup::{self, Packet},
 };
-use crate::{MESSAGE_LENGTH_MAX, Refusal, Request, ServerOptions};
+use crate::{MESSAGE_LENGTH_MAX, Refusal, Request, ServerOptions, Table};
 
 /// ReadyForQuery's state "not in a transaction".
 const IDLE: u8 = b'I';
@@ -220,31 +220,14 @@ impl Server {
         put_ready(out);
     }
 
-    /// Answers a query with one row of one column.
-    pub fn reply_value(&mut self, column: &str, value: Option<&str>, out: &mut Vec<u8>) {
-        const TABLE_OID: u32 = 0;
-        const COLUMN_NUMBER: u16 = 0;
-        const VARIABLE_LENGTH: i16 = -1;
-        const NO_TYPE_MODIFIER: i32 = -1;
-        const TEXT_FORMAT: u16 = 0;
-        const COLUMNS: u16 = 1;
-        put_message(out, backend::ROW_DESCRIPTION, |body| {
-            body.extend_from_slice(&COLUMNS.to_be_bytes());
-            put_text(body, column);
-            body.extend_from_slice(&TABLE_OID.to_be_bytes());
-            body.extend_from_slice(&COLUMN_NUMBER.to_be_bytes());
-            body.extend_from_slice(&TEXT_OID.to_be_bytes());
-            body.extend_from_slice(&VARIABLE_LENGTH.to_be_bytes());
-            body.extend_from_slice(&NO_TYPE_MODIFIER.to_be_bytes());
-            body.extend_from_slice(&TEXT_FORMAT.to_be_bytes());
-        });
-        put_message(out, backend::DATA_ROW, |body| {
-            body.extend_from_slice(&COLUMNS.to_be_bytes());
-            put_sized(body, value.map(str::as_bytes));
-        });
-        put_message(out, backend::COMMAND_COMPLETE, |body| {
-            put_text(body, "SELECT 1")
-        });
+    /// Answers a query.
+    pub fn reply_answer(&mut self, answer: &crate::Answer, out: &mut Vec<u8>) {
+        for table in answer.tables() {
+            put_table(table, out);
+        }
+        if answer.tables().is_empty() {
+            put_message(out, backend::COMMAND_COMPLETE, |body| put_text(body, "SET"));
+        }
         put_ready(out);
     }
 
@@ -283,6 +266,39 @@ fn put_negotiation(out: &mut Vec<u8>) {
         body.extend_from_slice(&startup::PROTOCOL.to_be_bytes());
         let unknown_options = 0_u32;
         body.extend_from_slice(&unknown_options.to_be_bytes());
+    });
+}
+
+/// Appends a table: its columns, its rows, and the end of its statement.
+fn put_table(table: &Table, out: &mut Vec<u8>) {
+    const TABLE_OID: u32 = 0;
+    const COLUMN_NUMBER: u16 = 0;
+    const VARIABLE_LENGTH: i16 = -1;
+    const NO_TYPE_MODIFIER: i32 = -1;
+    const TEXT_FORMAT: u16 = 0;
+    let columns = (table.columns().len() as u16).to_be_bytes();
+    put_message(out, backend::ROW_DESCRIPTION, |body| {
+        body.extend_from_slice(&columns);
+        for column in table.columns() {
+            put_text(body, column);
+            body.extend_from_slice(&TABLE_OID.to_be_bytes());
+            body.extend_from_slice(&COLUMN_NUMBER.to_be_bytes());
+            body.extend_from_slice(&TEXT_OID.to_be_bytes());
+            body.extend_from_slice(&VARIABLE_LENGTH.to_be_bytes());
+            body.extend_from_slice(&NO_TYPE_MODIFIER.to_be_bytes());
+            body.extend_from_slice(&TEXT_FORMAT.to_be_bytes());
+        }
+    });
+    for row in table.rows() {
+        put_message(out, backend::DATA_ROW, |body| {
+            body.extend_from_slice(&columns);
+            for value in row.values() {
+                put_sized(body, value);
+            }
+        });
+    }
+    put_message(out, backend::COMMAND_COMPLETE, |body| {
+        put_text(body, &format!("SELECT {}", table.rows().len()));
     });
 }
 

@@ -61,6 +61,24 @@ fn user(mut parameters: Body<'_>) -> Result<String, Malformed> {
     }
 }
 
+/// What a server gave at login for cancelling this session's statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CancelKey {
+    pub(super) pid: u32,
+    pub(super) secret: u32,
+}
+
+/// The packet that asks for the end of another session's statement.
+pub(super) fn cancel_request(key: CancelKey) -> [u8; 16] {
+    const LENGTH: u32 = 16;
+    let mut packet = [0; 16];
+    let fields = [LENGTH, CANCEL_REQUEST, key.pid, key.secret];
+    for (place, field) in packet.chunks_exact_mut(4).zip(fields) {
+        place.copy_from_slice(&field.to_be_bytes());
+    }
+    packet
+}
+
 /// Asks for TLS.
 pub(super) fn put_ssl_request(out: &mut Vec<u8>) {
     put_packet(out, |body| {

@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::agent::Told;
+use crate::agent::log;
 use crate::duration::rfc3339;
 
 /// How long the last lines may take to be written.
@@ -84,6 +85,9 @@ struct TransitionLine<'a> {
     to: &'static str,
     cause: Option<&'static str>,
     class: Option<&'static str>,
+    /// What each path saw last: `pass` or a cause.
+    held: Option<&'static str>,
+    fresh: Option<&'static str>,
     detail: Option<&'a str>,
 }
 
@@ -104,6 +108,8 @@ fn transition_line(told: &Told, clock: Clock) -> TransitionLine<'_> {
         to,
         cause: evidence.cause.map(|cause| cause.name()),
         class: evidence.class.map(|class| class.name()),
+        held: log::word(&evidence.held),
+        fresh: log::word(&evidence.fresh),
         detail: decisive.and_then(|observation| observation.detail.as_deref()),
     }
 }

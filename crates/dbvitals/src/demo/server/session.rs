@@ -96,6 +96,11 @@ impl Session {
             }
             Request::Query(sql) => {
                 let known = self.dialect.read_only_statement();
+                // A probe sets the limits of its statement in a statement before it.
+                let sql = match sql.split_once(';') {
+                    Some((settings, sql)) if settings.starts_with("SET ") => sql,
+                    Some(_) | None => &sql,
+                };
                 if sql.eq_ignore_ascii_case(known) {
                     let answer = self.dialect.read_only_answer(mood == Mood::ReadOnly);
                     server.reply_value(column(known), Some(answer), out);

@@ -69,7 +69,7 @@ impl Pair {
                 Event::StartTls => self.client.handle_tls_established(out),
                 Event::LoggedIn(_) => assert!(self.client.ping(out)),
                 Event::Pong => assert!(self.client.query("SELECT 'fine'", out)),
-                Event::Value(_) => assert!(self.client.goodbye(out)),
+                Event::Answer(_) => assert!(self.client.goodbye(out)),
                 Event::Greeted(_)
                 | Event::TlsRefused
                 | Event::Refused(_)
@@ -87,7 +87,10 @@ impl Pair {
             match &request {
                 Request::StartTls => self.server.handle_tls_established(),
                 Request::Ping => self.server.reply_pong(out),
-                Request::Query(_) => self.server.reply_value("fine", Some("fine"), out),
+                Request::Query(_) => {
+                    let answer = crate::Answer::of_value("fine", Some("fine"));
+                    self.server.reply_answer(&answer, out);
+                }
                 Request::LoggedIn { .. }
                 | Request::Denied { .. }
                 | Request::Quit
@@ -130,7 +133,7 @@ fn kinds(events: &[Event]) -> String {
         Event::TlsRefused => "TLS refused".to_owned(),
         Event::LoggedIn(_) => "logged in".to_owned(),
         Event::Pong => "pong".to_owned(),
-        Event::Value(value) => format!("{:?}", value.as_deref().map(String::from_utf8_lossy)),
+        Event::Answer(answer) => format!("{:?}", answer.value().map(String::from_utf8_lossy)),
         Event::Refused(refusal) => format!("refused {}", refusal.number),
         Event::WrongProtocol(foreign) => format!("{foreign:?}"),
         Event::Malformed(expected) => format!("malformed: {expected}"),

@@ -5,7 +5,7 @@
 //! Caller: [`Client`](super::Client).
 
 use crate::{
-    Event,
+    Answer, Event, Refusal,
     postgres::{
         error_response,
         message::{
@@ -14,17 +14,16 @@ use crate::{
     },
 };
 
-/// How much of a value is kept.
-const VALUE_LENGTH_MAX: usize = 64 << 10;
-
 /// A statement under way.
 #[derive(Debug)]
 pub(super) struct Command {
     kind: Kind,
     /// Whether the statement was answered; if not, it is too early for ReadyForQuery.
     answered: bool,
-    /// What to tell instead of the usual: a value, or a refusal. A box, because a ping has none.
-    outcome: Option<Box<Event>>,
+    /// What a statement brought so far; boxes, because a ping has neither.
+    answer: Option<Box<Answer>>,
+    /// What to tell instead of an answer.
+    refusal: Option<Box<Refusal>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +38,7 @@ impl Command {
         Self::new(Kind::Ping, "", out)
     }
 
-    /// Asks for the first value of a statement.
+    /// Runs a statement, or several.
     pub(super) fn query(sql: &str, out: &mut Vec<u8>) -> Self {
         Self::new(Kind::Query, sql, out)
     }
@@ -49,7 +48,8 @@ impl Command {
         Self {
             kind,
             answered: false,
-            outcome: None,
+            answer: None,
+            refusal: None,
         }
     }
 
@@ -68,18 +68,14 @@ impl Command {
                     return Ok(Some(Event::Refused(refusal)));
                 }
                 self.answered = true;
-                self.outcome = Some(Box::new(Event::Refused(refusal)));
+                self.refusal = Some(Box::new(refusal));
             }
-            backend::DATA_ROW if self.outcome.is_none() => {
-                let value = first_value(message.body())?;
-                self.outcome = Some(Box::new(Event::Value(value)));
-            }
+            backend::ROW_DESCRIPTION => read_columns(message.body(), self.answer())?,
+            backend::DATA_ROW => read_row(message.body(), self.answer())?,
             backend::COPY_IN_RESPONSE => put_message(out, frontend::COPY_FAIL, |body| {
                 put_text(body, "dbvitals has nothing to copy");
             }),
-            backend::ROW_DESCRIPTION
-            | backend::DATA_ROW
-            | backend::COPY_OUT_RESPONSE
+            backend::COPY_OUT_RESPONSE
             | backend::COPY_BOTH_RESPONSE
             | backend::COPY_DATA
             | backend::COPY_DONE => {}
@@ -89,20 +85,44 @@ impl Command {
         Ok(None)
     }
 
+    fn answer(&mut self) -> &mut Answer {
+        self.answer.get_or_insert_default()
+    }
+
     fn finish(&mut self) -> Event {
-        match (self.outcome.take(), self.kind) {
-            (Some(outcome), _) => *outcome,
+        match (self.refusal.take(), self.kind) {
+            (Some(refusal), _) => Event::Refused(*refusal),
             (None, Kind::Ping) => Event::Pong,
-            (None, Kind::Query) => Event::Value(None),
+            (None, Kind::Query) => Event::Answer(self.answer.take().unwrap_or_default()),
         }
     }
 }
 
-/// The first column of a DataRow.
-fn first_value(mut row: Body<'_>) -> Result<Option<Vec<u8>>, Malformed> {
-    if row.i16()? == 0 {
-        return Ok(None);
+/// What a RowDescription says of a column beside its name: table, number, type, length, modifier
+/// and format.
+const COLUMN_FACTS_LENGTH: usize = 18;
+
+fn read_columns(mut body: Body<'_>, answer: &mut Answer) -> Result<(), Malformed> {
+    answer.begin_table();
+    for _ in 0..body.i16()? {
+        answer.push_column(body.text()?);
+        body.array::<COLUMN_FACTS_LENGTH>()?;
     }
-    let value = row.sized()?;
-    Ok(value.map(|value| value.get(..VALUE_LENGTH_MAX).unwrap_or(value).to_vec()))
+    Ok(())
+}
+
+/// Rows beyond what is kept are not even looked into.
+fn read_row(mut body: Body<'_>, answer: &mut Answer) -> Result<(), Malformed> {
+    if answer.is_full() {
+        return Ok(());
+    }
+    if answer.tables().is_empty() {
+        return Err(Malformed("columns before rows"));
+    }
+    let mut values = Vec::new();
+    for _ in 0..body.i16()? {
+        values.push(body.sized()?);
+    }
+    answer.push_row(values);
+    Ok(())
 }

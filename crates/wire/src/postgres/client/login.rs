@@ -13,7 +13,7 @@ use crate::{
         error_response,
         foreign::{self, FirstWords},
         message::{Body, Malformed, Message, Pending, backend},
-        startup,
+        startup::{self, CancelKey},
     },
     text,
 };
@@ -41,6 +41,7 @@ pub(super) struct LoginPhase {
     /// a caller that only wanted the greeting leaves before any password is sent.
     unanswered: Option<Request>,
     greeting: Greeting,
+    cancel_key: Option<CancelKey>,
 }
 
 /// What comes next from the server.
@@ -80,7 +81,13 @@ impl LoginPhase {
             exchange: Exchange::default(),
             unanswered: None,
             greeting: Greeting::default(),
+            cancel_key: None,
         }
+    }
+
+    /// What a CancelRequest has to name, once the server has told.
+    pub(super) fn cancel_key(&self) -> Option<CancelKey> {
+        self.cancel_key
     }
 
     /// Takes bytes from the server and returns the next event, [`Event::LoggedIn`] being the last.
@@ -228,7 +235,13 @@ impl LoginPhase {
                 self.handle_parameter(message.body())?;
             }
             (backend::BACKEND_KEY_DATA, Stage::Admitted) => {
-                self.greeting.session_id = Some(message.body().u32()?);
+                let mut body = message.body();
+                let key = CancelKey {
+                    pid: body.u32()?,
+                    secret: body.u32()?,
+                };
+                self.greeting.session_id = Some(key.pid);
+                self.cancel_key = Some(key);
             }
             (backend::READY_FOR_QUERY, Stage::Admitted) => {
                 self.greeting.product = Some(Product::PostgreSql);

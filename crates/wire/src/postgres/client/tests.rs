@@ -2,7 +2,7 @@
 //! moments between messages. Whole conversations are in `tests/`.
 
 use super::*;
-use crate::{Credentials, Foreign, Greeting, Refusal, TlsOffer};
+use crate::{ANSWER_LENGTH_MAX, Answer, Credentials, Foreign, Greeting, Refusal, Table, TlsOffer};
 
 const AUTHENTICATION_OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
 const READY: &[u8] = b"Z\0\0\0\x05I";
@@ -256,25 +256,57 @@ fn an_error_is_told_when_the_session_is_idle_again_and_a_fatal_at_once() {
     check_query(&[FATAL, READY], &[refused("57P01", true)], false);
 }
 
+fn answer(tables: impl Into<Vec<Table>>) -> Event {
+    Event::Answer(Box::new(Answer::of(tables.into())))
+}
+
+const COLUMN_A: &[u8] = b"T\0\0\0\x1a\0\x01a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+const COMPLETE: &[u8] = b"C\0\0\0\x0dSELECT 1\0";
+
 #[test]
-fn the_first_value_of_the_first_row_is_kept() {
-    let complete = b"C\0\0\0\x0dSELECT 1\0";
-    let one = b"D\0\0\0\x10\0\x02\0\0\0\x011\0\0\0\x012";
+fn rows_are_kept_with_their_columns() {
+    let one = b"D\0\0\0\x0b\0\x01\0\0\0\x011";
     let null = b"D\0\0\0\x0a\0\x01\xff\xff\xff\xff";
     let no_column = b"D\0\0\0\x06\0\0";
-    let value = |value: Option<&[u8]>| [Event::Value(value.map(<[u8]>::to_vec))];
-    check_query(&[one, null, complete, READY], &value(Some(b"1")), true);
-    check_query(&[null, one, complete, READY], &value(None), true);
-    check_query(&[no_column, complete, READY], &value(None), true);
-    check_query(&[complete, READY], &value(None), true);
+    let a = || Table::new(["a"]);
+    let check = |messages: &[&[u8]], table: Table| {
+        let messages = [&[COLUMN_A][..], messages, &[COMPLETE, READY]].concat();
+        check_query(&messages, &[answer([table])], true);
+    };
+    check(&[], a());
+    check(&[one, null], a().with_row([Some("1")]).with_row([None]));
+    check(&[no_column], a().with_row([]));
+    check_query(&[COMPLETE, READY], &[answer([])], true);
+    let unannounced = Event::Malformed("columns before rows");
+    check_query(&[one, COMPLETE, READY], &[unannounced], false);
+}
 
-    let mut long = b"D\0\x01\x86\xaa\0\x01\0\x01\x86\xa0".to_vec();
-    long.resize(long.len() + 100_000, b'x');
+#[test]
+fn statements_answer_one_after_the_other() {
+    let row = b"D\0\0\0\x0b\0\x01\0\0\0\x011";
+    let a = || Table::new(["a"]).with_row([Some("1")]);
     check_query(
-        &[&long, complete, READY],
-        &value(Some(&[b'x'; 64 << 10])),
+        &[
+            COLUMN_A, row, COMPLETE, COMPLETE, COLUMN_A, row, COMPLETE, READY,
+        ],
+        &[answer([a(), a()])],
         true,
     );
+}
+
+#[test]
+fn a_long_value_is_cut() {
+    let mut long = b"D\0\x01\x86\xaa\0\x01\0\x01\x86\xa0".to_vec();
+    long.resize(long.len() + 100_000, b'x');
+    let mut client = idle_client();
+    assert!(client.query("select 1", &mut Vec::new()));
+    let events = feed(&mut client, &[COLUMN_A, &long, &long, COMPLETE, READY]);
+    let [Event::Answer(answer)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    let kept = answer.value().map(<[u8]>::len);
+    assert_eq!(kept, Some(ANSWER_LENGTH_MAX - "a".len()));
+    assert_eq!(answer.tables()[0].rows().len(), 1);
 }
 
 #[test]
@@ -300,11 +332,7 @@ fn copies_are_declined_or_skipped() {
 
     let (start, data, done) = (b"H\0\0\0\x07\0\0\0", b"d\0\0\0\x05x", b"c\0\0\0\x04");
     let complete = b"C\0\0\0\x0bCOPY 1\0";
-    check_query(
-        &[start, data, done, complete, READY],
-        &[Event::Value(None)],
-        true,
-    );
+    check_query(&[start, data, done, complete, READY], &[answer([])], true);
 }
 
 #[test]

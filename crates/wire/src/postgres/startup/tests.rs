@@ -58,3 +58,11 @@ fn parameters_without_end_are_malformed() {
     let expected = Err(Malformed("a text that ends with NUL"));
     check(b"\0\0\0\x0d\0\x03\0\0user\0", expected);
 }
+
+#[test]
+fn a_cancel_request_names_the_session() {
+    let key = CancelKey { pid: 7, secret: 9 };
+    let packet = cancel_request(key);
+    assert_eq!(&packet, b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x07\0\0\0\x09");
+    check(&packet, Ok(Packet::CancelRequest));
+}
