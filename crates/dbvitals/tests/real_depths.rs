@@ -16,6 +16,7 @@ mod program;
 
 use std::time::Duration;
 
+use dbvitals_probe::Clock;
 use dbvitals_testkit::{
     GaleraNode, MariaDb, MariaDbOptions, Postgres, PostgresOptions, RealServer, SmallDisk,
     eventually, require_galera, require_namespaces, require_servers,
@@ -417,4 +418,46 @@ fn a_galera_node_is_fit_while_it_is_in_sync() {
     assert!(apart.text("detail").contains("non-Primary"), "{apart:?}");
     // Shallower depths see nothing of it.
     check(&url, &["--depth", "query", "--timeout", "1s"], UP);
+}
+
+#[test]
+fn writes_that_hang_for_long_take_a_server_out_and_do_not_pile_up() {
+    require_servers!();
+    let mariadb = MariaDb::start(MariaDbOptions {
+        first_sql: "CREATE DATABASE vitals; GRANT ALL ON vitals.* TO vitals@'%'".to_owned(),
+        ..Default::default()
+    });
+    let other = Postgres::start(PostgresOptions {
+        first_sql: "GRANT CREATE ON SCHEMA public TO vitals".to_owned(),
+        ..Default::default()
+    });
+    let config = ConfigFile::new(&format!(
+        "[backend.m]\nurl = \"{}/vitals\"\ndepth = \"write\"\n\
+         [backend.p]\nurl = \"{}\"\ndepth = \"write\"\n",
+        mysql(&mariadb),
+        postgres(&other)
+    ));
+    let agent = Agent::start(config.serve());
+    agent.wait_for_verdict("m", "up");
+    agent.wait_for_verdict("p", "up");
+    let lock = mariadb.block_writes();
+    let block = other.block_commits();
+    for name in ["m", "p"] {
+        let (_, health) = agent.wait_for_verdict(name, "down");
+        assert_eq!(health["cause"], "write_failed", "{health}");
+        assert_eq!(health["class"], "unfit", "{health}");
+    }
+    let of_postgres = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'vitals'";
+    let clock = Clock::start();
+    let until = clock.now() + Duration::from_secs(6);
+    let mut most = (0, 0);
+    while clock.now() < until {
+        let now: usize = other.sql(of_postgres).parse().expect("a number");
+        most = (most.0.max(sessions(&mariadb)), most.1.max(now));
+    }
+    // The held one, the fresh one whose write hangs, and the one that ends it.
+    assert!(most.0 <= 3 && most.1 <= 3, "{most:?}");
+    drop((lock, block));
+    agent.wait_for_verdict("m", "up");
+    agent.wait_for_verdict("p", "up");
 }
