@@ -83,7 +83,10 @@ fn an_option_that_is_unknown_is_answered_with_the_known_ones() {
     check_target("mysql://db?tsl=off", &["\"tsl\"", "did you mean \"tls\""]);
     check_target(
         "mysql://db?compress=1",
-        &["\"compress\"", "known are socket, tls, ca, depth"],
+        &[
+            "\"compress\"",
+            "known are socket, tls, ca, depth, want, max_lag",
+        ],
     );
     check_target(
         "mysql://db?tls=maybe",
@@ -91,9 +94,13 @@ fn an_option_that_is_unknown_is_answered_with_the_known_ones() {
     );
     check_target(
         "mysql://db?depth=deep",
-        &["\"deep\"", "connect, greeting, login, ping and query"],
+        &["\"deep\"", "ping, query, role, lag and write"],
     );
-    check_target("mysql://db?depth=write", &["write", "not there yet"]);
+    check_target(
+        "mysql://db?depth=listening",
+        &["listening", "not there yet"],
+    );
+    check_target("mysql://u@db?want=leader", &["\"leader\"", "replica"]);
     check_target("mysql://db?ca=/etc/ca.pem", &["ca=", "without tls=verify"]);
 }
 
@@ -164,10 +171,18 @@ fn arguments_that_make_no_sense_are_told_in_the_usual_form() {
         &["\"deep\"", "greeting"],
     );
     check_usage(
-        &["check", target, "--depth", "lag"],
-        &["lag", "not there yet"],
+        &["check", target, "--depth", "listening"],
+        &["listening", "not there yet"],
     );
     check_usage(&["check", target, "--equals", "1"], &["--query"]);
+    check_usage(
+        &["check", target, "--expect", "leader"],
+        &["\"leader\"", "primary, replica, writable"],
+    );
+    check_usage(
+        &["check", target, "--max-lag", "soon"],
+        &["\"soon\"", "500ms, 2s"],
+    );
     check_usage(
         &["check", target, "--timeout", "5"],
         &["\"5\"", "500ms, 2s"],

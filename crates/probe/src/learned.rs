@@ -25,6 +25,8 @@ pub(crate) struct Learned {
     pub(crate) variables: Vec<&'static str>,
     /// It is a node of a Galera cluster.
     pub(crate) is_galera: bool,
+    /// The session of a write that did not end in time, and may still be waiting.
+    pub(crate) stuck: Option<u32>,
 }
 
 /// What a MySQL or MariaDB session is set to before a question.

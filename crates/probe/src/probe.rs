@@ -21,6 +21,10 @@ use crate::question::{Heard, Question};
 use crate::target::{Protocol, Target};
 use crate::tls::{self, TlsPolicy};
 
+/// The share of what is left of a probe's time that a write may take, in percent; the rest is for
+/// finding out what it waits for.
+const WRITE_SHARE_PERCENT: u32 = 60;
+
 /// How a probe ended.
 #[derive(Debug)]
 pub(crate) enum Ending {
@@ -62,6 +66,8 @@ pub(crate) struct Probe {
     facts: Option<Arc<ServerFacts>>,
     /// Addresses not tried yet, the next one last.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The addresses were looked up for an earlier probe.
+    pub(crate) remembered: bool,
     /// Until when the address being dialled may keep the others waiting.
     pub(crate) attempt_until: Moment,
     /// Why the last address failed.
@@ -69,6 +75,8 @@ pub(crate) struct Probe {
     /// TLS was tried and failed; plain text is next.
     pub(crate) plain: bool,
     pub(crate) ending: Option<Ending>,
+    /// When a write that is not committed by then is looked after.
+    pub(crate) write_until: Option<Moment>,
 }
 
 impl Probe {
@@ -94,10 +102,12 @@ impl Probe {
             question: Question::new(depth, target),
             facts: None,
             addresses: Vec::new(),
+            remembered: false,
             attempt_until: deadline,
             attempt_failure: None,
             plain: false,
             ending: None,
+            write_until: None,
         }
     }
 
@@ -255,17 +265,41 @@ impl Probe {
     }
 
     fn ask(
-        &self,
+        &mut self,
         conversation: &mut Conversation,
         out: &mut Vec<u8>,
         around: &Surroundings<'_>,
         now: Moment,
     ) {
         if let Some(session) = &mut conversation.session {
-            let patience = self.deadline.since(now);
+            let mut patience = self.deadline.since(now);
+            if self.question.writes() {
+                patience = patience * WRITE_SHARE_PERCENT / 100;
+                self.write_until = Some(now + patience);
+            }
             self.question
                 .ask(session, around.target, around.learned, patience, out);
         }
+    }
+
+    /// The write does not end: the connection is given up, and what it waits for is asked on
+    /// another. Answers whether there is anything to ask about.
+    pub(crate) fn look_after_write(
+        &mut self,
+        conversation: &Conversation,
+        learned: &mut Learned,
+        now: Moment,
+    ) -> bool {
+        let session = conversation.session.as_ref().and_then(Session::id);
+        let Some(session) = session.filter(|_| self.question.writes()) else {
+            return false;
+        };
+        learned.stuck = Some(session);
+        self.question.look_after(session);
+        self.addresses.extend(conversation.stream.peer());
+        self.write_until = None;
+        self.enter(Phase::Connect, now);
+        true
     }
 
     /// The account of the whole probe.

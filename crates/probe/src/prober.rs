@@ -34,6 +34,11 @@ mod readiness;
 
 /// How long a resolved name is believed without asking again.
 const NAME_FRESH_FOR: Duration = Duration::from_secs(5);
+/// How long a resolved name is believed even where its addresses lead nowhere.
+const NAME_SURE_FOR: Duration = Duration::from_millis(100);
+/// How long a name has for saying that it moved, once its addresses lead nowhere: short, because a
+/// server that crashed is to be told at once, and most crash without moving.
+const NAME_MOVED_WITHIN: Duration = Duration::from_millis(50);
 /// How long a connection that is being left may take to end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// The pause before a unix connect that met a full accept queue is tried again; the kernel tells
@@ -292,6 +297,11 @@ impl Prober {
                 self.cancel_statement(key);
                 self.fail_probe(key, failure);
             }
+            Purpose::Probe(probe)
+                if probe.phase == Phase::Resolve && probe.attempt_failure.is_some() =>
+            {
+                self.fail_attempts(key);
+            }
             Purpose::Probe(probe) if probe.phase == Phase::Resolve => {
                 let known = self
                     .entry_mut_of(key)
@@ -309,6 +319,9 @@ impl Prober {
                     line.conversation = None;
                     self.dial(key);
                 }
+            }
+            Purpose::Probe(probe) if probe.write_until.is_some_and(|at| at <= now) => {
+                self.look_after_write(key, now);
             }
             Purpose::Probe(_) => {}
             Purpose::Held(Some(ping)) if ping.deadline <= now => {

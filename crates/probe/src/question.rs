@@ -108,6 +108,18 @@ impl Question {
         }
     }
 
+    /// Whether a write is what is asked for now.
+    pub(crate) fn writes(&self) -> bool {
+        self.survey.as_ref().is_some_and(|survey| survey.writes())
+    }
+
+    /// Goes on, on another session, with a look after the write on this one.
+    pub(crate) fn look_after(&mut self, session: u32) {
+        if let Some(survey) = &mut self.survey {
+            survey.look_after(session);
+        }
+    }
+
     /// How far the answers have got, when the outcome is this.
     pub(crate) fn reached(&self, outcome: &Result<(), Failure>) -> Depth {
         let asserted = |failure: &Failure| failure.cause == Cause::AssertionFailed;

@@ -4,6 +4,7 @@
 //! ```text
 //!   State ─▶ [Members] ─▶ judge ─▶ [SecondLook ─▶ judge] ─▶ done
 //!                           └────▶ Write ─▶ [CreateTable ─▶ Write] ─▶ done
+//!                                   └─▶ out of time ─▶ LookAfter ─▶ done
 //! ```
 //!
 //! One round trip for role and lag, a second one for a write, which is made only where the first
@@ -59,6 +60,13 @@ enum Step {
     CreateTable,
     /// The write, after its table was made.
     WriteAgain,
+    /// On another session: what a write waits for that did not end in time, and its end. Left
+    /// alone it could wait for ever, and the next one behind it, until a server has no place left.
+    LookAfter {
+        session: u32,
+        /// It was this probe's own write.
+        own: bool,
+    },
 }
 
 /// What follows an answer.
@@ -119,10 +127,25 @@ impl Survey {
     /// The phase that the present question belongs to.
     pub(crate) fn phase(&self) -> Phase {
         match (self.step, self.depth) {
-            (Step::Write | Step::CreateTable | Step::WriteAgain, _) => Phase::Write,
+            (Step::Write | Step::CreateTable | Step::WriteAgain | Step::LookAfter { .. }, _) => {
+                Phase::Write
+            }
             (Step::State | Step::Members | Step::SecondLook { .. }, Depth::Lag) => Phase::Lag,
             (Step::State | Step::Members | Step::SecondLook { .. }, _) => Phase::Role,
         }
+    }
+
+    /// Whether a write is what is asked for now.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(
+            self.step,
+            Step::Write | Step::CreateTable | Step::WriteAgain
+        )
+    }
+
+    /// Goes on, on another session, with a look after the write on this one.
+    pub(crate) fn look_after(&mut self, session: u32) {
+        self.step = Step::LookAfter { session, own: true };
     }
 
     /// How far the answers have got.
@@ -182,6 +205,17 @@ impl Survey {
                 self.judge(target, learned, now)
             }
             Step::CreateTable => self.go_on(Step::WriteAgain),
+            Step::LookAfter { own, .. } => {
+                learned.stuck = None;
+                let waits = answer
+                    .tables()
+                    .first()
+                    .and_then(|table| table.rows().next());
+                match (waits.and_then(|row| row.value("waits")), own) {
+                    (None, false) => self.go_on(Step::Write),
+                    (waits, _) => Next::Done(Err(hung_write(waits))),
+                }
+            }
             Step::Write | Step::WriteAgain => {
                 self.reached = Some(Depth::Write);
                 Next::Done(Ok(()))
@@ -208,6 +242,13 @@ impl Survey {
             }
             // Without a look at the group, read_only has to tell the role.
             Step::Members if mysql::hides(refusal) => return self.judge(target, learned, now),
+            Step::LookAfter { own, .. } if refusal.number == mysql::NO_SUCH_THREAD => {
+                learned.stuck = None;
+                return match own {
+                    true => Next::Done(Err(hung_write(None))),
+                    false => self.go_on(Step::Write),
+                };
+            }
             Step::Write if is_missing_table(refusal) => return self.go_on(Step::CreateTable),
             Step::Write | Step::WriteAgain if lost_against_another(refusal) && !self.retried => {
                 self.retried = true;
@@ -218,7 +259,8 @@ impl Survey {
             | Step::SecondLook { .. }
             | Step::Write
             | Step::CreateTable
-            | Step::WriteAgain => {}
+            | Step::WriteAgain
+            | Step::LookAfter { .. } => {}
         }
         let mut failure = Failure::refused(refusal, self.phase());
         if self.step == Step::CreateTable {
@@ -255,9 +297,13 @@ impl Survey {
                 None => Next::Done(Err(failure)),
             };
         }
-        match self.depth == Depth::Write {
-            true => self.go_on(Step::Write),
-            false => Next::Done(Ok(())),
+        match (self.depth == Depth::Write, learned.stuck) {
+            (true, None) => self.go_on(Step::Write),
+            (true, Some(session)) => self.go_on(Step::LookAfter {
+                session,
+                own: false,
+            }),
+            (false, _) => Next::Done(Ok(())),
         }
     }
 
@@ -398,6 +444,22 @@ impl Settings {
             Self::None => None,
         }
     }
+}
+
+/// What follows from what the server says that a write is waiting for.
+fn hung_write(waits: Option<&str>) -> Failure {
+    let Some(waits) = waits.filter(|waits| !waits.is_empty()) else {
+        return Failure::new(Cause::WriteFailed, "the write was not committed in time");
+    };
+    // MariaDB waits for room rather than fail, where it has to log a change.
+    let cause = match waits.contains("free space") {
+        true => Cause::DiskFull,
+        false => Cause::WriteFailed,
+    };
+    Failure::new(
+        cause,
+        format!("the write does not end, the server says of it: {waits}"),
+    )
 }
 
 /// What keeps a statement of the user's own out of queues, as a statement before it. PostgreSQL has

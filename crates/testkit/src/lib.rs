@@ -2,6 +2,8 @@
 //!
 //! - [`MariaDb`] and [`Postgres`] are real servers to freeze, kill and start again; what both can
 //!   do is in [`RealServer`].
+//! - Replicas, standbys and [`GaleraNode`]s make clusters of them; a [`HeldSession`] locks what
+//!   others need; a [`SmallDisk`] fills up; a [`Network`] is a black hole on order.
 //! - [`ScriptedServer`] is something that is no database, or not a good one.
 //! - [`TestAuthority`] makes certificates, good and bad.
 //! - [`Port`] keeps a TCP port for what a test starts itself.
@@ -27,8 +29,11 @@
 
 mod account;
 mod clock;
+mod galera;
 mod guardian;
+mod held_session;
 mod mariadb;
+mod network;
 mod postgres;
 mod process;
 mod programs;
@@ -36,13 +41,20 @@ mod real_server;
 mod requirements;
 mod scripted;
 mod shared;
+mod small_disk;
 mod tls;
 
 pub use clock::eventually;
-pub use mariadb::{MariaDb, MariaDbOptions};
-pub use postgres::{Postgres, PostgresOptions};
+pub use galera::GaleraNode;
+pub use held_session::HeldSession;
+pub use mariadb::{MariaDb, MariaDbOptions, SessionBlock};
+pub use network::Network;
+pub use postgres::{CommitBlock, Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
-pub use requirements::{left_out, servers_available, servers_ready_for};
+pub use requirements::{
+    galera_ready_for, left_out, namespaces_ready_for, servers_available, servers_ready_for,
+};
 pub use scripted::{Script, ScriptedServer};
 pub use shared::Port;
+pub use small_disk::SmallDisk;
 pub use tls::{TestAuthority, TlsFiles, Validity};

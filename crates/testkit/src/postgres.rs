@@ -10,14 +10,19 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use rustix::process::Signal;
 
 use crate::account;
+use crate::clock::eventually;
 use crate::guardian::Guardian;
+use crate::held_session::HeldSession;
+use crate::network::Network;
 use crate::programs;
-use crate::real_server::{Launch, RealServer, ServerProcess};
+use crate::real_server::{Launch, PATIENCE, RealServer, ServerProcess};
 use crate::shared::{Port, copy_template};
+use crate::small_disk::SmallDisk;
 use crate::tls::TlsFiles;
 
 /// Run in single-user mode, a statement per line.
@@ -28,6 +33,12 @@ SET password_encryption = 'md5'
 CREATE ROLE vitals_md5 LOGIN PASSWORD 'secret'
 CREATE DATABASE vitals
 ";
+
+/// The first lines of `pg_hba.conf`: the superuser and standbys, over the unix socket only.
+const SUPERUSER: &str = "local all postgres trust\nlocal replication postgres trust";
+
+/// What the log says once connections are taken.
+const READY: &str = "database system is ready to accept connections";
 
 /// The last lines of `pg_hba.conf`; those of the options come before, the superuser's before all.
 const ADMISSION: &str = "\
@@ -61,6 +72,10 @@ pub struct PostgresOptions {
     pub tls: Option<TlsFiles>,
     /// Statements to run once, as the superuser, before [`Postgres::start`] returns.
     pub first_sql: String,
+    /// The small disk that one of the server's directories lies on.
+    pub disk: Option<SmallDisk>,
+    /// The network that the server is in, instead of the machine's.
+    pub network: Option<Network>,
 }
 
 impl Default for PostgresOptions {
@@ -71,6 +86,8 @@ impl Default for PostgresOptions {
             listen: vec![Ipv4Addr::LOCALHOST.into()],
             tls: None,
             first_sql: String::new(),
+            disk: None,
+            network: None,
         }
     }
 }
@@ -93,8 +110,48 @@ impl Postgres {
     pub fn start(options: PostgresOptions) -> Self {
         let guardian = Guardian::new();
         let port = Port::reserve();
-        prepare_data(&options, guardian.directory(), &port);
-        let server = Self::launch(&options, guardian, port);
+        copy_template(&recipe(), initialise, &guardian.directory().join("data"));
+        configure(&options, guardian.directory(), &port);
+        let server = Self::launch(&options, guardian, port, READY);
+        server.wait_ready();
+        if !options.first_sql.is_empty() {
+            server.sql(&options.first_sql);
+        }
+        server
+    }
+
+    /// Starts a hot standby that streams from `primary` over its unix socket, and waits until it
+    /// takes connections. It starts from a copy that `pg_basebackup` makes.
+    ///
+    /// A lost primary is tried again five times a second. The standby's name in
+    /// `pg_stat_replication` is `standby`. The options' `first_sql` has to do without writing.
+    ///
+    /// # Panics
+    ///
+    /// Panics as [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_standby_of(primary: &Self, mut options: PostgresOptions) -> Self {
+        let guardian = Guardian::new();
+        let port = Port::reserve();
+        let data = guardian.directory().join("data");
+        let host = primary.socket_directory().display();
+        copy_primary(primary, &data);
+        let settings = [
+            (
+                "primary_conninfo",
+                format!(
+                    "host={host} port={} user=postgres application_name=standby",
+                    primary.port()
+                ),
+            ),
+            ("wal_retrieve_retry_interval", "200ms".to_owned()),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value));
+        options.settings.splice(0..0, settings);
+        configure(&options, guardian.directory(), &port);
+        account::write_private(&data.join("standby.signal"), b"");
+        // It says "… read-only connections" as a standby, and no more than that once promoted.
+        let server = Self::launch(&options, guardian, port, "is ready to accept");
         server.wait_ready();
         if !options.first_sql.is_empty() {
             server.sql(&options.first_sql);
@@ -123,10 +180,11 @@ impl Postgres {
         options
             .settings
             .push(("restore_command".to_owned(), archive));
-        prepare_data(&options, guardian.directory(), &port);
+        copy_template(&recipe(), initialise, &guardian.directory().join("data"));
+        configure(&options, guardian.directory(), &port);
         account::write_private(&flag, b"");
         account::write_private(&guardian.directory().join("data/recovery.signal"), b"");
-        let server = Self::launch(&options, guardian, port);
+        let server = Self::launch(&options, guardian, port, READY);
         server
             .process
             .wait_for_log("database system was shut down at");
@@ -165,7 +223,58 @@ impl Postgres {
         );
     }
 
-    fn launch(options: &PostgresOptions, guardian: Guardian, port: Port) -> Self {
+    /// Runs statements as the superuser in a session that stays open, with all its locks, until
+    /// dropped. A lock needs a transaction: begin with `BEGIN`.
+    ///
+    /// # Panics
+    ///
+    /// Panics when a statement fails.
+    pub fn hold(&self, statements: &str) -> HeldSession {
+        HeldSession::open(
+            &programs::expect("psql"),
+            &self.client_arguments(),
+            statements,
+        )
+    }
+
+    /// Blocks all logins, with a lock on `pg_authid`, until the session is dropped.
+    ///
+    /// With scram and md5 a login hangs before the request for a password, with a cleartext
+    /// password or none after it. Sessions that are there work. The superuser is locked out too,
+    /// so [`sql`](RealServer::sql) hangs. A lock on `pg_database`, for [`hold`](Self::hold), lets
+    /// every method ask for its password first.
+    pub fn block_logins(&self) -> HeldSession {
+        self.hold("BEGIN; LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE")
+    }
+
+    /// Makes every commit wait for a synchronous standby that is not there, until dropped.
+    ///
+    /// Reads go on, and so do transactions that have written nothing.
+    pub fn block_commits(&self) -> CommitBlock<'_> {
+        let wait = "ALTER SYSTEM SET synchronous_standby_names = 'absent'";
+        self.sql(&format!("{wait};\nSELECT pg_reload_conf();"));
+        let block = CommitBlock { server: self };
+        let reloaded = || self.sql("SHOW synchronous_standby_names") == "absent";
+        assert!(eventually(PATIENCE, reloaded), "no reload");
+        block
+    }
+
+    fn client_arguments(&self) -> Vec<String> {
+        let host = format!("--host={}", self.socket_directory().display());
+        let port = format!("--port={}", self.port());
+        let output = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"];
+        let login = [&host, &port, "--username=postgres", "--dbname=vitals"];
+        let strict = ["--set=ON_ERROR_STOP=1", "--file=-"];
+        let arguments = [&output[..], &login[..], &strict[..]].concat();
+        arguments.into_iter().map(str::to_owned).collect()
+    }
+
+    fn launch(
+        options: &PostgresOptions,
+        guardian: Guardian,
+        port: Port,
+        ready: &'static str,
+    ) -> Self {
         let host = *options
             .listen
             .first()
@@ -177,9 +286,11 @@ impl Postgres {
                 "-D".into(),
                 data,
             ],
-            ready: "database system is ready to accept connections",
+            ready,
             // SIGTERM would wait for the clients.
             shutdown: Signal::INT,
+            disk: options.disk.clone(),
+            network: options.network.clone(),
         };
         Self {
             process: ServerProcess::start(launch, host, port, guardian),
@@ -193,14 +304,27 @@ impl RealServer for Postgres {
     }
 
     fn sql(&self, statements: &str) -> String {
-        let host = format!("--host={}", self.socket_directory().display());
-        let port = format!("--port={}", self.port());
-        let output = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"];
-        let login = [&host, &port, "--username=postgres", "--dbname=vitals"];
-        let strict = ["--set=ON_ERROR_STOP=1", "--file=-"];
-        let arguments = [&output[..], &login[..], &strict[..]].concat();
-        let arguments: Vec<&OsStr> = arguments.into_iter().map(OsStr::new).collect();
+        let arguments = self.client_arguments();
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         account::run(&programs::expect("psql"), &arguments, statements)
+    }
+}
+
+/// Commits of a server that hang; dropping it lets them go, and those waiting finish.
+#[derive(Debug)]
+#[must_use = "commits go on when it is dropped"]
+pub struct CommitBlock<'a> {
+    server: &'a Postgres,
+}
+
+impl Drop for CommitBlock<'_> {
+    fn drop(&mut self) {
+        // A server that the test killed has nothing to undo, and a test that panics is over.
+        if !self.server.process.is_gone() && !thread::panicking() {
+            let reset = "ALTER SYSTEM RESET synchronous_standby_names";
+            self.server
+                .sql(&format!("{reset};\nSELECT pg_reload_conf();"));
+        }
     }
 }
 
@@ -209,17 +333,37 @@ fn replaying_flag(directory: &Path) -> PathBuf {
     directory.join("replaying")
 }
 
-/// Copies the template and writes the server's configuration.
-fn prepare_data(options: &PostgresOptions, directory: &Path, port: &Port) {
-    let data = directory.join("data");
-    let recipe = [&programs::version(&programs::expect("postgres")), ROLES].join("\n");
-    copy_template(&recipe, initialise, &data);
+/// What the template depends on.
+fn recipe() -> String {
+    [&programs::version(&programs::expect("postgres")), ROLES].join("\n")
+}
 
+/// Writes the server's configuration.
+fn configure(options: &PostgresOptions, directory: &Path, port: &Port) {
+    let data = directory.join("data");
     let admission = options.hba.join("\n");
-    let admission = format!("local all postgres trust\n{admission}\n{ADMISSION}");
+    let admission = format!("{SUPERUSER}\n{admission}\n{ADMISSION}");
     account::write_private(&data.join("pg_hba.conf"), admission.as_bytes());
     let configuration = configuration(options, directory, port);
     account::write_private(&data.join("postgresql.conf"), configuration.as_bytes());
+}
+
+/// Copies the data directory of a running primary, with the log it needs to start from.
+fn copy_primary(primary: &Postgres, data: &Path) {
+    let host = format!("--host={}", primary.socket_directory().display());
+    let port = format!("--port={}", primary.port());
+    let target = format!("--pgdata={}", data.display());
+    let arguments = [
+        &host,
+        &port,
+        &target,
+        "--username=postgres",
+        "--checkpoint=fast",
+        "--wal-method=stream",
+        "--no-sync",
+    ];
+    let program = programs::expect("pg_basebackup");
+    account::run(&program, &arguments.map(OsStr::new), "");
 }
 
 fn configuration(options: &PostgresOptions, directory: &Path, port: &Port) -> String {

@@ -10,12 +10,13 @@ use std::{env, fs};
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 
 /// The programs that real servers need.
-pub(crate) const NEEDED: [&str; 6] = [
+pub(crate) const NEEDED: [&str; 7] = [
     "mariadbd",
     "mariadb-install-db",
     "mariadb",
     "postgres",
     "initdb",
+    "pg_basebackup",
     "psql",
 ];
 
@@ -29,6 +30,18 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .chain(system)
         .map(|directory| directory.join(name))
         .find(|program| program.is_file())
+}
+
+/// The path of Galera's library, wherever the package puts it.
+pub(crate) fn find_galera() -> Option<PathBuf> {
+    [
+        "/usr/lib/galera",
+        "/usr/lib64/galera-4",
+        "/usr/lib/galera-4",
+    ]
+    .map(|directory| Path::new(directory).join("libgalera_smm.so"))
+    .into_iter()
+    .find(|library| library.is_file())
 }
 
 /// The path of a program that a server cannot do without.

@@ -14,11 +14,13 @@ use rustix::process::Signal;
 
 use crate::clock::eventually;
 use crate::guardian::Guardian;
+use crate::network::Network;
 use crate::process::Process;
 use crate::shared::Port;
+use crate::small_disk::{SmallDisk, confine};
 
 /// How long a server may take to start or to shut down, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How much of the end of a log a panic shows, in lines.
 const LOG_TAIL_LINES: usize = 20;
@@ -98,6 +100,26 @@ pub trait RealServer {
         self.process().state().process.thaw();
     }
 
+    /// Leaves no room on the server's small disk.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the server has none, or does not run.
+    fn fill_disk(&self) {
+        let server = self.process();
+        server.disk().fill(self.pid(), &server.directory);
+    }
+
+    /// Makes room again after [`fill_disk`](Self::fill_disk).
+    ///
+    /// # Panics
+    ///
+    /// Panics when the disk was not filled up, or the server does not run.
+    fn free_disk(&self) {
+        let server = self.process();
+        server.disk().free(self.pid(), &server.directory);
+    }
+
     /// Starts a server that was killed or stopped, with the same data and port, and waits until it
     /// is ready.
     ///
@@ -129,6 +151,9 @@ pub(crate) struct Launch {
     pub(crate) ready: &'static str,
     /// The signal that asks for a shutdown which does not wait for clients.
     pub(crate) shutdown: Signal,
+    /// What the server runs on; the command enters it by itself.
+    pub(crate) disk: Option<SmallDisk>,
+    pub(crate) network: Option<Network>,
 }
 
 /// A guarded server process; what one can do with it is in [`RealServer`].
@@ -153,8 +178,15 @@ struct State {
 
 impl ServerProcess {
     /// Starts the server for the first time; it need not be ready yet.
-    pub(crate) fn start(launch: Launch, host: IpAddr, port: Port, mut guardian: Guardian) -> Self {
+    pub(crate) fn start(
+        mut launch: Launch,
+        host: IpAddr,
+        port: Port,
+        mut guardian: Guardian,
+    ) -> Self {
         let directory = guardian.directory().to_owned();
+        let (disk, network) = (launch.disk.as_ref(), launch.network.as_ref());
+        launch.command = confine(launch.command, &directory, disk, network);
         let log = guardian.log_file();
         let process = guardian.start(&launch.command);
         let state = Mutex::new(State {
@@ -190,6 +222,15 @@ impl ServerProcess {
             "{why}, waiting for {text:?}\n{}",
             self.log_tail()
         );
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state().process.is_gone()
+    }
+
+    fn disk(&self) -> &SmallDisk {
+        let disk = self.launch.disk.as_ref();
+        disk.expect("the server was started with the option `disk`")
     }
 
     fn start_again(&self) {

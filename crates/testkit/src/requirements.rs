@@ -7,6 +7,7 @@
 use std::env;
 use std::io::{self, Write as _};
 
+use crate::account;
 use crate::programs;
 
 /// When set to `1`, a missing server fails a test instead of leaving it out.
@@ -46,6 +47,60 @@ pub fn servers_ready_for(name: &str) -> bool {
     false
 }
 
+/// Says whether the test `name` can use Galera, and if not, tells so on standard error.
+///
+/// Tests call it through [`require_galera!`](crate::require_galera).
+///
+/// # Panics
+///
+/// Panics instead when it is missing and `DBVITALS_REQUIRE_SERVERS` is `1`.
+#[must_use]
+pub fn galera_ready_for(name: &str) -> bool {
+    if programs::find_galera().is_some() {
+        return servers_ready_for(name);
+    }
+    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
+    assert!(
+        !required,
+        "{REQUIRE}=1, but no Galera library: run scripts/servers"
+    );
+    left_out(
+        name,
+        "needs libgalera_smm.so; scripts/test installs it (package galera-4)",
+    );
+    false
+}
+
+/// Says whether the test `name` can have servers in namespaces of their own, and if not, tells so
+/// on standard error. No package brings them, so they are never required.
+///
+/// Tests call it through [`require_namespaces!`](crate::require_namespaces).
+#[must_use]
+pub fn namespaces_ready_for(name: &str) -> bool {
+    if !servers_ready_for(name) {
+        return false;
+    }
+    let tried = account::command("unshare")
+        .args(["--user", "--map-root-user", "--mount", "--net", "--ipc"])
+        .args([
+            "unshare",
+            "--user",
+            "--map-user=65534",
+            "--map-group=65534",
+            "true",
+        ])
+        .output();
+    let why = match tried {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let needs =
+        format!("needs user, mount and network namespaces, which are forbidden here ({why})");
+    left_out(name, &needs);
+    false
+}
+
 /// Says on standard error that the test `name`, or a part of it, was left out, and why: "needs …".
 pub fn left_out(name: &str, why: &str) {
     // Written past the capture of test output; who cannot read it does not mind.
@@ -63,10 +118,35 @@ pub fn left_out(name: &str, why: &str) {
 /// ```
 #[macro_export]
 macro_rules! require_servers {
-    () => {{
+    () => {
+        $crate::require_with!($crate::servers_ready_for);
+    };
+}
+
+/// Leaves the calling test, saying so, unless real servers can form a Galera cluster.
+#[macro_export]
+macro_rules! require_galera {
+    () => {
+        $crate::require_with!($crate::galera_ready_for);
+    };
+}
+
+/// Leaves the calling test, saying so, unless real servers can have namespaces of their own.
+#[macro_export]
+macro_rules! require_namespaces {
+    () => {
+        $crate::require_with!($crate::namespaces_ready_for);
+    };
+}
+
+/// Asks a function of this crate whether the calling test may go on, by the test's name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! require_with {
+    ($ready_for:path) => {{
         fn here() {}
         let name = ::std::any::type_name_of_val(&here).trim_end_matches("::here");
-        if !$crate::servers_ready_for(name.trim_end_matches("::{{closure}}")) {
+        if !$ready_for(name.trim_end_matches("::{{closure}}")) {
             return;
         }
     }};

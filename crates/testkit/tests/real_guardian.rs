@@ -11,7 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use dbvitals_testkit::{
-    MariaDb, MariaDbOptions, RealServer as _, TestAuthority, eventually, require_servers,
+    MariaDb, MariaDbOptions, RealServer as _, TestAuthority, eventually, require_namespaces,
+    require_servers,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -110,6 +111,38 @@ fn a_frozen_server_goes_with_a_killed_test_process_too() {
         held.kill_holder();
         held.assert_vanishes();
     }
+}
+
+#[test]
+fn a_servers_disk_and_network_go_with_a_killed_test_process_too() {
+    require_namespaces!();
+    let mut held = Held::start("confined");
+    let server = Path::new("/proc").join(held.family[0].to_string());
+    let namespaces = ["ns/mnt", "ns/net", "ns/ipc"].map(|name| {
+        let namespace = fs::read_link(server.join(name)).expect("the server lives");
+        assert_ne!(
+            fs::read_link(Path::new("/proc/self").join(name)).ok(),
+            Some(namespace.clone())
+        );
+        (name, namespace)
+    });
+    held.kill_holder();
+    held.assert_vanishes();
+    // The network has a process of its own, and a guardian of its own.
+    let is_left = || {
+        namespaces
+            .iter()
+            .any(|(name, namespace)| is_used(name, namespace))
+    };
+    assert!(eventually(CLEAN_UP, || !is_left()), "a namespace survives");
+}
+
+/// Whether any process is in a namespace.
+fn is_used(name: &str, namespace: &Path) -> bool {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    entries
+        .filter_map(|entry| fs::read_link(entry.path().join(name)).ok())
+        .any(|other| other == namespace)
 }
 
 #[test]

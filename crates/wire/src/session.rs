@@ -90,6 +90,15 @@ impl Session {
         }
     }
 
+    /// The server's id of this session, once it has told: MySQL's connection id, PostgreSQL's
+    /// backend pid.
+    pub fn id(&self) -> Option<u32> {
+        match self {
+            Self::MySql(client) => client.id(),
+            Self::Postgres(client) => client.id(),
+        }
+    }
+
     /// The packet that asks the server, on a connection of its own, to give up the statement that
     /// runs on this session: PostgreSQL's CancelRequest. `None` where the protocol has none
     /// (MySQL's KILL is a statement), or before the server gave the key.

@@ -6,15 +6,19 @@
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use dbvitals_verdict::{Cause, Depth, Moment, Path, Phase};
 use dbvitals_wire::{Channel, Credentials, Login, Session, TlsOffer};
 use mio::Token;
 
-use super::{LEAVE_WITHIN, Line, NAME_FRESH_FOR, Prober, Purpose, QUEUE_FULL_PAUSE};
+use super::{
+    LEAVE_WITHIN, Line, NAME_FRESH_FOR, NAME_MOVED_WITHIN, NAME_SURE_FOR, Prober, Purpose,
+    QUEUE_FULL_PAUSE,
+};
 use crate::conversation::Conversation;
 use crate::failure::{Failure, plain};
-use crate::order::Order;
+use crate::order::{Order, TargetId};
 use crate::probe::{self, Ending, Probe};
 use crate::stream::Stream;
 use crate::target::{Address, Protocol, Target};
@@ -63,16 +67,13 @@ impl Prober {
         if let Some((at, addresses)) = &known
             && now.since(*at) < NAME_FRESH_FOR
         {
+            if let Some(Purpose::Probe(probe)) = self.lines.get_mut(key).map(|it| &mut it.purpose) {
+                probe.remembered = now.since(*at) >= NAME_SURE_FOR;
+            }
             self.dial_these(key, addresses.clone(), false);
             return;
         }
-        let asks = self
-            .entry_mut(id)
-            .is_some_and(|entry| !mem::replace(&mut entry.resolving, true));
-        if asks && let Err(error) = self.resolver.start(id, host, *port) {
-            if let Some(entry) = self.entry_mut(id) {
-                entry.resolving = false;
-            }
+        if let Err(error) = self.ask_for_name(id, host, *port) {
             self.fail_probe(key, Failure::from_io(&error, Phase::Resolve));
             return;
         }
@@ -85,6 +86,60 @@ impl Prober {
         }
     }
 
+    /// Has a name looked up, unless it is being looked up already.
+    fn ask_for_name(&mut self, id: TargetId, host: &str, port: u16) -> io::Result<()> {
+        let asks = self
+            .entry_mut(id)
+            .is_some_and(|entry| !mem::replace(&mut entry.resolving, true));
+        if !asks {
+            return Ok(());
+        }
+        let started = self.resolver.start(id, host, port);
+        if started.is_err()
+            && let Some(entry) = self.entry_mut(id)
+        {
+            entry.resolving = false;
+        }
+        started
+    }
+
+    /// The addresses that were remembered lead nowhere: the name may have moved. It has a moment
+    /// for saying so; what was seen stands otherwise.
+    fn resolve_again(&mut self, key: usize, target: &Target, now: Moment) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let id = line.target;
+        if let Purpose::Probe(probe) = &mut line.purpose {
+            probe.enter(Phase::Resolve, now);
+        }
+        let asked = match &target.address {
+            Address::Tcp { host, port } => self.ask_for_name(id, host, *port).is_ok(),
+            Address::Unix(_) => false,
+        };
+        match asked {
+            true => self.wake_at(key, now + NAME_MOVED_WITHIN),
+            false => self.fail_attempts(key),
+        }
+    }
+
+    /// Ends a probe whose addresses all failed.
+    pub(super) fn fail_attempts(&mut self, key: usize) {
+        let now = self.clock.now();
+        let Some(Purpose::Probe(probe)) = self.lines.get_mut(key).map(|line| &mut line.purpose)
+        else {
+            return;
+        };
+        let failure = probe.attempt_failure.take();
+        if probe.phase != Phase::Connect {
+            probe.enter(Phase::Connect, now);
+        }
+        self.fail_probe(
+            key,
+            failure.unwrap_or_else(|| Failure::late(Phase::Connect)),
+        );
+    }
+
     pub(super) fn take_resolutions(&mut self) {
         while let Some(resolution) = self.resolver.poll() {
             let now = self.clock.now();
@@ -92,8 +147,11 @@ impl Prober {
                 continue;
             };
             entry.resolving = false;
+            let mut moved = false;
             let failure = match resolution.addresses {
                 Ok(addresses) if !addresses.is_empty() => {
+                    let before = entry.addresses.take();
+                    moved = before.is_none_or(|(_, before)| before != addresses);
                     entry.addresses = Some((now, addresses));
                     None
                 }
@@ -102,11 +160,15 @@ impl Prober {
             };
             let Some(key) = entry.fresh else { continue };
             let known = entry.addresses.clone();
-            let waits = matches!(
-                self.lines.get(key).map(|line| &line.purpose),
-                Some(Purpose::Probe(probe)) if probe.phase == Phase::Resolve
-            );
-            match (waits, known, failure) {
+            let probe = match self.lines.get(key).map(|line| &line.purpose) {
+                Some(Purpose::Probe(probe)) if probe.phase == Phase::Resolve => Some(probe),
+                Some(_) | None => None,
+            };
+            if probe.is_some_and(|probe| probe.attempt_failure.is_some()) && !moved {
+                self.fail_attempts(key);
+                continue;
+            }
+            match (probe.is_some(), known, failure) {
                 (false, _, _) => {}
                 (true, Some((_, addresses)), _) => self.dial_these(key, addresses, true),
                 (true, None, failure) => {
@@ -165,10 +227,13 @@ impl Prober {
                         };
                         Stream::connect_tcp(address, probe.depth <= Depth::Connect)
                     }
+                    None if mem::take(&mut probe.remembered) => {
+                        let target = Arc::clone(&entry.target);
+                        self.resolve_again(key, &target, now);
+                        return;
+                    }
                     None => {
-                        let failure = probe.attempt_failure.take();
-                        let failure = failure.unwrap_or_else(|| Failure::late(Phase::Connect));
-                        self.fail_probe(key, failure);
+                        self.fail_attempts(key);
                         return;
                     }
                 },
@@ -269,6 +334,28 @@ impl Prober {
             Some(Ending::Fail(failure)) => self.fail_probe(key, failure),
             Some(Ending::Decline(failure)) => self.conclude_probe(key, Some(failure), true),
             Some(Ending::Pass) => self.conclude_probe(key, None, true),
+        }
+    }
+
+    /// A write has not ended in its time: asks on another connection what it waits for.
+    pub(super) fn look_after_write(&mut self, key: usize, now: Moment) {
+        let Some(Line {
+            target,
+            conversation,
+            purpose: Purpose::Probe(probe),
+            ..
+        }) = self.lines.get_mut(key)
+        else {
+            return;
+        };
+        let Some(Some(entry)) = self.targets.get_mut(target.0 as usize) else {
+            return;
+        };
+        if let Some(hung) = conversation
+            && probe.look_after_write(hung, &mut entry.learned, now)
+        {
+            *conversation = None;
+            self.dial(key);
         }
     }
 

@@ -5,7 +5,7 @@
 //! and then the server closes. All of it has a second.
 
 use dbvitals_verdict::Phase;
-use dbvitals_wire::Event;
+use dbvitals_wire::{Event, Session};
 use mio::Token;
 
 use super::{LEAVE_WITHIN, Line, Prober, Purpose};
@@ -159,8 +159,15 @@ impl Prober {
         };
         let target = line.target;
         let conversation = line.conversation.as_ref().filter(|_| asks);
-        let request = conversation.and_then(|it| it.session.as_ref()?.cancel_request());
+        let session = conversation.and_then(|it| it.session.as_ref());
+        let request = session.and_then(Session::cancel_request);
         let (Some(conversation), Some(request)) = (conversation, request) else {
+            let held = matches!(&line.purpose, Purpose::Held(Some(ping)) if ping.question.writes());
+            let stuck = session.and_then(Session::id).filter(|_| held);
+            if let (Some(stuck), Some(entry)) = (stuck, self.entry_mut(target)) {
+                // For the next fresh session to look after.
+                entry.learned.stuck = Some(stuck);
+            }
             return;
         };
         // What cannot be sent is left to the server's own limits.

@@ -1,5 +1,6 @@
 //! What a moving connection means, by the purpose it serves.
 
+use std::cmp::Reverse;
 use std::mem;
 
 use dbvitals_verdict::Phase;
@@ -86,6 +87,9 @@ impl Prober {
                 });
                 if read == Extent::More {
                     self.unread.push((key, *serial));
+                }
+                if let Some(at) = probe.write_until {
+                    self.timers.push(Reverse((at, key, *serial)));
                 }
                 if probe.ending.is_some() {
                     self.end_probe(key);

@@ -25,6 +25,9 @@ use crate::learned::{Learned, Settings};
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 pub(super) const UNKNOWN_VARIABLE: u16 = 1193;
 
+/// ER_NO_SUCH_THREAD.
+pub(super) const NO_SUCH_THREAD: u16 = 1094;
+
 const VARIABLES: [&str; 6] = [
     "read_only",
     "super_read_only",
@@ -78,6 +81,11 @@ impl<'a> Dialect<'a> {
             // The session may have been made with autocommit off.
             Step::Write | Step::WriteAgain => format!("{settings}SET autocommit=1;{WRITE}"),
             Step::CreateTable => format!("{settings}{CREATE_TABLE}"),
+            // Everybody may see and end sessions of their own.
+            Step::LookAfter { session, .. } => format!(
+                "{settings}SELECT STATE AS waits FROM information_schema.PROCESSLIST \
+                 WHERE ID={session};KILL {session}"
+            ),
         }
     }
 

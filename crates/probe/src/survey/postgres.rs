@@ -48,6 +48,11 @@ pub(super) fn statement(step: Step, depth: Depth, patience: Duration) -> String 
         Step::SecondLook { .. } => format!("{limits},pg_sleep(0.1);{ROLE}{replication}"),
         Step::Write | Step::WriteAgain => format!("{limits};{WRITE}"),
         Step::CreateTable => format!("{limits};{CREATE_TABLE}"),
+        // Every role may see and end sessions of its own. Alone in the query: its row is the first.
+        Step::LookAfter { session, .. } => format!(
+            "SELECT wait_event_type||' '||wait_event AS waits,pg_terminate_backend(pid) \
+             FROM pg_stat_activity WHERE pid={session}"
+        ),
     }
 }
 

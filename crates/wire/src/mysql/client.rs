@@ -23,6 +23,7 @@ use crate::{Event, Login, MESSAGE_LENGTH_MAX, Refusal, TlsOffer};
 pub struct Client {
     phase: Phase,
     inbox: Inbox,
+    id: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -53,6 +54,7 @@ impl Client {
         Self {
             phase: Phase::Greeting(Box::new(login)),
             inbox: Inbox::default(),
+            id: None,
         }
     }
 
@@ -139,6 +141,11 @@ impl Client {
         }
     }
 
+    /// The connection id; see [`Session::id`](crate::Session::id).
+    pub fn id(&self) -> Option<u32> {
+        self.id
+    }
+
     /// Whether the session has logged in and waits for a command.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle)
@@ -218,6 +225,7 @@ impl Client {
         let offers_tls = handshake.capabilities.contains(Capabilities::SSL);
         let tls = login.tls;
         let mut exchange = Box::new(LoginExchange::new(login, &handshake));
+        self.id = exchange.greeting().session_id;
         let event = Event::Greeted(exchange.greeting().clone());
         self.phase = match (tls, offers_tls) {
             (TlsOffer::Prefer | TlsOffer::Require, true) => {
@@ -268,6 +276,7 @@ impl Client {
         *self = Self {
             phase: Phase::Over,
             inbox: Inbox::default(),
+            id: self.id,
         };
         event
     }

@@ -145,6 +145,11 @@ impl Client {
         true
     }
 
+    /// The pid of the backend; see [`Session::id`](crate::Session::id).
+    pub fn id(&self) -> Option<u32> {
+        self.key.map(|key| key.pid)
+    }
+
     /// The packet that cancels the statement under way; see
     /// [`Session::cancel_request`](crate::Session::cancel_request).
     pub fn cancel_request(&self) -> Option<[u8; 16]> {
