@@ -6,6 +6,8 @@ mod databases;
 mod finding;
 #[path = "support/program.rs"]
 mod program;
+#[path = "real_check_faults/remedies.rs"]
+mod remedies;
 
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};

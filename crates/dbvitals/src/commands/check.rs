@@ -97,7 +97,7 @@ fn complain(findings: &[Finding<'_>]) {
                 "{}: {} {}",
                 finding.target.name,
                 finding.detail(),
-                remedy(cause, finding.target)
+                remedy(cause, finding.target, finding.observation)
             ));
         }
     }

@@ -89,7 +89,7 @@ fn entry(finding: &Finding<'_>) -> ResultEntry {
         phases: PhaseEntry::all(phases),
         server: server.as_deref().map(ServerEntry::new),
         detail: finding.detail(),
-        remedy: cause.map(|cause| remedy(cause, finding.target)),
+        remedy: cause.map(|cause| remedy(cause, finding.target, finding.observation)),
     }
 }
 

@@ -88,7 +88,12 @@ pub(crate) fn print_ladder(out: &mut impl Write, finding: &Finding<'_>) -> io::R
     }
     if let Some(cause) = finding.cause() {
         writeln!(out, "  {:<9} {}", "meaning", cause.meaning())?;
-        writeln!(out, "  {:<9} {}", "remedy", remedy(cause, finding.target))?;
+        writeln!(
+            out,
+            "  {:<9} {}",
+            "remedy",
+            remedy(cause, finding.target, finding.observation)
+        )?;
     }
     Ok(())
 }

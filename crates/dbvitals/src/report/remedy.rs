@@ -1,34 +1,58 @@
-//! What to do about a cause, in a sentence that a tired person can act on.
+//! What to do about a cause, in a sentence or two that a tired person can act on.
+//!
+//! A remedy is as specific as the evidence: where the server gave a number or an SQLSTATE, that
+//! decides; its text is looked at only for what no number tells, and a translated one costs a
+//! hint, never a cause. What depends on the product is in `remedy/mysql.rs` and
+//! `remedy/postgres.rs`; the long version of each remedy is the cause's page in `docs/causes`.
+//! Callers: the ladder, the document, and `check` on standard error.
+
+mod case;
+mod certificate;
+mod mysql;
+mod postgres;
 
 use dbvitals_probe::Protocol;
-use dbvitals_verdict::Cause;
+use dbvitals_verdict::{Cause, Observation, Phase};
 
 use crate::target_url::TargetUrl;
+use case::Case;
 
-/// The remedy for a cause at a target.
-pub(crate) fn remedy(cause: Cause, target: &TargetUrl) -> String {
-    let address = &target.address;
-    let user = target.user.as_deref().unwrap_or("the check's user");
-    let mysql = target.protocol == Protocol::MySql;
+/// The remedy for a cause that an observation at a target ended with.
+pub(crate) fn remedy(cause: Cause, target: &TargetUrl, observation: &Observation) -> String {
+    let case = Case::new(target, observation);
+    let specific = match target.protocol {
+        Protocol::MySql => mysql::remedy(cause, &case),
+        Protocol::Postgres => postgres::remedy(cause, &case),
+        Protocol::Opaque => None,
+    };
+    specific.unwrap_or_else(|| general(cause, &case))
+}
+
+/// What holds for every product.
+fn general(cause: Cause, case: &Case<'_>) -> String {
+    let Case { address, user, .. } = case;
     match cause {
+        Cause::Refused if case.is_unix => format!(
+            "Start the server, or correct the socket's path: nobody listens at {address}. The server's log says why it is gone, and its setting where its socket is."
+        ),
         Cause::Refused => format!(
-            "Start the server, or correct the address: nothing listens at {address}."
+            "Start the server, or correct the address: nothing listens at {address}. `ss -ltn` on that host shows what does; a server that runs may listen on another address only ({}).",
+            case.words.listen_setting
         ),
         Cause::Unreachable => format!(
-            "Check routes, addresses and firewalls between this host and {address}."
+            "Check routes, addresses and firewalls between this host and {address} (`ip route get ADDRESS`, then the same from the other side); a host that is off looks the same."
         ),
         Cause::ConnectTimeout => format!(
-            "The host may be off, a firewall may drop packets, or the accept queue at {address} is full: look from the server's own host."
+            "The host may be off, a firewall may drop packets, or the accept queue at {address} is full: look from the server's own host, where `ss -ltn` shows a full queue as Recv-Q above Send-Q."
         ),
         Cause::Reset | Cause::Closed => format!(
             "Look into the server's log at {address}: it may be crashing, stopping, or refusing this host (TCP wrappers, a proxy in between)."
         ),
         Cause::NoGreeting => format!(
-            "The kernel accepts for a server that does not: look whether the process at {address} is stopped, swapping, or out of threads."
+            "The kernel accepts for a server that does not: look whether the process at {address} is stopped, swapping, or out of threads. In `ps -C {} -o pid,stat,wchan:20,args`, T is stopped (kill -CONT PID) and D waits for its disk.",
+            case.words.processes
         ),
-        Cause::Unresponsive => format!(
-            "The server at {address} hangs: look for a full disk, a global lock, or exhausted CPU, before you restart it."
-        ),
+        Cause::Unresponsive => unresponsive(case),
         Cause::WrongProtocol => format!(
             "Correct the port or the scheme: {address} is something else."
         ),
@@ -38,34 +62,70 @@ pub(crate) fn remedy(cause: Cause, target: &TargetUrl) -> String {
         Cause::StartingUp => "Wait: the server is replaying its log; `dbvitals wait` does that for you.".to_owned(),
         Cause::ShuttingDown => "Wait for the stop to end, or find out who ordered it in the server's log.".to_owned(),
         Cause::InRecovery => "Wait for recovery to end, or promote the server if it is meant to take writes.".to_owned(),
-        Cause::ReadOnly | Cause::NotPrimary | Cause::NotReplica => "Point this traffic at the server that has the role now, or change this one's role.".to_owned(),
+        Cause::ReadOnly => "Send writes to the primary; take this server out of read-only mode only if it is to be the primary and no other one is.".to_owned(),
+        Cause::NotPrimary => "Send this traffic to the server that is the primary now; promote this one only if the other is known to be gone.".to_owned(),
+        Cause::NotReplica => "Correct what is wanted if this server is the primary by right; if it should follow, look why it stopped to, or was promoted, before it is attached again.".to_owned(),
         Cause::Lagging => "Find out what delays replication: its threads, the network, or a long transaction.".to_owned(),
-        Cause::NotSynced => "Look at the cluster's state on this node (SHOW STATUS LIKE 'wsrep%', or the group's members).".to_owned(),
+        Cause::NotSynced => "Look at the cluster's state on this node and on the others.".to_owned(),
         Cause::RejectingQueries => "The server takes logins and refuses work: look into its log, and at its cluster's state.".to_owned(),
         Cause::AssertionFailed => "The server works and the answer is not the one you wanted: correct the data, or the expected value.".to_owned(),
         Cause::WriteFailed => "Look into the server's log for the failed commit.".to_owned(),
-        Cause::DiskFull => "Make room on the server's disk, starting with old binary logs or WAL that nothing needs.".to_owned(),
-        Cause::TlsUntrusted => "Name the authority that signed the server's certificate with ca=FILE, enable TLS on the server, or ask for less with tls=require or tls=prefer.".to_owned(),
-        Cause::TlsExpired => "Renew the server's certificate, and check the clocks of both machines.".to_owned(),
-        Cause::TlsWrongName => "Use the host name that stands in the certificate, or issue one that names this host.".to_owned(),
-        Cause::TooManyConnections if mysql => "Find who holds the connections (SHOW PROCESSLIST), lower the pools' sizes, or raise max_connections.".to_owned(),
-        Cause::TooManyConnections => "Find who holds the connections (pg_stat_activity), lower the pools' sizes, or raise max_connections.".to_owned(),
-        Cause::QueueFull => "The server accepts too slowly: look whether it is stuck, then at its backlog.".to_owned(),
-        Cause::OverBudget => "Find out what makes the server slow, or raise the budget.".to_owned(),
-        Cause::AccessDenied if mysql => format!(
-            "Check the password of {user}, that it may connect from this host, and its database; a server with require_secure_transport refuses plain logins the same way (use tls=require)."
+        Cause::DiskFull => "Make room on the server's disk (`df -h` on its data directory), starting with what nothing needs any more.".to_owned(),
+        Cause::TlsUntrusted => certificate::untrusted(case),
+        Cause::TlsExpired => certificate::expired(case),
+        Cause::TlsWrongName => certificate::wrong_name(case),
+        Cause::TooManyConnections => "Find who holds the connections, lower the pools' sizes, or raise the server's limit.".to_owned(),
+        Cause::QueueFull => format!(
+            "The server accepts too slowly: look whether it is stuck, then at its backlog. `ss -lx src {address}` shows the queue as Recv-Q and its limit as Send-Q."
         ),
-        Cause::AccessDenied => format!(
-            "Check the password of {user}, its database, and the server's pg_hba.conf for this host."
-        ),
-        Cause::HostBlocked => "Stop whatever breaks off its logins on this host, then run FLUSH HOSTS on the server.".to_owned(),
+        Cause::OverBudget => "Find out what makes the server slow, or raise the budget (slow_over, --slow-over); it is held against the answer, not against the way there.".to_owned(),
+        Cause::AccessDenied => access_denied(case),
+        Cause::HostBlocked => "Stop whatever breaks off its logins on this host, then have the server forget it.".to_owned(),
         Cause::CheckUserLimit => format!(
             "Raise the connection limit of {user}, or find out who else uses it; dbvitals needs two sessions per server."
         ),
-        Cause::BadQuery => "Correct the statement, or grant the check's user what it needs.".to_owned(),
-        Cause::DnsFailed => "Correct the name, or repair this host's name resolution (/etc/resolv.conf); an address in place of the name avoids the question.".to_owned(),
+        Cause::BadQuery => format!("Correct the statement, or grant {user} what it needs."),
+        Cause::DnsFailed => format!(
+            "Correct the name, or repair this host's name resolution (`getent hosts {}`, /etc/resolv.conf); an address in place of the name avoids the question.",
+            case.host
+        ),
         Cause::OutOfDescriptors => "Raise this process's limit of open files (ulimit -n, LimitNOFILE=).".to_owned(),
         Cause::AgentStalled => "Give this host or this process more CPU: it was too late to judge anybody.".to_owned(),
         Cause::SessionLost => "Nothing has to be done; somebody or some timeout ended the session.".to_owned(),
     }
 }
+
+/// Before the connection stands, it is this host that denies.
+fn access_denied(case: &Case<'_>) -> String {
+    let Case { address, user, .. } = case;
+    match (case.phase, case.is_unix) {
+        (Some(Phase::Connect), true) => format!(
+            "This process may not open the socket {address}: grant its account write permission on it and search permission on the directories above, or use the group that the server's package made for that."
+        ),
+        (Some(Phase::Connect), false) => format!(
+            "This host itself forbids the connect to {address}: look at its firewall, its `prohibit` routes, and the security policy (SELinux, cgroup) of this process."
+        ),
+        _ => format!("Check the password of {user}, and what the server's log says of this login."),
+    }
+}
+
+/// A server that fell silent, by what it was asked last.
+fn unresponsive(case: &Case<'_>) -> String {
+    let address = &case.address;
+    match case.phase {
+        Some(Phase::Tls) => format!(
+            "The server at {address} agreed to TLS and fell silent: if plain logins work (tls=off), its TLS or a proxy in between is at fault; else it hangs as a whole."
+        ),
+        Some(Phase::Query | Phase::Role | Phase::Lag) => format!(
+            "The server at {address} pings and the statement hangs: look for what it waits for ({}), a lock or a full disk, before you restart anything.",
+            case.words.sessions
+        ),
+        _ => format!(
+            "The server at {address} hangs: look for a full disk, a global lock, or exhausted CPU, before you restart it; sessions that are open already may still tell ({}).",
+            case.words.sessions
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+//! The demo's server as a client meets it.
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
