@@ -310,6 +310,7 @@ fn a_plugin_that_cannot_be_used_is_named() {
         assert_eq!((refusal.number, refusal.sqlstate.as_str()), (2059, "HY000"));
         assert!(refusal.fatal);
         assert!(refusal.message.contains(mentions), "{}", refusal.message);
+        assert!(refusal.message.len() <= 512, "{}", refusal.message.len());
         assert_eq!(
             out,
             [],
@@ -322,7 +323,11 @@ fn a_plugin_that_cannot_be_used_is_named() {
     );
     check("dialog", "\"dialog\"");
     check("mysql_clear_password", "needs TLS or a unix socket");
-    check("\x1b[31m", "\"\\u{1b}[31m\"");
+    check("\x1b[31m", "\" [31m\"");
+    check(
+        &"x".repeat(70_000),
+        "\"; supported are mysql_native_password",
+    );
 }
 
 #[test]
