@@ -225,6 +225,33 @@ fn tls_is_asked_for_as_the_offers_say() {
     check(TlsOffer::Never, true, DENIED);
 }
 
+#[test]
+fn nothing_is_told_after_tls_was_refused() {
+    #[track_caller]
+    fn check(rest: &[u8]) {
+        let login = Login {
+            tls: TlsOffer::Require,
+            ..login("secret")
+        };
+        let (mut client, mut input) = (Client::new(login), vec![]);
+        Server::new(options(Authentication::Trust), &mut input);
+        input.extend_from_slice(rest);
+        let mut input = &input[..];
+        let mut next = || client.handle_input(&mut input, &mut Vec::new());
+        assert!(matches!(next(), Some(Event::Greeted(_))));
+        assert_eq!(next(), Some(Event::TlsRefused));
+        assert_eq!(next(), None);
+        assert_eq!(input, []);
+        assert!(client.goodbye(&mut Vec::new()), "the handshake is over");
+    }
+    const OK: &[u8] = &[7, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0];
+    const TOO_LONG: &[u8] = &[0xff, 0xff, 0xff, 3, 0];
+    check(OK);
+    check(TOO_LONG);
+    check(&[OK, TOO_LONG].concat());
+    check(&[OK, OK].concat());
+}
+
 /// A client that has answered the greeting of an open server, and the number of its next packet.
 fn greeted_client(password: &str) -> (Client, u8) {
     let (mut client, mut greeting, mut out) = (Client::new(login(password)), vec![], vec![]);
