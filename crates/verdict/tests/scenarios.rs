@@ -229,6 +229,25 @@ fn sessions_that_are_cut_off_at_once_are_not_replaced_at_once_for_ever() {
 }
 
 #[test]
+fn connects_that_nobody_answers_beside_a_session_that_is_answered_are_a_full_queue() {
+    let mut stage = Stage::up(Plan {
+        fresh_interval: SECOND,
+        ..ping()
+    });
+    stage.fresh = Reply::Silent(Cause::ConnectTimeout);
+    stage.play(20 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    let evidence = stage.standing().evidence;
+    assert_eq!(
+        (evidence.cause, evidence.class),
+        (Some(Cause::QueueFull), Some(Class::Full))
+    );
+    stage.fresh = Reply::Pass;
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdict(), Verdict::Up);
+}
+
+#[test]
 fn a_dead_fresh_path_is_down_although_the_held_session_answers() {
     let mut stage = Stage::up(Plan {
         fresh_interval: SECOND,
