@@ -77,6 +77,8 @@ pub(crate) struct Probe {
     pub(crate) ending: Option<Ending>,
     /// When a write that is not committed by then is looked after.
     pub(crate) write_until: Option<Moment>,
+    /// When the server is told to give up a statement that is not answered by then.
+    pub(crate) cancel_at: Option<Moment>,
 }
 
 impl Probe {
@@ -108,6 +110,7 @@ impl Probe {
             plain: false,
             ending: None,
             write_until: None,
+            cancel_at: None,
         }
     }
 
@@ -277,6 +280,7 @@ impl Probe {
                 patience = patience * WRITE_SHARE_PERCENT / 100;
                 self.write_until = Some(now + patience);
             }
+            self.cancel_at = self.question.cancel_at(session, now, patience);
             self.question
                 .ask(session, around.target, around.learned, patience, out);
         }

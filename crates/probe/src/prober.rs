@@ -110,6 +110,8 @@ struct Ping {
     started: Moment,
     deadline: Moment,
     question: Question,
+    /// When the server is told to give up a statement that is not answered by then.
+    cancel_at: Option<Moment>,
 }
 
 impl Prober {
@@ -323,11 +325,19 @@ impl Prober {
             Purpose::Probe(probe) if probe.write_until.is_some_and(|at| at <= now) => {
                 self.look_after_write(key, now);
             }
+            Purpose::Probe(probe) if probe.cancel_at.is_some_and(|at| at <= now) => {
+                probe.cancel_at = None;
+                self.cancel_statement(key);
+            }
             Purpose::Probe(_) => {}
             Purpose::Held(Some(ping)) if ping.deadline <= now => {
                 let failure = Failure::late(ping.question.phase());
                 self.cancel_statement(key);
                 self.end_held(key, failure);
+            }
+            Purpose::Held(Some(ping)) if ping.cancel_at.is_some_and(|at| at <= now) => {
+                ping.cancel_at = None;
+                self.cancel_statement(key);
             }
             Purpose::Held(_) => {}
             Purpose::Leaving { until, .. } => {

@@ -54,6 +54,18 @@ impl Question {
         }
     }
 
+    /// When the server is to be told to give up the present statement, where it knows of no limit
+    /// by itself: early enough that it can still say so.
+    pub(crate) fn cancel_at(
+        &self,
+        session: &Session,
+        now: Moment,
+        patience: Duration,
+    ) -> Option<Moment> {
+        let limited = self.phase() != Phase::Query || session.cancel_request().is_none();
+        (!limited).then(|| now + survey::server_share(patience))
+    }
+
     /// Says what is to be said now. The server is to answer within `patience`.
     pub(crate) fn ask(
         &self,

@@ -155,7 +155,7 @@ impl Survey {
 
     /// The statement of the present question, for a server that is to answer within `patience`.
     pub(crate) fn statement(&self, learned: &Learned, patience: Duration) -> String {
-        let patience = patience * SERVER_SHARE_PERCENT / 100;
+        let patience = server_share(patience);
         let mysql = || mysql::Dialect::new(learned);
         match (learned.product, self.step) {
             (Some(Product::PostgreSql), step) => postgres::statement(step, self.depth, patience),
@@ -446,6 +446,11 @@ impl Settings {
     }
 }
 
+/// The time that a server is given for a statement, of all there is.
+pub(crate) fn server_share(patience: Duration) -> Duration {
+    patience * SERVER_SHARE_PERCENT / 100
+}
+
 /// What follows from what the server says that a write is waiting for.
 fn hung_write(waits: Option<&str>) -> Failure {
     let Some(waits) = waits.filter(|waits| !waits.is_empty()) else {
@@ -463,9 +468,9 @@ fn hung_write(waits: Option<&str>) -> Failure {
 }
 
 /// What keeps a statement of the user's own out of queues, as a statement before it. PostgreSQL has
-/// a way without a statement: a CancelRequest when the time is up.
+/// a way without a statement: a CancelRequest when that time is up.
 pub(crate) fn settings(learned: &Learned, patience: Duration) -> String {
-    let patience = patience * SERVER_SHARE_PERCENT / 100;
+    let patience = server_share(patience);
     match learned.product {
         Some(Product::MySql | Product::MariaDb) => mysql::Dialect::new(learned).settings(patience),
         Some(Product::PostgreSql) | None => String::new(),

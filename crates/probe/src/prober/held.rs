@@ -1,5 +1,7 @@
 //! The held session: asked a question now and then, and watched for its end in between.
 
+use std::cmp::Reverse;
+
 use dbvitals_verdict::{Cause, Moment, Observation, Outcome, Path, Phase, Phases};
 use dbvitals_wire::Event;
 
@@ -22,6 +24,7 @@ impl Prober {
             started: now,
             deadline: order.deadline,
             question: Question::new(order.depth, &target),
+            cancel_at: None,
         };
         let key = self.entry_mut(order.target).and_then(|entry| entry.held);
         match key.and_then(|key| Some((key, self.lines.get_mut(key)?))) {
@@ -48,13 +51,17 @@ impl Prober {
             return;
         };
         let (Purpose::Held(Some(ping)), Some(conversation)) =
-            (&line.purpose, &mut line.conversation)
+            (&mut line.purpose, &mut line.conversation)
         else {
             return;
         };
         self.scratch.out.clear();
         if let Some(session) = &mut conversation.session {
             let patience = ping.deadline.since(now);
+            ping.cancel_at = ping.question.cancel_at(session, now, patience);
+            if let Some(at) = ping.cancel_at {
+                self.timers.push(Reverse((at, key, line.serial)));
+            }
             let out = &mut self.scratch.out;
             ping.question
                 .ask(session, &entry.target, &entry.learned, patience, out);

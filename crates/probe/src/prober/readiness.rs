@@ -88,7 +88,7 @@ impl Prober {
                 if read == Extent::More {
                     self.unread.push((key, *serial));
                 }
-                if let Some(at) = probe.write_until {
+                for at in [probe.write_until, probe.cancel_at].into_iter().flatten() {
                     self.timers.push(Reverse((at, key, *serial)));
                 }
                 if probe.ending.is_some() {
