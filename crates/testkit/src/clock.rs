@@ -41,6 +41,20 @@ pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> boo
     }
 }
 
+/// Measures how long something takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(now())
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        now().saturating_duration_since(self.0)
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the testkit's only clock")]
 fn now() -> Instant {
     Instant::now()

@@ -4,7 +4,9 @@
 //!   do is in [`RealServer`].
 //! - Replicas, standbys and [`GaleraNode`]s make clusters of them; a [`HeldSession`] locks what
 //!   others need; a [`SmallDisk`] fills up; a [`Network`] is a black hole on order.
-//! - [`ScriptedServer`] is something that is no database, or not a good one.
+//! - [`ScriptedServer`] is something that is no database; [`ScriptedDatabase`] is not a good one.
+//! - [`fault_catalogue`] has all that can be wrong with a server, staged, and the truth about it;
+//!   [`FaultReport`] runs a program against it.
 //! - [`TestAuthority`] makes certificates, good and bad.
 //! - [`Port`] keeps a TCP port for what a test starts itself.
 //! - [`require_servers!`] is the first line of a test that needs a real server.
@@ -29,6 +31,7 @@
 
 mod account;
 mod clock;
+mod faults;
 mod galera;
 mod guardian;
 mod held_session;
@@ -45,6 +48,7 @@ mod small_disk;
 mod tls;
 
 pub use clock::eventually;
+pub use faults::{Check, Column, Fault, FaultReport, Stand, Step, Truth, Watch, fault_catalogue};
 pub use galera::GaleraNode;
 pub use held_session::HeldSession;
 pub use mariadb::{MariaDb, MariaDbOptions, SessionBlock};
@@ -54,7 +58,7 @@ pub use real_server::{RealServer, ServerProcess};
 pub use requirements::{
     galera_ready_for, left_out, namespaces_ready_for, servers_available, servers_ready_for,
 };
-pub use scripted::{Script, ScriptedServer};
+pub use scripted::{Dialect, Moment, Mood, Script, ScriptedDatabase, ScriptedServer};
 pub use shared::Port;
 pub use small_disk::SmallDisk;
 pub use tls::{TestAuthority, TlsFiles, Validity};

@@ -2,7 +2,10 @@
 //!
 //! Plain threads and blocking sockets, one thread per connection. Dropping a [`ScriptedServer`]
 //! shuts its sockets down, which ends every thread at once, whatever its script is doing; threads
-//! are joined, so nothing runs on. Scripts know no database protocol: the bytes are the test's.
+//! are joined, so nothing runs on. Scripts know no database protocol: the bytes are the test's. For
+//! misbehaviour within a protocol there is [`ScriptedDatabase`].
+
+mod database;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +16,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
+pub use self::database::{Dialect, Moment, Mood, ScriptedDatabase};
 use crate::shared::Port;
 
 const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
@@ -74,7 +78,7 @@ impl ScriptedServer {
         assert!(!nothing, "an endless script needs a byte or more");
         let port = Port::reserve();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
-        let listener = Arc::new(TcpListener::bind(address).expect("a reserved port is free"));
+        let listener = Arc::new(port.listen(address.ip()));
         let accepted = Arc::new(AtomicUsize::new(0));
         let (acceptor, fillers) = if matches!(script, Script::NeverAccepts) {
             (None, fill_accept_queue(&listener, address))

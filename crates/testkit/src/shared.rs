@@ -9,20 +9,25 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, process};
 
 use rustix::process::geteuid;
 
 use crate::account;
+use crate::clock::eventually;
 use crate::guardian::Guardian;
 
 /// Below the range from which outgoing connections take theirs, so that nobody moves into the port
 /// of a server that is down.
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u16 = 10_000;
+
+/// How long a process may take to become another program.
+const FORKING: Duration = Duration::from_secs(5);
 
 /// A TCP port that no other test uses as long as this value lives.
 #[derive(Debug)]
@@ -55,6 +60,22 @@ impl Port {
             number,
             _lock: lock,
         })
+    }
+
+    /// Listens at the port on an address of this machine.
+    ///
+    /// # Panics
+    ///
+    /// Panics when somebody else does.
+    pub(crate) fn listen(&self, host: IpAddr) -> TcpListener {
+        let mut listener = None;
+        // A process that was being started while the port was tried has a copy of the socket that
+        // tried it, until it becomes another program.
+        eventually(FORKING, || {
+            listener = TcpListener::bind((host, self.number)).ok();
+            listener.is_some()
+        });
+        listener.unwrap_or_else(|| panic!("the reserved port {} is not free", self.number))
     }
 
     /// Returns the port's number.

@@ -4,6 +4,8 @@
 //! can read when it starts, so one pair of files serves any number of servers. No clock is read:
 //! what is valid is so from 2020 to 2090, what is expired was valid in 2019.
 
+mod first_version;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -130,7 +132,32 @@ impl TestAuthority {
         }
     }
 
+    /// Issues a certificate of X.509's first version, as old tools and some servers make them: it
+    /// has no extensions, so it names its host in the subject alone.
+    ///
+    /// # Panics
+    ///
+    /// Panics as [`issue`](Self::issue) does.
+    #[must_use]
+    pub fn issue_v1(&self, names: &[&str]) -> TlsFiles {
+        let key = new_key();
+        let certificate = server_params(names, Validity::Current)
+            .signed_by(&key, &self.issuer)
+            .expect("sound parameters");
+        let certificate = first_version::of(certificate.der(), self.issuer.key());
+        let [certificate, key] = self.store_pem(&certificate, &key);
+        TlsFiles {
+            authority: self.certificate(),
+            certificate,
+            key,
+        }
+    }
+
     fn store(&self, certificate: &Certificate, key: &KeyPair) -> [PathBuf; 2] {
+        self.store_pem(&certificate.pem(), key)
+    }
+
+    fn store_pem(&self, certificate: &str, key: &KeyPair) -> [PathBuf; 2] {
         let number = self.issued.fetch_add(1, Ordering::Relaxed);
         let file = |kind| {
             self.guardian
@@ -138,7 +165,7 @@ impl TestAuthority {
                 .join(format!("{kind}-{number}.pem"))
         };
         let paths = [file("certificate"), file("key")];
-        write(&paths[0], &certificate.pem());
+        write(&paths[0], certificate);
         write(&paths[1], &key.serialize_pem());
         paths
     }

@@ -214,6 +214,19 @@ impl Backend {
         }
     }
 
+    /// Connects that nobody answers, to a server that answers on its open session meanwhile, are
+    /// what a full accept queue looks like over TCP: the kernel drops what has no room.
+    fn tell_a_full_queue(&self, observation: &mut Observation) {
+        let unanswered = observation.outcome == Outcome::Fail(Cause::ConnectTimeout);
+        let answers_meanwhile =
+            |held: &Observation| held.outcome == Outcome::Pass && held.ended >= observation.started;
+        if unanswered && self.session && self.held.last.as_ref().is_some_and(answers_meanwhile) {
+            observation.outcome = Outcome::Fail(Cause::QueueFull);
+            let detail = "no connect is answered while the open session is: the accept queue is full, or something drops new connects";
+            observation.detail = Some(detail.into());
+        }
+    }
+
     fn conclude_observation(
         &mut self,
         mut observation: Observation,
@@ -221,6 +234,7 @@ impl Backend {
         actions: &mut Vec<Action>,
     ) {
         observation.session &= self.holds_sessions();
+        self.tell_a_full_queue(&mut observation);
         let path = observation.path;
         let flight = self.path_mut(path).flight.take();
         let timed_out = observation.outcome.cause().is_some_and(Cause::is_timeout);

@@ -194,6 +194,27 @@ fn a_killed_session_is_replaced_and_counted_but_no_failure() {
 }
 
 #[test]
+fn a_login_that_is_cut_off_with_the_held_session_is_the_same_loss() {
+    let mut stage = Stage::up(ping());
+    stage.fresh = Reply::CutOff;
+    stage.kill_session();
+    stage.play(3 * MS);
+    stage.fresh = Reply::Pass;
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), []);
+    assert_eq!(stage.standing().sessions_lost, 1);
+}
+
+#[test]
+fn a_server_that_cuts_off_every_login_is_down_all_the_same() {
+    let mut stage = Stage::up(ping());
+    stage.fresh = Reply::CutOff;
+    stage.kill_session();
+    stage.play(10 * MS);
+    assert_eq!(stage.verdicts(), [Verdict::Down]);
+}
+
+#[test]
 fn sessions_that_are_cut_off_at_once_are_not_replaced_at_once_for_ever() {
     let mut stage = Stage::up(ping());
     for _ in 0..1000 {
@@ -205,6 +226,25 @@ fn sessions_that_are_cut_off_at_once_are_not_replaced_at_once_for_ever() {
     let logins = stage.starts_on(Path::Fresh).len();
     assert!((5..=8).contains(&logins), "{logins} logins in a second");
     assert_eq!(stage.verdicts(), []);
+}
+
+#[test]
+fn connects_that_nobody_answers_beside_a_session_that_is_answered_are_a_full_queue() {
+    let mut stage = Stage::up(Plan {
+        fresh_interval: SECOND,
+        ..ping()
+    });
+    stage.fresh = Reply::Silent(Cause::ConnectTimeout);
+    stage.play(20 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    let evidence = stage.standing().evidence;
+    assert_eq!(
+        (evidence.cause, evidence.class),
+        (Some(Cause::QueueFull), Some(Class::Full))
+    );
+    stage.fresh = Reply::Pass;
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdict(), Verdict::Up);
 }
 
 #[test]

@@ -1,16 +1,19 @@
 //! What statements answered: small tables of text.
 //!
-//! A probe asks for a handful of values; whatever else a server sends is counted and dropped, so
-//! an answer never holds more than [`ANSWER_LENGTH_MAX`] bytes in a few thousand cells. Written by
-//! the clients of both protocols, read by whoever asked.
+//! A probe asks for a handful of values; whatever else a server sends is dropped, so an answer never
+//! holds more than [`ANSWER_LENGTH_MAX`] bytes in [`ANSWER_CELLS_MAX`] cells. Written by the clients
+//! of both protocols, read by whoever asked.
 
 use std::fmt;
+
+use crate::text;
 
 /// How many bytes of names and values one answer keeps; what comes after them is cut off.
 pub const ANSWER_LENGTH_MAX: usize = 64 << 10;
 
-/// How many names and values one answer keeps, empty ones included.
-const CELLS_MAX: usize = 4096;
+/// How many cells one answer keeps: names and values, empty ones too, and one more for each table
+/// and each row, since a row need not have any value.
+pub const ANSWER_CELLS_MAX: usize = 4096;
 
 /// A value of a row, as text; `None` is NULL.
 type Cell = Option<Vec<u8>>;
@@ -42,16 +45,30 @@ impl Default for Room {
     fn default() -> Self {
         Self {
             length: ANSWER_LENGTH_MAX,
-            cells: CELLS_MAX,
+            cells: ANSWER_CELLS_MAX,
         }
     }
 }
 
 impl Room {
-    /// As much of these bytes as there is room for.
-    fn take<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    /// A cell of its own, whatever will be in it.
+    fn take_cell(&mut self) -> Option<()> {
         self.cells = self.cells.checked_sub(1)?;
-        let kept = bytes.get(..self.length).unwrap_or(bytes);
+        Some(())
+    }
+
+    /// As much of a value as there is room for.
+    fn take_value<'a>(&mut self, value: &'a [u8]) -> Option<&'a [u8]> {
+        self.take_cell()?;
+        let kept = value.get(..self.length).unwrap_or(value);
+        self.length -= kept.len();
+        Some(kept)
+    }
+
+    /// As much of a name as there is room for. What is no UTF-8 in it is longer when it is kept.
+    fn take_name(&mut self, name: &[u8]) -> Option<String> {
+        self.take_cell()?;
+        let kept = text::clean(name, self.length);
         self.length -= kept.len();
         Some(kept)
     }
@@ -93,32 +110,38 @@ impl Answer {
     }
 
     pub(crate) fn begin_table(&mut self) {
-        if !self.is_full() && self.room.take(b"").is_some() {
+        if !self.is_full() && self.room.take_cell().is_some() {
             self.tables.push(Table::default());
         }
     }
 
+    /// Names a column of the table that was begun last, unless that one is not kept.
     pub(crate) fn push_column(&mut self, name: &[u8]) {
+        if self.is_full() {
+            return;
+        }
         if let Some(table) = self.tables.last_mut()
-            && let Some(kept) = self.room.take(name)
+            && let Some(kept) = self.room.take_name(name)
         {
-            table
-                .columns
-                .push(String::from_utf8_lossy(kept).into_owned());
+            table.columns.push(kept);
         }
     }
 
     /// Adds a row; what is left of it when the answer is full is missing.
     pub(crate) fn push_row<'a>(&mut self, values: impl IntoIterator<Item = Option<&'a [u8]>>) {
+        if self.is_full() {
+            return;
+        }
         let Some(table) = self.tables.last_mut() else {
             return;
         };
-        if self.room.is_full() {
+        if self.room.take_cell().is_none() {
             return;
         }
-        let mut row = Vec::with_capacity(table.columns.len());
+        // No room is made for as many values as there are columns: a row may have fewer.
+        let mut row = Vec::new();
         for value in values {
-            let Some(kept) = self.room.take(value.unwrap_or_default()) else {
+            let Some(kept) = self.room.take_value(value.unwrap_or_default()) else {
                 break;
             };
             row.push(value.map(|_| kept.to_vec()));
@@ -240,6 +263,46 @@ mod tests {
         while !answer.is_full() {
             answer.push_row([None, Some(&b""[..])]);
         }
-        assert!(answer.tables()[0].rows().len() <= CELLS_MAX);
+        assert!(answer.tables()[0].rows().len() <= ANSWER_CELLS_MAX);
+    }
+
+    #[test]
+    fn rows_without_values_take_room_too() {
+        let mut answer = Answer::default();
+        answer.begin_table();
+        for _ in 0..2 * ANSWER_CELLS_MAX {
+            answer.push_row([]);
+        }
+        assert_eq!(answer.tables()[0].rows().len(), ANSWER_CELLS_MAX - 1);
+    }
+
+    #[test]
+    fn a_row_takes_no_memory_for_values_that_it_does_not_have() {
+        let mut answer = Answer::default();
+        answer.begin_table();
+        for _ in 0..ANSWER_CELLS_MAX / 2 {
+            answer.push_column(b"");
+        }
+        answer.push_row([None]);
+        assert!(answer.tables[0].rows[0].capacity() < 16);
+    }
+
+    #[test]
+    fn a_name_that_grows_when_it_becomes_text_takes_what_it_has_grown_to() {
+        let mut answer = Answer::default();
+        answer.begin_table();
+        answer.push_column(&[0xff; ANSWER_LENGTH_MAX]);
+        assert!(answer.tables()[0].columns()[0].len() <= ANSWER_LENGTH_MAX);
+    }
+
+    #[test]
+    fn columns_that_are_not_kept_do_not_become_those_of_the_table_before() {
+        let mut answer = Answer::default();
+        answer.begin_table();
+        answer.push_column(b"a");
+        answer.push_row([Some(&[b'x'; ANSWER_LENGTH_MAX][..])]);
+        answer.begin_table();
+        answer.push_column(b"b");
+        assert_eq!(answer.tables()[0].columns(), ["a"]);
     }
 }

@@ -5,7 +5,7 @@
 
 use super::Backend;
 use crate::path::{Flight, Leaning};
-use crate::{Cause, Class, Course, Moment, Observation, Outcome, Path};
+use crate::{Cause, Class, Course, Depth, Moment, Observation, Outcome, Path};
 
 /// How many sessions in a row may be lost before their first answer and yet be replaced at once.
 const SHORT_LIVED_MAX: u8 = 1;
@@ -104,6 +104,11 @@ impl Backend {
             ping.witnessed = true;
         }
         match (self.loss.take(), leaning) {
+            // Whoever ended the held session may have ended this one with it: the server had
+            // greeted, so it is no more dead than it was. The next probe will tell.
+            (Some(loss), Leaning::Fail) if was_let_in_and_cut_off(observation) => {
+                self.loss = Some(loss);
+            }
             (Some(Leaning::Fail), Leaning::Fail) => self.count(Path::Held, Leaning::Fail),
             (Some(loss), Leaning::Pass) if loss != Leaning::Nothing => self.sessions_lost += 1,
             (Some(_) | None, _) => {}
@@ -169,4 +174,14 @@ impl Backend {
             Class::Passing => Leaning::Pass,
         }
     }
+}
+
+/// Whether a probe ended because somebody ended its session, on a server that had greeted it.
+fn was_let_in_and_cut_off(observation: &Observation) -> bool {
+    let cause = observation.outcome.cause();
+    let ended = matches!(
+        cause,
+        Some(Cause::Closed | Cause::Reset | Cause::ShuttingDown)
+    );
+    ended && observation.depth >= Some(Depth::Greeting)
 }

@@ -21,6 +21,8 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) enum Reply {
     Pass,
     Fail(Cause),
+    /// Greeted, and then cut off.
+    CutOff,
     /// Not before the deadline; then the prober says this.
     Silent(Cause),
     /// Well, but so late.
@@ -149,6 +151,7 @@ impl Stage {
         match self.reply_to(start) {
             Reply::Pass => (start.at + MS, Outcome::Pass),
             Reply::Fail(cause) => (start.at + MS, Outcome::Fail(cause)),
+            Reply::CutOff => (start.at + MS, Outcome::Fail(Cause::Closed)),
             Reply::Late(late) => (start.at + late, Outcome::Pass),
             Reply::Silent(cause) => (start.deadline, Outcome::Fail(cause)),
         }
@@ -157,6 +160,9 @@ impl Stage {
     fn end(&mut self, start: Start) {
         let (_, outcome) = self.end_of(&start);
         let mut seen = observe(start.path, Some(start.probe), (start.at, self.now), outcome);
+        if self.reply_to(&start) == Reply::CutOff {
+            seen.depth = Some(Depth::Greeting);
+        }
         let holds = matches!(self.plan.course, Course::Session { .. });
         let goes_on = matches!(outcome, Outcome::Pass | Outcome::Fail(Cause::OverBudget));
         seen.session = match start.path {

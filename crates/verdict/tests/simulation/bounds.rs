@@ -126,13 +126,14 @@ impl Bounds {
         self.interfere(now);
         self.condition = condition;
         let plan = &self.plan;
+        let holds = matches!(plan.course, Course::Session { .. });
         let bound = if condition == Condition::Crashed {
             plan.crash_bound()
         } else if condition == Condition::Frozen && plan.notices_freeze() {
             plan.freeze_bound()
         } else if condition.is_silent() && condition != Condition::Frozen {
             plan.black_hole_bound()
-        } else if condition.shuts_out() {
+        } else if condition.shuts_out(holds) {
             // The fresh path's turn comes, and each failure may wait for two pings.
             let failure = (plan.timeout + plan.interval) * 2 + self.changing_interval();
             plan.fresh_interval + failure * (plan.fall + 1)
@@ -281,7 +282,12 @@ impl Bounds {
             Path::Held => self.pace.answered |= leaning != Leaning::Mute,
             Path::Fresh => {
                 self.newest_fresh = Some(leaning);
-                self.queue_was_full = observation.outcome == Outcome::Fail(Cause::QueueFull);
+                // Unanswered connects are one beside a session that is answered.
+                self.queue_was_full = match observation.outcome {
+                    Outcome::Fail(Cause::QueueFull) => true,
+                    Outcome::Fail(Cause::ConnectTimeout) => leaning == Leaning::Impaired,
+                    Outcome::Fail(_) | Outcome::Pass => false,
+                };
                 if observation.session {
                     (self.pace.session, self.pace.answered) = (true, false);
                     self.pace.held_at = None;

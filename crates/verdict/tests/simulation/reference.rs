@@ -99,6 +99,7 @@ impl Reference {
     /// Takes an observation that is no stray; answers what it speaks for.
     pub(crate) fn hear(&mut self, observation: &Observation, now: Moment) -> Leaning {
         let start = observation.probe.and_then(|probe| self.started(probe));
+        let observation = &self.in_the_light_of_the_session(observation);
         let leaning = self.leaning(observation, start);
         self.push(Entry::Heard(Heard {
             path: observation.path,
@@ -111,6 +112,19 @@ impl Reference {
             shallow: self.is_shallow(start),
         }));
         leaning
+    }
+
+    /// A connect that went unanswered while the open session was answered met a full queue.
+    fn in_the_light_of_the_session(&self, observation: &Observation) -> Observation {
+        let mut observation = observation.clone();
+        let newest = self.heard().filter(|heard| heard.path == Path::Held).last();
+        let answered = newest.is_some_and(|held| {
+            held.cause.is_none() && held.session && held.ended >= observation.started
+        });
+        if observation.outcome == Outcome::Fail(Cause::ConnectTimeout) && answered {
+            observation.outcome = Outcome::Fail(Cause::QueueFull);
+        }
+        observation
     }
 
     /// Time passes: what is too old is forgotten.

@@ -90,12 +90,11 @@ impl Condition {
         Self::OutOfDescriptors,
     ];
 
-    /// Whether a session that is open serves, while none can be opened.
-    pub(crate) fn shuts_out(self) -> bool {
-        matches!(
-            self,
-            Self::FreshRefused | Self::FreshSilent | Self::FreshSilentHeldLate
-        )
+    /// Whether a session that is open serves, while none can be opened, and that is no full
+    /// accept queue: beside a session that is answered, unanswered connects are one.
+    pub(crate) fn shuts_out(self, holds_session: bool) -> bool {
+        let silent = matches!(self, Self::FreshSilent | Self::FreshSilentHeldLate);
+        self == Self::FreshRefused || (silent && !holds_session)
     }
 
     /// Whether the server answers nobody, whatever it is asked.

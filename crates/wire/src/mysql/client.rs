@@ -61,10 +61,10 @@ impl Client {
     /// Takes bytes from the server and returns the next event, if they complete one; see
     /// [`Session::handle_input`](crate::Session::handle_input).
     pub fn handle_input(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Option<Event> {
-        if let Some(event) = self.poll_event(input) {
-            return Some(event);
-        }
         loop {
+            if let Some(event) = self.poll_event(input) {
+                return Some(event);
+            }
             match self.inbox.next(input) {
                 Ok(Some(packet)) => {
                     if let Some(event) = self.handle_packet(&packet, out) {
@@ -73,7 +73,12 @@ impl Client {
                 }
                 Ok(None) => return None,
                 Err(packet::TooLong) => {
-                    return Some(self.end(Event::Malformed("a packet of at most 1 MiB")));
+                    // The session's end was told; this is but the end of the handshake.
+                    let was_told = matches!(self.phase, Phase::TlsMissing { .. });
+                    let event = self.end(Event::Malformed("a packet of at most 1 MiB"));
+                    if !was_told {
+                        return Some(event);
+                    }
                 }
             }
         }

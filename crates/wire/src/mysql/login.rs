@@ -19,13 +19,16 @@ use super::plugin::{self, Plugin};
 use super::reply::{self, LoginReply, Reply, caching_sha2};
 use super::response::{self, Response};
 use super::rsa;
-use crate::{Channel, Credentials, Event, Greeting, Login, Refusal};
+use crate::{Channel, Credentials, Event, Greeting, Login, Refusal, text};
 
 /// A login takes two or three replies; a server that goes on for ever is none.
 const REPLIES_MAX: u8 = 16;
 
 /// The error number of MySQL's client library for a plugin that it cannot use.
 const AUTH_PLUGIN_CANNOT_LOAD: u16 = 2059;
+
+/// As much of a plugin's name as is told; the servers' own are half as long.
+const PLUGIN_NAME_LENGTH_MAX: usize = 64;
 
 /// A login under way.
 #[derive(Debug)]
@@ -146,7 +149,7 @@ impl LoginExchange {
 
     fn handle_switch(&mut self, name: &[u8], nonce: &[u8], out: &mut Vec<u8>) -> Step {
         let Some(plugin) = Plugin::from_name(name) else {
-            let name = String::from_utf8_lossy(name);
+            let name = text::clean(name, PLUGIN_NAME_LENGTH_MAX);
             return unusable(format!(
                 "the server asks for authentication plugin {name:?}; supported are {}",
                 Plugin::names(),

@@ -225,6 +225,33 @@ fn tls_is_asked_for_as_the_offers_say() {
     check(TlsOffer::Never, true, DENIED);
 }
 
+#[test]
+fn nothing_is_told_after_tls_was_refused() {
+    #[track_caller]
+    fn check(rest: &[u8]) {
+        let login = Login {
+            tls: TlsOffer::Require,
+            ..login("secret")
+        };
+        let (mut client, mut input) = (Client::new(login), vec![]);
+        Server::new(options(Authentication::Trust), &mut input);
+        input.extend_from_slice(rest);
+        let mut input = &input[..];
+        let mut next = || client.handle_input(&mut input, &mut Vec::new());
+        assert!(matches!(next(), Some(Event::Greeted(_))));
+        assert_eq!(next(), Some(Event::TlsRefused));
+        assert_eq!(next(), None);
+        assert_eq!(input, []);
+        assert!(client.goodbye(&mut Vec::new()), "the handshake is over");
+    }
+    const OK: &[u8] = &[7, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0];
+    const TOO_LONG: &[u8] = &[0xff, 0xff, 0xff, 3, 0];
+    check(OK);
+    check(TOO_LONG);
+    check(&[OK, TOO_LONG].concat());
+    check(&[OK, OK].concat());
+}
+
 /// A client that has answered the greeting of an open server, and the number of its next packet.
 fn greeted_client(password: &str) -> (Client, u8) {
     let (mut client, mut greeting, mut out) = (Client::new(login(password)), vec![], vec![]);
@@ -310,6 +337,7 @@ fn a_plugin_that_cannot_be_used_is_named() {
         assert_eq!((refusal.number, refusal.sqlstate.as_str()), (2059, "HY000"));
         assert!(refusal.fatal);
         assert!(refusal.message.contains(mentions), "{}", refusal.message);
+        assert!(refusal.message.len() <= 512, "{}", refusal.message.len());
         assert_eq!(
             out,
             [],
@@ -322,7 +350,11 @@ fn a_plugin_that_cannot_be_used_is_named() {
     );
     check("dialog", "\"dialog\"");
     check("mysql_clear_password", "needs TLS or a unix socket");
-    check("\x1b[31m", "\"\\u{1b}[31m\"");
+    check("\x1b[31m", "\" [31m\"");
+    check(
+        &"x".repeat(70_000),
+        "\"; supported are mysql_native_password",
+    );
 }
 
 #[test]

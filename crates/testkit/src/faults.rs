@@ -1,0 +1,169 @@
+//! The catalogue of faults: what can be wrong with a database server, staged, with the truth
+//! beside it.
+//!
+//! Each [`Fault`] is one entry: its name, what is done, on which servers, how it is staged, and
+//! what is right to say of it, at each depth of `check` and step by step of `serve`. The entries
+//! are in `faults/`, grouped by what they have in common; [`fault_catalogue`] has them all, and
+//! [`FaultReport`] runs a program against them. To add a fault: add an entry.
+//!
+//! A scene is staged twice, once for `check` and once for `serve`: all well at first where the
+//! fault can strike later, then act by act. What a scene starts ends with it.
+
+mod absent;
+mod agent;
+mod crowd;
+mod database;
+mod full;
+mod login;
+mod names;
+mod report;
+mod resolution;
+mod scene;
+mod silent;
+mod slow;
+mod strange;
+mod tls;
+mod transit;
+mod truth;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use self::names::names_available;
+pub use self::report::{Column, FaultReport};
+use self::scene::Scene;
+pub use self::truth::{Check, Step, Truth, Watch};
+use crate::requirements::servers_available;
+use crate::scripted::Dialect;
+
+/// What a fault is staged on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stand {
+    /// A real MariaDB.
+    MariaDb,
+    /// A real PostgreSQL.
+    PostgreSql,
+    /// A script that answers at a `mysql://` URL.
+    ScriptedMySql,
+    /// A script that answers at a `postgres://` URL.
+    ScriptedPostgres,
+}
+
+const REAL: &[Stand] = &[Stand::MariaDb, Stand::PostgreSql];
+const SCRIPTED: &[Stand] = &[Stand::ScriptedMySql, Stand::ScriptedPostgres];
+
+impl Stand {
+    /// The URL at which `vitals` is to be probed.
+    fn url(self, address: SocketAddr) -> String {
+        self.url_of(&address.to_string())
+    }
+
+    /// The same, of a host with its port.
+    fn url_of(self, place: &str) -> String {
+        match self {
+            Self::MariaDb | Self::ScriptedMySql => format!("mysql://vitals@{place}"),
+            Self::PostgreSql | Self::ScriptedPostgres => {
+                format!("postgres://vitals@{place}/vitals")
+            }
+        }
+    }
+
+    fn dialect(self) -> Dialect {
+        match self {
+            Self::MariaDb | Self::ScriptedMySql => Dialect::MySql,
+            Self::PostgreSql | Self::ScriptedPostgres => Dialect::Postgres,
+        }
+    }
+
+    fn is_real(self) -> bool {
+        matches!(self, Self::MariaDb | Self::PostgreSql)
+    }
+}
+
+impl fmt::Display for Stand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MariaDb => "MariaDB",
+            Self::PostgreSql => "PostgreSQL",
+            Self::ScriptedMySql => "scripted MySQL",
+            Self::ScriptedPostgres => "scripted PostgreSQL",
+        })
+    }
+}
+
+/// One fault, and the truth about it.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// Its stable name; one name may stand for several entries, each on servers of its own.
+    pub name: &'static str,
+    /// What is done, in one sentence.
+    pub what: &'static str,
+    /// What it is staged on.
+    pub on: &'static [Stand],
+    stage: fn(Stand) -> Scene,
+    /// What `check` has to say, if it has a say.
+    pub checks: &'static [Check],
+    /// What `serve` has to conclude, if it is asked.
+    pub watch: Option<Watch>,
+    /// Whether nothing may run beside it, because its bounds are tight.
+    alone: bool,
+    needs: Need,
+}
+
+/// What a scene cannot do without, beside the servers it is staged on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Need {
+    Nothing,
+    Names,
+}
+
+impl Fault {
+    /// What an entry leaves out.
+    const BLANK: Self = Self {
+        name: "",
+        what: "",
+        on: &[],
+        stage: |_| unreachable!("an entry says how it is staged"),
+        checks: &[],
+        watch: None,
+        alone: false,
+        needs: Need::Nothing,
+    };
+
+    /// The truth at a depth of `check`, if there is one.
+    #[must_use]
+    pub fn check(&self, depth: &str) -> Option<&Check> {
+        self.checks
+            .iter()
+            .find(|check| check.depths.contains(&depth))
+    }
+
+    /// Says whether the fault can be staged here, and if not, why.
+    fn availability(&self, stand: Stand) -> Result<(), String> {
+        if stand.is_real() {
+            servers_available().map_err(|missing| format!("needs servers ({missing})"))?;
+        }
+        match self.needs {
+            Need::Nothing => Ok(()),
+            Need::Names => names_available(),
+        }
+    }
+}
+
+/// All faults, in the order of the documentation.
+#[must_use]
+pub fn fault_catalogue() -> Vec<Fault> {
+    [
+        absent::FAULTS,
+        silent::FAULTS,
+        strange::FAULTS,
+        slow::FAULTS,
+        full::FAULTS,
+        login::FAULTS,
+        transit::FAULTS,
+        tls::FAULTS,
+        resolution::FAULTS,
+        agent::FAULTS,
+    ]
+    .concat()
+}
