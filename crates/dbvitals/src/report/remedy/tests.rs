@@ -465,6 +465,22 @@ fn silence_is_told_by_what_was_asked_last() {
         "the deadline ended",
         &["ps -C postgres", "kill -CONT"],
     );
+    let full = Cause::QueueFull;
+    check(
+        MYSQL,
+        full,
+        &[Phase::Connect],
+        "",
+        &["ss -ltn sport = :3306"],
+    );
+    let socket = "unix:///run/db.sock";
+    check(
+        socket,
+        full,
+        &[Phase::Connect],
+        "",
+        &["ss -lx src /run/db.sock"],
+    );
     let unresponsive = |phase, parts: &[&str]| {
         check(
             POSTGRES,
