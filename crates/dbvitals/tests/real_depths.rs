@@ -224,9 +224,13 @@ fn a_promotion_is_told_with_the_next_question() {
     primary.kill();
     standby.sql("SELECT pg_promote()");
     assert!(eventually(PATIENCE, || agent.health("db").1["role"] == "primary"));
-    let changes = agent.transitions();
-    let role = changes.iter().find(|line| line["change"] == "role");
-    let role = role.unwrap_or_else(|| panic!("{changes:?}"));
+    let change = || {
+        let mut changes = agent.transitions().into_iter();
+        changes.find(|line| line["change"] == "role")
+    };
+    // Standard output is told a moment later than HTTP.
+    assert!(eventually(PATIENCE, || change().is_some()));
+    let role = change().expect("a change of role");
     assert_eq!(
         (&role["from"], &role["to"]),
         (&"replica".into(), &"primary".into())

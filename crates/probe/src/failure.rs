@@ -152,9 +152,11 @@ fn mysql_cause(refusal: &Refusal, phase: Phase) -> Cause {
         1820 => Cause::AccessDenied,
         // ER_LOCK_WAIT_TIMEOUT, ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT, ER_QUERY_TIMEOUT
         1205 | 1317 | 1969 | 3024 if phase != Phase::Write => Cause::RejectingQueries,
-        // ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
+        // ER_OPTION_PREVENTS_STATEMENT names its option, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
         // ER_READ_ONLY_MODE
-        1290 | 1792 | 1836 => Cause::ReadOnly,
+        1290 if refusal.message.contains("read-only") => Cause::ReadOnly,
+        1290 if phase == Phase::Write => Cause::WriteFailed,
+        1792 | 1836 => Cause::ReadOnly,
         // ER_CONNECTION_KILLED, ER_CLIENT_INTERACTION_TIMEOUT
         1927 | 4031 => Cause::Closed,
         _ => match phase {
@@ -196,6 +198,8 @@ fn postgres_cause(refusal: &Refusal, phase: Phase) -> Cause {
         // server does not have: the server lives and the check is at fault.
         (_, "28" | "3D" | "0A" | "08") if phase < Phase::Ping => Cause::AccessDenied,
         (_, "42") if phase < Phase::Ping => Cause::AccessDenied,
+        // object_not_in_prerequisite_state: this one database takes no connections.
+        ("55000", _) if phase < Phase::Ping => Cause::AccessDenied,
         (_, "42" | "22" | "0A" | "3D" | "3F" | "26") if phase > Phase::Ping => Cause::BadQuery,
         _ if phase == Phase::Write => Cause::WriteFailed,
         _ => Cause::RejectingQueries,
@@ -231,6 +235,7 @@ mod tests {
         check(1146, "42S02", "", Phase::Query, Cause::BadQuery);
         check(0, "28P01", "auth_failed", Phase::Login, Cause::AccessDenied);
         check(0, "3D000", "", Phase::Login, Cause::AccessDenied);
+        check(0, "55000", "", Phase::Login, Cause::AccessDenied);
         check(0, "42P01", "", Phase::Query, Cause::BadQuery);
         check(
             0,
