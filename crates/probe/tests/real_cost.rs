@@ -12,6 +12,8 @@ mod asker;
 mod capture;
 #[path = "real_cost/document.rs"]
 mod document;
+#[path = "real_cost/leftovers.rs"]
+mod leftovers;
 #[path = "real_cost/measure.rs"]
 mod measure;
 #[path = "real_cost/namespace.rs"]

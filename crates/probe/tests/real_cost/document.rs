@@ -132,3 +132,25 @@ fn grouped(number: u64) -> String {
         _ => format!("{},{:03}", number / 1000, number % 1000),
     }
 }
+
+/// How many bytes a write adds to this product's binary log or WAL.
+pub(crate) fn log_bytes(product: &str) -> u64 {
+    let line = DOCUMENT
+        .lines()
+        .find(|line| line.starts_with(&format!("| {product}, a write |")));
+    let line = line.unwrap_or_else(|| panic!("no line for a write on {product}"));
+    let cell = line.split('|').nth(2).map(str::trim);
+    whole(cell.unwrap_or_default(), line)
+}
+
+/// The statements that make the table for writes, as the document has them after this remark.
+pub(crate) fn table_sql(remark: &str) -> String {
+    let lines = DOCUMENT.lines().skip_while(|line| *line != remark).skip(1);
+    let statements = lines.take_while(|line| !line.starts_with("--") && !line.starts_with("```"));
+    let sql: String = statements.collect::<Vec<_>>().join("\n");
+    assert!(
+        sql.contains("CREATE TABLE"),
+        "no statements after {remark:?}"
+    );
+    sql
+}
