@@ -14,6 +14,8 @@ mod capture;
 mod document;
 #[path = "real_cost/leftovers.rs"]
 mod leftovers;
+#[path = "real_cost/locks.rs"]
+mod locks;
 #[path = "real_cost/measure.rs"]
 mod measure;
 #[path = "real_cost/namespace.rs"]

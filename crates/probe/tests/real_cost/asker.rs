@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_probe::{Clock, Order, Prober, Target, TargetId};
-use dbvitals_verdict::{Depth, Observation, Outcome, Path, ProbeId};
+use dbvitals_verdict::{Cause, Depth, Observation, Outcome, Path, ProbeId};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const ID: TargetId = TargetId(0);
@@ -41,6 +41,18 @@ impl Asker {
     pub(crate) fn pass(&mut self, depth: Depth, path: Path) {
         let observation = self.ask(depth, path, false, TIMEOUT);
         assert_eq!(observation.outcome, Outcome::Pass, "{observation:?}");
+    }
+
+    /// Probes once, and returns the cause of its failure.
+    pub(crate) fn fail(&mut self, depth: Depth, path: Path, timeout: Duration) -> Cause {
+        let observation = self.ask(depth, path, false, timeout);
+        let cause = observation.outcome.cause();
+        cause.unwrap_or_else(|| panic!("a probe should not have passed: {observation:?}"))
+    }
+
+    /// Begins a probe on the held session and does not wait for its end.
+    pub(crate) fn begin_held(&mut self, depth: Depth) {
+        self.start(depth, Path::Held, false, TIMEOUT);
     }
 
     fn start(&mut self, depth: Depth, path: Path, hold: bool, timeout: Duration) {
