@@ -9,11 +9,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn learned(product: Product, version: &str) -> Learned {
     let mut learned = Learned::default();
-    learned.note_login(&Greeting {
+    let greeting = Greeting {
         product: Some(product),
         version: Some(version.to_owned()),
         ..Greeting::default()
-    });
+    };
+    learned.note_login(&greeting, at(0));
     learned
 }
 
@@ -267,6 +268,25 @@ fn variables_that_a_server_has_are_named_from_the_second_question_on() {
     let row = Table::new(["read_only", "max_connections"]).with_row([Some("0"), Some("151")]);
     let again = ask(&Answer::of(vec![row, none()]), &mut learned);
     assert_eq!(again, said);
+}
+
+#[test]
+fn what_was_learned_is_kept_over_logins_but_not_for_ever() {
+    let mut learned = learned(Product::MariaDb, "10.11.19");
+    learned.hides_replication = true;
+    let mut greeting = Greeting {
+        product: Some(Product::MariaDb),
+        version: Some("10.11.19".to_owned()),
+        ..Greeting::default()
+    };
+    learned.note_login(&greeting, at(599));
+    assert!(learned.hides_replication);
+    learned.note_login(&greeting, at(600));
+    assert!(!learned.hides_replication);
+    learned.hides_replication = true;
+    greeting.version = Some("11.4.2".to_owned());
+    learned.note_login(&greeting, at(601));
+    assert!(!learned.hides_replication);
 }
 
 #[test]
