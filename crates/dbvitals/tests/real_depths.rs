@@ -65,6 +65,9 @@ fn postgres_pair() -> (Postgres, Postgres) {
         ..Default::default()
     });
     let standby = Postgres::start_standby_of(&primary, PostgresOptions::default());
+    // A standby takes sessions before it hears from its primary.
+    let receiving = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+    assert!(eventually(PATIENCE, || standby.sql(receiving) == "1"));
     (primary, standby)
 }
 
