@@ -146,8 +146,9 @@ fn mysql_cause(refusal: &Refusal, phase: Phase) -> Cause {
         // ER_CANT_CREATE_TABLE, ER_ERROR_ON_WRITE, ER_GET_ERRNO: why, is in the text alone, as the
         // system's error number.
         1005 | 1026 | 1030 if names_a_full_disk(&refusal.message) => Cause::DiskFull,
-        // ER_SERVER_OFFLINE_MODE
-        3032 => Cause::RejectingQueries,
+        // ER_SERVER_OFFLINE_MODE; with a reason or a user since MySQL 9.0, each under a number of its
+        // own (ER_SERVER_OFFLINE_MODE_REASON, ER_SERVER_OFFLINE_MODE_USER).
+        3032 | 6400 | 6401 => Cause::RejectingQueries,
         // ER_MUST_CHANGE_PASSWORD: the session of an expired password may do nothing else.
         1820 => Cause::AccessDenied,
         // ER_LOCK_WAIT_TIMEOUT, ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT, ER_QUERY_TIMEOUT
@@ -227,6 +228,10 @@ mod tests {
         check(1049, "42000", "", Phase::Login, Cause::AccessDenied);
         check(1129, "", "", Phase::Greeting, Cause::HostBlocked);
         check(1203, "42000", "", Phase::Login, Cause::CheckUserLimit);
+        check(3032, "HY000", "", Phase::Login, Cause::RejectingQueries);
+        check(3118, "HY000", "", Phase::Login, Cause::AccessDenied);
+        check(3159, "HY000", "", Phase::Login, Cause::AccessDenied);
+        check(6400, "HY000", "", Phase::Login, Cause::RejectingQueries);
         check(1047, "08S01", "", Phase::Query, Cause::RejectingQueries);
         check(1146, "42S02", "", Phase::Query, Cause::BadQuery);
         check(0, "28P01", "auth_failed", Phase::Login, Cause::AccessDenied);
