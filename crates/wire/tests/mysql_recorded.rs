@@ -162,8 +162,9 @@ fn mariadb_kills_a_session() {
 const GREETED_BY_MYSQL: &str = "greeted by mysql 9.7.4";
 
 #[test]
-fn mysql_lets_in_by_caching_sha2_password_fast_and_in_full() {
+fn mysql_lets_in_by_caching_sha2_password_fast_and_in_full_and_by_sha256_password() {
     let expected = [GREETED_BY_MYSQL, "logged in", "pong"];
+    check("mysql_sha256", &expected);
     check("mysql_caching_sha2_fast", &expected);
     check("mysql_caching_sha2_full", &expected);
 }
