@@ -20,7 +20,7 @@ const REJECTING: Truth = down(&["rejecting_queries"]);
 /// Everybody waits until the node has applied what its cluster has committed.
 const WAIT_FOR_ALL: &str = "SET GLOBAL wsrep_sync_wait = 31";
 /// How long a node may take for one thing, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The truth about a node that is no part of its cluster for a while.
 const APART: Fault = Fault {
