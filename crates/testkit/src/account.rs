@@ -41,6 +41,15 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 ///
 /// Panics with the program's own words when it cannot be started, fails or takes too long.
 pub(crate) fn run(program: &Path, arguments: &[&OsStr], input: &str) -> String {
+    attempt(program, arguments, input).unwrap_or_else(|words| panic!("{words}"))
+}
+
+/// Runs a program that may fail; then its words are returned.
+///
+/// # Panics
+///
+/// Panics when it cannot be started.
+pub(crate) fn attempt(program: &Path, arguments: &[&OsStr], input: &str) -> Result<String, String> {
     let mut child = command("timeout")
         .args(["--kill-after=1", RUN_SECONDS_MAX])
         .arg(program)
@@ -59,17 +68,15 @@ pub(crate) fn run(program: &Path, arguments: &[&OsStr], input: &str) -> String {
     let output = child
         .wait_with_output()
         .expect("a child's output can be read");
-    assert!(
-        output.status.success(),
-        "{} ended with {} (124 stands for more than {RUN_SECONDS_MAX} s)\ninput: {input}\n{}{}",
-        program.display(),
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    String::from_utf8_lossy(&output.stdout)
-        .trim_end()
-        .to_owned()
+    let [said, complained] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    match output.status.success() {
+        true => Ok(said.trim_end().to_owned()),
+        false => Err(format!(
+            "{} ended with {} (124 stands for more than {RUN_SECONDS_MAX} s)\ninput: {input}\n{said}{complained}",
+            program.display(),
+            output.status,
+        )),
+    }
 }
 
 /// Writes a file that belongs to the servers' account and that nobody else can read.

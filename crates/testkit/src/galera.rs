@@ -16,6 +16,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::account;
 use crate::clock::eventually;
@@ -24,6 +25,9 @@ use crate::mariadb::{self, MariaDb, MariaDbOptions};
 use crate::programs;
 use crate::real_server::{PATIENCE, RealServer, ServerProcess};
 use crate::shared::{Port, copy_template};
+
+/// How long a node may close the sessions of those who ask it.
+const CUT_OFF_MAX: Duration = Duration::from_secs(10);
 
 /// Quick to notice a loss, as described above; a small cache, or it would be 128 MB a node.
 const TIMES_AND_SIZES: &str = "evs.suspect_timeout=PT1S;evs.inactive_timeout=PT3S;\
@@ -92,11 +96,23 @@ impl GaleraNode {
 
     /// Returns a counter or a state of `SHOW GLOBAL STATUS`, such as `wsrep_cluster_status`,
     /// whatever `wsrep_sync_wait` is.
+    ///
+    /// A node closes its clients' sessions when its group changes, so one that is cut off is asked
+    /// again, for some seconds.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is no such state, or when the node cannot be asked.
     #[must_use]
     pub fn status(&self, name: &str) -> String {
-        let row = self.sql(&format!(
-            "SET SESSION wsrep_sync_wait = 0; SHOW GLOBAL STATUS LIKE '{name}'"
-        ));
+        let statement =
+            format!("SET SESSION wsrep_sync_wait = 0; SHOW GLOBAL STATUS LIKE '{name}'");
+        let mut row = Err(String::new());
+        eventually(CUT_OFF_MAX, || {
+            row = self.server.try_sql(&statement);
+            row.is_ok()
+        });
+        let row = row.unwrap_or_else(|words| panic!("{words}"));
         let value = row.split_once('\t').map(|(_, value)| value.to_owned());
         value.unwrap_or_else(|| panic!("no {name} in SHOW GLOBAL STATUS"))
     }

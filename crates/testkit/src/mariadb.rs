@@ -259,14 +259,20 @@ impl RealServer for MariaDb {
     }
 
     fn sql(&self, statements: &str) -> String {
-        let option = ["--skip-column-names".to_owned()];
-        let arguments = [&self.client_arguments()[..], &option].concat();
-        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
-        account::run(&programs::expect("mariadb"), &arguments, statements)
+        self.try_sql(statements)
+            .unwrap_or_else(|words| panic!("{words}"))
     }
 }
 
 impl MariaDb {
+    /// Runs statements as root; returns the client's words where they fail.
+    pub(crate) fn try_sql(&self, statements: &str) -> Result<String, String> {
+        let option = ["--skip-column-names".to_owned()];
+        let arguments = [&self.client_arguments()[..], &option].concat();
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        account::attempt(&programs::expect("mariadb"), &arguments, statements)
+    }
+
     /// Starts the server on the data directory of the guardian, without waiting for it.
     pub(crate) fn launch(
         options: &MariaDbOptions,
