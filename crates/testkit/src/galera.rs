@@ -60,6 +60,9 @@ const WITH_POSITION: &str = "DBVITALS_POSITION=$(awk '/^uuid:/ { uuid = $2 } \
 #[derive(Debug)]
 pub struct GaleraNode {
     server: MariaDb,
+    /// The name of the cluster, which no other cluster has: a port of a node that is gone may be
+    /// another cluster's next.
+    cluster: String,
     /// Where the nodes talk to each other.
     group: Port,
     /// Where a newcomer hears what it has missed.
@@ -77,7 +80,7 @@ impl GaleraNode {
         let guardian = Guardian::new();
         let data = guardian.directory().join("data");
         copy_template(&recipe(), initialise, &data);
-        Self::launch(options, guardian, "gcomm://")
+        Self::launch(options, guardian, "gcomm://", None)
     }
 
     /// Starts another node of the cluster that `peer` is in, and waits until it is synced, which
@@ -91,7 +94,7 @@ impl GaleraNode {
         let guardian = Guardian::new();
         copy_template(&recipe(), initialise, &guardian.directory().join("data"));
         let address = format!("gcomm://127.0.0.1:{}", peer.group.number());
-        Self::launch(options, guardian, &address)
+        Self::launch(options, guardian, &address, Some(&peer.cluster))
     }
 
     /// Returns a counter or a state of `SHOW GLOBAL STATUS`, such as `wsrep_cluster_status`,
@@ -123,13 +126,21 @@ impl GaleraNode {
         &self.server
     }
 
-    fn launch(mut options: MariaDbOptions, guardian: Guardian, address: &str) -> Self {
+    fn launch(
+        mut options: MariaDbOptions,
+        guardian: Guardian,
+        address: &str,
+        cluster: Option<&str>,
+    ) -> Self {
         let (group, catch_up) = (Port::reserve(), Port::reserve());
+        let own = || format!("dbvitals-{}-{}", std::process::id(), group.number());
+        let cluster = cluster.map_or_else(own, str::to_owned);
         let library = programs::find_galera().expect("run scripts/servers to install galera-4");
         let node = [
             "--wsrep-on=ON".to_owned(),
             format!("--wsrep-provider={}", library.display()),
             format!("--wsrep-cluster-address={address}"),
+            format!("--wsrep-cluster-name={cluster}"),
             format!("--wsrep-node-address=127.0.0.1:{}", group.number()),
             "--wsrep-sst-method=dbvitals".to_owned(),
             "--binlog-format=ROW".to_owned(),
@@ -150,6 +161,7 @@ impl GaleraNode {
         server.wait_ready();
         let node = Self {
             server,
+            cluster,
             group,
             _catch_up: catch_up,
         };
@@ -191,7 +203,7 @@ fn initialise(template: &Path) {
     let guardian = Guardian::new();
     let data = guardian.directory().join("data");
     copy_template(&mariadb::recipe(), mariadb::initialise, &data);
-    let node = GaleraNode::launch(MariaDbOptions::default(), guardian, "gcomm://");
+    let node = GaleraNode::launch(MariaDbOptions::default(), guardian, "gcomm://", None);
     node.stop_gracefully();
     for leftover in ["galera.cache", "gvwstate.dat"] {
         let _ = fs::remove_file(data.join(leftover));

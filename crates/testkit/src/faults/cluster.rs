@@ -165,9 +165,11 @@ fn without_quorum(stand: Stand, first: &str) -> Scene {
     let alone = Arc::clone(&node);
     Scene::at(stand.url_to_write(node.address()))
         .with(Arc::clone(&node))
-        .then(move |_| {
+        .then(move |stage| {
             peer.kill();
             wait_for(&node, "wsrep_ready", "OFF");
+            // Its port is not to be another cluster's.
+            stage.keep(peer);
         })
         .then(move |_| {
             // While the group still looks for its lost member, the order is refused (1210).
