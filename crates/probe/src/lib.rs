@@ -49,6 +49,7 @@
 //! # }
 //! ```
 
+mod account;
 mod clock;
 mod conversation;
 mod failure;

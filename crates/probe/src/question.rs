@@ -177,31 +177,6 @@ fn hear_statement(
     }
 }
 
-/// The phases that a question on a held session went through so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Account {
-    phases: Phases,
-    /// When the last of them ended, counted from the question.
-    until: Duration,
-}
-
-impl Account {
-    fn push(&mut self, phase: Phase, after: Duration) {
-        self.phases.push(phase, after.saturating_sub(self.until));
-        self.until = after;
-    }
-
-    fn close(&mut self, phase: Phase, after: Duration, failed: bool) {
-        match failed {
-            false => self.push(phase, after),
-            true => {
-                let took = after.saturating_sub(self.until);
-                self.phases.push_failed(phase, took);
-            }
-        }
-    }
-}
-
 /// Compares a statement's answer with the expected one.
 fn compare(statement: Option<&Statement>, value: Option<&[u8]>) -> Result<(), Failure> {
     let Some(expected) = statement.and_then(|statement| statement.equals.as_deref()) else {

@@ -22,9 +22,9 @@ use std::time::Duration;
 use dbvitals_verdict::{Cause, Connections, Depth, Lag, Moment, Phase, Role, ServerFacts, Want};
 use dbvitals_wire::{Answer, Product, Refusal};
 
+use crate::account::Account;
 use crate::failure::Failure;
 use crate::learned::{Learned, Settings};
-use crate::question::Account;
 use crate::target::Target;
 
 /// The share of a probe's time that a server is given for a statement, in percent: it is to give
