@@ -300,13 +300,17 @@ fn without_tls_the_password_goes_encrypted_with_the_servers_key() {
     input.clear();
     reply::append_more_data(sequence + 4, test_key::PUBLIC_KEY.as_bytes(), &mut input);
     let (_, encrypted) = feed(&mut client, &input);
-    let masked = test_key::decrypt(&encrypted[4..]);
-    let password: Vec<u8> = masked
+    assert_eq!(decrypt_password(&encrypted, &nonce), b"secret\0");
+}
+
+/// The password in a packet that was encrypted with the server's key, masked with its nonce.
+fn decrypt_password(packet: &[u8], nonce: &[u8]) -> Vec<u8> {
+    let masked = test_key::decrypt(&packet[4..]);
+    masked
         .iter()
         .zip(nonce)
         .map(|(byte, mask)| byte ^ mask)
-        .collect();
-    assert_eq!(password, b"secret\0");
+        .collect()
 }
 
 #[test]
@@ -321,13 +325,7 @@ fn sha256_password_asks_for_the_key_at_once_and_says_an_empty_password_in_clear(
     input.clear();
     reply::append_more_data(sequence + 2, test_key::PUBLIC_KEY.as_bytes(), &mut input);
     let (_, encrypted) = feed(&mut client, &input);
-    let masked = test_key::decrypt(&encrypted[4..]);
-    let password: Vec<u8> = masked
-        .iter()
-        .zip(nonce)
-        .map(|(byte, mask)| byte ^ mask)
-        .collect();
-    assert_eq!(password, b"secret\0");
+    assert_eq!(decrypt_password(&encrypted, &nonce), b"secret\0");
 
     let (mut client, sequence) = greeted_client("");
     input.clear();
