@@ -32,6 +32,19 @@ const fn for_primary(steps: &'static [Step]) -> Option<Watch> {
     watched("role", &[("want", "primary")], steps)
 }
 
+/// The truth about a primary that takes no writes for a while.
+const MADE_READ_ONLY: Fault = Fault {
+    checks: &[
+        at(SHALLOW, UP),
+        at(PRIMARY, READ_ONLY),
+        at(REPLICA, NOT_REPLICA),
+        at(WRITABLE, READ_ONLY),
+        at(WRITE, READ_ONLY),
+    ],
+    watch: for_primary(&[turns(READ_ONLY, NEXT), turns(UP, RETURN)]),
+    ..Fault::BLANK
+};
+
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "primary",
@@ -106,30 +119,14 @@ pub(super) const FAULTS: &[Fault] = &[
         what: "A primary is set to take no writes, and to take them again.",
         on: REAL,
         stage: made_read_only,
-        checks: &[
-            at(SHALLOW, UP),
-            at(PRIMARY, READ_ONLY),
-            at(REPLICA, NOT_REPLICA),
-            at(WRITABLE, READ_ONLY),
-            at(WRITE, READ_ONLY),
-        ],
-        watch: for_primary(&[turns(READ_ONLY, NEXT), turns(UP, RETURN)]),
-        ..Fault::BLANK
+        ..MADE_READ_ONLY
     },
     Fault {
         name: "made_read_only_unseen",
         what: "The same, where the check's user may not see replication (no SLAVE MONITOR).",
         on: MARIADB,
         stage: |stand| read_only_for_a_while(Database::writable(stand)),
-        checks: &[
-            at(SHALLOW, UP),
-            at(PRIMARY, READ_ONLY),
-            at(REPLICA, NOT_REPLICA),
-            at(WRITABLE, READ_ONLY),
-            at(WRITE, READ_ONLY),
-        ],
-        watch: for_primary(&[turns(READ_ONLY, NEXT), turns(UP, RETURN)]),
-        ..Fault::BLANK
+        ..MADE_READ_ONLY
     },
     Fault {
         name: "made_read_only_for_slow",

@@ -18,6 +18,16 @@ const STARTING: Truth = down(&["starting_up"]);
 const STOPPING: Truth = down(&["shutting_down"]);
 const READ_ONLY: &str = "The server was made read only; who asks for more than a ping is told.";
 
+/// The truth about a server that refuses each command because it ends.
+const LAST_WORDS: Fault = Fault {
+    checks: &[at(TO_LOGIN, UP), at(FROM_PING, STOPPING)],
+    watch: by_ping(&[turns(
+        STOPPING,
+        ms(1000).saturating_add(CRASH.saturating_mul(10)),
+    )]),
+    ..Fault::BLANK
+};
+
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "starting_up",
@@ -56,24 +66,14 @@ pub(super) const FAULTS: &[Fault] = &[
         what: "The server refuses each command because it shuts down (1053).",
         on: &[Stand::ScriptedMySql],
         stage: |stand| Scene::scripted(stand, |it| it.switch(Mood::RefusingCommands("1053"))),
-        checks: &[at(TO_LOGIN, UP), at(FROM_PING, STOPPING)],
-        watch: by_ping(&[turns(
-            STOPPING,
-            ms(1000).saturating_add(CRASH.saturating_mul(10)),
-        )]),
-        ..Fault::BLANK
+        ..LAST_WORDS
     },
     Fault {
         name: "last_words",
         what: "The server refuses each command because it was told to end (57P01).",
         on: &[Stand::ScriptedPostgres],
         stage: |stand| Scene::scripted(stand, |it| it.switch(Mood::RefusingCommands("57P01"))),
-        checks: &[at(TO_LOGIN, UP), at(FROM_PING, STOPPING)],
-        watch: by_ping(&[turns(
-            STOPPING,
-            ms(1000).saturating_add(CRASH.saturating_mul(10)),
-        )]),
-        ..Fault::BLANK
+        ..LAST_WORDS
     },
     Fault {
         name: "read_only",
