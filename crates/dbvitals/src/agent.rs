@@ -10,9 +10,11 @@
 //! threads is the board (atomics and snapshots) and transitions, through a bounded channel whose
 //! slow readers lose the oldest. Nothing that a reader does can make a shard wait.
 
+pub(crate) mod agent_check;
 pub(crate) mod board;
 pub(crate) mod event_loop;
 pub(crate) mod gate;
+pub(crate) mod hooks;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod metrics;
@@ -44,6 +46,11 @@ pub(crate) struct Told {
     pub(crate) transition: dbvitals_verdict::Transition,
 }
 
+/// Where transitions will be told: subscribe first, then start the agent with it.
+pub(crate) fn transitions() -> broadcast::Sender<Arc<Told>> {
+    broadcast::Sender::new(TRANSITIONS_KEPT)
+}
+
 /// A running agent; dropping it without [`stop`](Self::stop) leaves its threads to the end of the
 /// process.
 #[derive(Debug)]
@@ -53,7 +60,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts watching; returns the agent and its transitions, from the very first on.
+    /// Starts watching; whoever listens already hears of transitions from the very first on.
     ///
     /// # Errors
     ///
@@ -62,9 +69,9 @@ impl Agent {
         backends: &[BackendPlan],
         clock: Clock,
         seed: u64,
-    ) -> anyhow::Result<(Self, broadcast::Receiver<Arc<Told>>)> {
+        told: broadcast::Sender<Arc<Told>>,
+    ) -> anyhow::Result<Self> {
         let board = Arc::new(Board::new(backends, clock));
-        let (told, transitions) = broadcast::channel(TRANSITIONS_KEPT);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = cores
             .min(backends.len().div_ceil(BACKENDS_PER_SHARD_MIN))
@@ -88,11 +95,10 @@ impl Agent {
                 .context("failed to start a thread")?;
             running.push((handle, thread));
         }
-        let agent = Self {
+        Ok(Self {
             board,
             shards: running,
-        };
-        Ok((agent, transitions))
+        })
     }
 
     /// What is known now.

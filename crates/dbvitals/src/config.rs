@@ -3,8 +3,10 @@
 //! `reader.rs` reads typed values out of spanned TOML and collects what is wrong; `file.rs` knows
 //! the sections and keys and builds the [`AgentPlan`]. Nothing starts before all of it is right.
 
+mod agent_checks;
 mod file;
 mod gates;
+mod hooks;
 mod reader;
 
 use std::fs;

@@ -15,6 +15,7 @@ use dbvitals_verdict::{
 };
 use tokio::sync::watch;
 
+use crate::agent::hooks::HookRecords;
 use crate::agent::plan::BackendPlan;
 
 /// After how long without a sign of life a shard counts as dead.
@@ -26,6 +27,7 @@ pub(crate) struct Board {
     clock: Clock,
     backends: Vec<Arc<BackendBoard>>,
     shards: Mutex<Vec<Arc<ShardBeat>>>,
+    hooks: Arc<HookRecords>,
 }
 
 impl Board {
@@ -36,11 +38,17 @@ impl Board {
             clock,
             backends: backends.iter().map(entry).collect(),
             shards: Mutex::default(),
+            hooks: Arc::default(),
         }
     }
 
     pub(crate) fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// How the hooks fared.
+    pub(crate) fn hooks(&self) -> &Arc<HookRecords> {
+        &self.hooks
     }
 
     pub(crate) fn backends(&self) -> &[Arc<BackendBoard>] {

@@ -18,8 +18,11 @@ use crate::agent::board::Board;
 use crate::agent::metrics;
 
 mod backends;
+mod hooks;
 
 use backends::{Backends, Health};
+
+pub(super) use backends::Seen;
 
 const ADMIN_STATE: HeaderName = HeaderName::from_static("x-admin-state");
 const EVIDENCE_AGE: HeaderName = HeaderName::from_static("x-evidence-age-ms");
@@ -30,6 +33,7 @@ pub(crate) fn router(board: Arc<Board>) -> Router {
         .route("/health/{name}", answers_probes(health))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
+        .route("/api/v1/hooks", get(all_hooks))
         .route("/liveness", get(liveness))
         .route("/readiness", get(readiness))
         .route("/metrics", get(serve_metrics))
@@ -82,6 +86,11 @@ async fn health(
 /// All that is known of every backend.
 async fn all_backends(State(board): State<Arc<Board>>) -> Response {
     Json(Backends::of(board.backends(), &board)).into_response()
+}
+
+/// How the hooks fared.
+async fn all_hooks(State(board): State<Arc<Board>>) -> Response {
+    Json(hooks::Hooks::of(board.hooks(), board.clock())).into_response()
 }
 
 /// All that is known of one backend.
@@ -139,7 +148,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/backends[/NAME], /liveness, /readiness and /metrics"
+        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

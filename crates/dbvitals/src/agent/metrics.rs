@@ -9,6 +9,7 @@ use std::fmt::{self, Write};
 use dbvitals_verdict::Verdict;
 
 use crate::agent::board::Board;
+use crate::agent::hooks;
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -154,16 +155,17 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "How often the agent was too late to judge anybody.",
     )?;
-    writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())
+    writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())?;
+    hooks::metrics::write(out, board.hooks())
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
+pub(super) fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
     writeln!(out, "# HELP {name} {help}")?;
     writeln!(out, "# TYPE {name} {kind}")
 }
 
 /// A label's value, escaped.
-struct Label<'a>(&'a str);
+pub(super) struct Label<'a>(pub(super) &'a str);
 
 impl fmt::Display for Label<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use dbvitals_probe::{Address, Protocol, Target};
 use dbvitals_verdict::{Course, Depth, Plan};
 
+use crate::agent::agent_check::AgentCheckPlan;
+use crate::agent::hooks::HookPlan;
 use crate::duration;
 use crate::target_url::TargetUrl;
 
@@ -18,6 +20,8 @@ pub(crate) struct AgentPlan {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) backends: Vec<BackendPlan>,
     pub(crate) gates: Vec<GatePlan>,
+    pub(crate) agent_checks: Vec<AgentCheckPlan>,
+    pub(crate) hooks: Vec<Arc<HookPlan>>,
     /// What a person should know about this plan, a sentence each.
     pub(crate) notices: Vec<String>,
 }

@@ -17,12 +17,14 @@ use tokio::net::TcpListener;
 use self::printer::Printer;
 use super::ending::Ending;
 use super::{Asked, read_targets};
+use crate::agent::agent_check::{AgentCheck, AgentCheckPlan};
 use crate::agent::gate;
+use crate::agent::hooks::{Hooks, HooksPlan};
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, log};
+use crate::agent::{Agent, log, transitions};
 use crate::cli::ServeArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
@@ -37,6 +39,10 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
                 plan.http = config::http_address(http).map_err(Misuse)?;
                 for gate in &plan.gates {
                     check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
+                }
+                for check in &plan.agent_checks {
+                    let name = format!("agent check {:?}", check.name);
+                    check_apart(&name, check.listen, plan.http)?;
                 }
             }
             plan
@@ -109,6 +115,8 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         http,
         backends,
         gates,
+        agent_checks: Vec::new(),
+        hooks: Vec::new(),
         notices,
     })
 }
@@ -169,34 +177,60 @@ async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit>
         Some(address) => Some(bind_http(address).await?),
         None => None,
     };
+    let agent_checks = bind_agent_checks(&plan)?;
     let mut ending = Ending::new().context("failed to listen to signals")?;
     let log = log::start(debug);
-    let (agent, transitions) = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
+    let clock = Clock::start();
+    let told = transitions();
+    let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
+    let agent = Agent::start(&plan.backends, clock, fastrand::u64(..), told)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,
         backends = plan.backends.len(),
         gates = plan.gates.len(),
+        agent_checks = plan.agent_checks.len(),
+        hooks = plan.hooks.len(),
         http = plan.http.map(tracing::field::display),
         "watching"
     );
-    let publishers = Publishers::start(agent.board(), plan.gates, http_listener);
-    let printer = match json {
-        true => Some(Printer::start(transitions, agent.board().clock())?),
-        false => None,
-    };
+    let records = Arc::clone(agent.board().hooks());
+    let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
+    let publishers = Publishers::start(agent.board(), plan.gates, agent_checks, http_listener);
+    let printer = for_printer.map(|transitions| Printer::start(transitions, clock));
+    let printer = printer.transpose()?;
     let why = ending.wait().await;
     publishers.close().await;
     tracing::info!(
         signal = why,
         "ending: gates are closed, saying goodbye to the servers"
     );
+    hooks.close().await;
     agent.stop();
     if let Some(printer) = printer {
         printer.finish();
     }
     drop(log);
     Ok(Exit::Fine)
+}
+
+/// Listens for HAProxy: what is taken is told now, not when a server is down.
+fn bind_agent_checks(plan: &AgentPlan) -> Result<Vec<(Arc<str>, AgentCheck)>, Misuse> {
+    let bind = |plan: &AgentCheckPlan| {
+        let check = AgentCheck::bind(plan).map_err(|error| cannot_listen(&plan.listen, &error))?;
+        Ok((Arc::clone(&plan.of), check))
+    };
+    plan.agent_checks.iter().map(bind).collect()
+}
+
+/// The hooks, with what they tell of the backends beside what the board knows.
+fn hooks_plan(plan: &AgentPlan) -> HooksPlan {
+    let address = |it: &BackendPlan| (Arc::clone(&it.name), it.target.address.clone());
+    HooksPlan {
+        agent: plan.name.clone(),
+        hooks: plan.hooks.clone(),
+        addresses: plan.backends.iter().map(address).collect(),
+    }
 }
 
 async fn bind_http(address: SocketAddr) -> Result<TcpListener, Misuse> {

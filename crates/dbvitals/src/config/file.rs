@@ -13,7 +13,9 @@ use dbvitals_verdict::{Cause, Class, Classes, Depth, Plan};
 use toml::de::DeTable;
 
 use super::ConfigError;
+use super::agent_checks::{Others, read_agent_checks};
 use super::gates::read_gates;
+use super::hooks::read_hooks;
 use super::reader::{Placed, Reader, Section};
 use crate::agent::plan::{AgentPlan, BackendPlan, default_plan, notice};
 use crate::depth;
@@ -21,8 +23,16 @@ use crate::expectation::{Expectation, parse_want};
 use crate::password;
 use crate::target_url::TargetUrl;
 
-const SECTIONS: [&str; 5] = ["agent", "defaults", "backend", "gate", "classes"];
-const LATER_SECTIONS: [&str; 5] = ["service", "route", "agent_check", "hook", "coordination"];
+const SECTIONS: [&str; 7] = [
+    "agent",
+    "defaults",
+    "backend",
+    "gate",
+    "agent_check",
+    "hook",
+    "classes",
+];
+const LATER_SECTIONS: [&str; 3] = ["service", "route", "coordination"];
 const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
 const PACE_KEYS: [&str; 10] = [
     "interval",
@@ -75,12 +85,21 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
     };
     let backends = read_backends(&mut reader, root, surroundings, &mut notices);
     let gates = read_gates(&mut reader, root, &backends, http);
+    let others = Others {
+        backends: &backends,
+        gates: &gates,
+        http,
+    };
+    let agent_checks = read_agent_checks(&mut reader, root, others);
+    let hooks = read_hooks(&mut reader, root, &backends);
     match reader.errors.is_empty() {
         true => Ok(AgentPlan {
             name,
             http,
             backends: backends.into_values().collect(),
             gates,
+            agent_checks,
+            hooks,
             notices,
         }),
         false => Err(reader.errors),

@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use crate::agent::board::BackendBoard;
 use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown};
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, Told};
+use crate::agent::{Agent, Told, transitions};
 use crate::config;
 use crate::demo::port::Port;
 use crate::demo::script::ServerName;
@@ -80,8 +80,10 @@ impl Stage {
 
         let clock = Clock::start();
         let started = clock.now();
-        let (agent, told) = Agent::start(&backends, clock, fastrand::u64(..))?;
-        let publishers = Publishers::start(agent.board(), gates, Some(listener));
+        let sender = transitions();
+        let told = sender.subscribe();
+        let agent = Agent::start(&backends, clock, fastrand::u64(..), sender)?;
+        let publishers = Publishers::start(agent.board(), gates, Vec::new(), Some(listener));
         let boards = agent.board().backends().iter().map(Arc::clone);
         let plans = backends.iter().map(|backend| Arc::clone(&backend.plan));
         let cast = servers

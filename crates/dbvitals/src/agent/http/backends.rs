@@ -57,7 +57,7 @@ struct Backend {
 
 /// What one path saw last.
 #[derive(Debug, Serialize)]
-struct Seen {
+pub(in crate::agent) struct Seen {
     outcome: &'static str,
     cause: Option<&'static str>,
     class: Option<&'static str>,
@@ -149,7 +149,11 @@ impl Backend {
 }
 
 impl Seen {
-    fn new(observation: &Observation, classes: &Classes, clock: Clock) -> Self {
+    pub(in crate::agent) fn new(
+        observation: &Observation,
+        classes: &Classes,
+        clock: Clock,
+    ) -> Self {
         let cause = observation.outcome.cause();
         Self {
             outcome: match cause {
