@@ -11,6 +11,8 @@ mod conduct;
 mod crowd;
 #[path = "hooks/ends.rs"]
 mod ends;
+#[path = "support/exposition.rs"]
+mod exposition;
 #[path = "support/http.rs"]
 mod http;
 #[path = "support/service.rs"]

@@ -59,7 +59,10 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(serve(plan, args.debug, json))
+    let ended = runtime.block_on(serve(plan, args.debug, json));
+    // A hook's program on a dead disk may be starting still; its thread is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The plan of a command line: the targets given, or those found on this machine.

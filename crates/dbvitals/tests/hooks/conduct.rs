@@ -6,6 +6,7 @@ use dbvitals_testkit::eventually;
 use serde_json::Value;
 
 use crate::agent::{Agent, ConfigFile};
+use crate::exposition;
 use crate::service::Service;
 use crate::{Desk, PATIENCE, QUICK, agent_with, hook, runs, told_of, wait_for_runs};
 
@@ -83,6 +84,22 @@ fn a_hook_is_told_what_happened_and_why_and_no_secret() {
         (&"ok".into(), &"web".into())
     );
     agent.wait_for_log("the hook ran");
+}
+
+#[test]
+fn every_outcome_of_every_hook_is_a_counter_from_the_start() {
+    let service = Service::start();
+    let hooks = hook("\"odd \\\\ name\"", "\"down\"", &["true"], "")
+        + &hook("b", "\"role\"", &["true"], "");
+    let agent = agent_with(&service, &hooks);
+    let samples = exposition::read(&agent.request("GET", "/metrics").body);
+    for name in ["odd \\\\ name", "b"] {
+        for outcome in ["ok", "failed", "timeout", "missing", "dropped", "observed"] {
+            let sample =
+                format!("dbvitals_hook_runs_total{{hook=\"{name}\",outcome=\"{outcome}\"}}");
+            assert_eq!(samples.get(&sample), Some(&0.0), "{sample} in {samples:?}");
+        }
+    }
 }
 
 #[test]

@@ -223,6 +223,20 @@ fn a_program_s_end_is_told_as_it_was() {
 }
 
 #[test]
+fn more_evidence_than_a_pipe_holds_waits_for_who_reads_and_for_nobody_else() {
+    let size = 1 << 20;
+    for (script, expected) in [("wc -c", size.to_string()), ("exit 0", String::new())] {
+        let mut order = order(&hook("h", &["/bin/sh", "-c", script]), &told("orders", 7));
+        order.document = "x".repeat(size);
+        let ending = watch::Sender::new(false);
+        let (ending, talk) = runtime().block_on(run(order, ending.subscribe()));
+        let is_fine = matches!(&ending, Ending::Exited(status) if status.success());
+        assert!(is_fine, "{script}: {ending}");
+        assert_eq!(talk.text(), expected);
+    }
+}
+
+#[test]
 fn what_cannot_be_run_is_missing() {
     for program in [
         "/nonexistent/page",
