@@ -22,12 +22,15 @@ impl Asker {
         Self { prober, clock }
     }
 
-    /// Gets ready for probes on a path: the held one needs a session, which has told its server's
-    /// peculiarities already.
+    /// Gets ready for probes on a path, on a server that has told its peculiarities already.
     pub(crate) fn prepare(&mut self, depth: Depth, path: Path) {
-        if path == Path::Held {
-            self.hold(depth);
-            self.pass(depth, Path::Held);
+        match path {
+            Path::Held => {
+                self.hold(depth);
+                self.pass(depth, Path::Held);
+            }
+            Path::Fresh if depth >= Depth::Role => self.pass(depth, Path::Fresh),
+            Path::Fresh => {}
         }
     }
 
