@@ -57,12 +57,9 @@ async fn feed(mut input: pipe::Sender, document: &[u8]) {
 async fn hear(mut stream: impl AsyncRead + Unpin, kept: &Mutex<Kept>) {
     let mut buffer = vec![0; READ_SIZE];
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-        let heard = buffer.get(..count).unwrap_or_default();
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = KEPT_MAX.saturating_sub(kept.bytes.len()).min(count);
-        kept.bytes
-            .extend_from_slice(heard.get(..room).unwrap_or_default());
-        kept.heard += count as u64;
+        Kept::take(kept, buffer.get(..count).unwrap_or_default());
+        // A program that prints without end must not keep a gate from its turn.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -79,6 +76,16 @@ struct Kept {
     bytes: Vec<u8>,
     /// All that was heard, in bytes.
     heard: u64,
+}
+
+impl Kept {
+    fn take(kept: &Mutex<Self>, heard: &[u8]) {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = KEPT_MAX.saturating_sub(kept.bytes.len()).min(heard.len());
+        let beginning = heard.get(..room).unwrap_or_default();
+        kept.bytes.extend_from_slice(beginning);
+        kept.heard += heard.len() as u64;
+    }
 }
 
 impl Talk {
