@@ -11,6 +11,7 @@
 //! slow readers lose the oldest. Nothing that a reader does can make a shard wait.
 
 pub(crate) mod board;
+pub(crate) mod control;
 pub(crate) mod event_loop;
 pub(crate) mod gate;
 pub(crate) mod http;
@@ -24,10 +25,12 @@ use std::thread::JoinHandle;
 
 use anyhow::Context;
 use dbvitals_probe::Clock;
+use dbvitals_verdict::Admin;
 use tokio::sync::broadcast;
 
 use crate::agent::board::{BackendBoard, Board};
-use crate::agent::event_loop::{EventLoop, ShardHandle};
+use crate::agent::control::Control;
+use crate::agent::event_loop::EventLoop;
 use crate::agent::plan::BackendPlan;
 
 /// Transitions that a slow reader may be behind before it loses the oldest.
@@ -48,64 +51,72 @@ pub(crate) struct Told {
 /// process.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    board: Arc<Board>,
-    shards: Vec<(ShardHandle, JoinHandle<()>)>,
+    control: Arc<Control>,
+    told: broadcast::Sender<Arc<Told>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Agent {
-    /// Starts watching; returns the agent and its transitions, from the very first on.
+    /// Starts watching, each backend under the order that an operator gave; returns the agent and
+    /// its transitions, from the very first on.
     ///
     /// # Errors
     ///
     /// Where the system gives no thread or no descriptor.
     pub(crate) fn start(
         backends: &[BackendPlan],
+        order: &dyn Fn(&str) -> Admin,
         clock: Clock,
         seed: u64,
     ) -> anyhow::Result<(Self, broadcast::Receiver<Arc<Told>>)> {
-        let board = Arc::new(Board::new(backends, clock));
+        let board = Arc::new(Board::new(clock));
         let (told, transitions) = broadcast::channel(TRANSITIONS_KEPT);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = cores
             .min(backends.len().div_ceil(BACKENDS_PER_SHARD_MIN))
             .max(1);
-        let mut running = Vec::new();
+        let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for shard in 0..shards {
-            let own: Vec<_> = backends
-                .iter()
-                .zip(board.backends())
-                .skip(shard)
-                .step_by(shards)
-                .map(|(plan, board)| (plan.clone(), Arc::clone(board)))
-                .collect();
             let beat = board.add_shard();
             let (event_loop, handle) =
-                EventLoop::new(own, clock, seed ^ shard as u64, beat, told.clone())
+                EventLoop::new(clock, seed ^ shard as u64, beat, told.clone())
                     .context("failed to open an epoll descriptor")?;
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{shard}"))
                 .spawn(move || event_loop.run())
                 .context("failed to start a thread")?;
-            running.push((handle, thread));
+            handles.push(handle);
+            threads.push(thread);
         }
+        let control = Arc::new(Control::new(board, handles));
+        control.watch(backends, order)?;
         let agent = Self {
-            board,
-            shards: running,
+            control,
+            told,
+            threads,
         };
         Ok((agent, transitions))
     }
 
     /// What is known now.
     pub(crate) fn board(&self) -> &Arc<Board> {
-        &self.board
+        self.control.board()
+    }
+
+    /// What may be asked of the agent while it runs.
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// Follows the transitions from here on.
+    pub(crate) fn follow(&self) -> broadcast::Receiver<Arc<Told>> {
+        self.told.subscribe()
     }
 
     /// Says goodbye to every server and ends; takes about a second at most.
     pub(crate) fn stop(self) {
-        for (handle, _) in &self.shards {
-            handle.stop();
-        }
-        for (_, thread) in self.shards {
+        self.control.stop();
+        for thread in self.threads {
             // A shard that panicked has said so already.
             let _ = thread.join();
         }

@@ -69,7 +69,7 @@ async fn health(
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let body = Health::new(backend, &standing, &board);
+    let body = Health::new(&backend, &standing, &board);
     let mut headers = HeaderMap::new();
     headers.insert(ADMIN_STATE, HeaderValue::from_static(standing.admin.name()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -81,13 +81,13 @@ async fn health(
 
 /// All that is known of every backend.
 async fn all_backends(State(board): State<Arc<Board>>) -> Response {
-    Json(Backends::of(board.backends(), &board)).into_response()
+    Json(Backends::of(&board.backends(), &board)).into_response()
 }
 
 /// All that is known of one backend.
 async fn one_backend(State(board): State<Arc<Board>>, Path(name): Path<String>) -> Response {
     match board.backend(&name) {
-        Some(backend) => Json(Backends::of([backend], &board)).into_response(),
+        Some(backend) => Json(Backends::of(&[backend], &board)).into_response(),
         None => refuse_backend(&name, &board),
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
+use dbvitals_verdict::Admin;
 use tokio::net::TcpListener;
 
 use self::printer::Printer;
@@ -19,7 +20,8 @@ use super::ending::Ending;
 use super::{Asked, read_targets};
 use crate::agent::gate;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
+    notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log};
@@ -94,6 +96,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         notices.extend(notice(&url, &plan));
         backends.push(BackendPlan {
             name: url.name.as_str().into(),
+            origin: Origin::of(&url, &target),
             target: Arc::new(target),
             plan: Arc::new(plan),
         });
@@ -171,7 +174,12 @@ async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit>
     };
     let mut ending = Ending::new().context("failed to listen to signals")?;
     let log = log::start(debug);
-    let (agent, transitions) = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
+    let (agent, transitions) = Agent::start(
+        &plan.backends,
+        &|_| Admin::Ready,
+        Clock::start(),
+        fastrand::u64(..),
+    )?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,

@@ -15,7 +15,7 @@ use toml::de::DeTable;
 use super::ConfigError;
 use super::gates::read_gates;
 use super::reader::{Placed, Reader, Section};
-use crate::agent::plan::{AgentPlan, BackendPlan, default_plan, notice};
+use crate::agent::plan::{AgentPlan, BackendPlan, Origin, default_plan, notice};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
@@ -283,6 +283,7 @@ fn read_backend(
     target.statement = statement;
     Some(BackendPlan {
         name: name.value.as_str().into(),
+        origin: Origin::of(&url, &target),
         target: Arc::new(target),
         plan: Arc::new(plan),
     })

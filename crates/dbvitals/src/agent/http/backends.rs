@@ -5,6 +5,7 @@
 //! fresh refused is a full server, held lost and fresh fine a session that somebody ended, both
 //! broken a dead server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_probe::Clock;
@@ -83,11 +84,8 @@ impl Health {
 }
 
 impl Backends {
-    pub(super) fn of<'a>(
-        backends: impl IntoIterator<Item = &'a std::sync::Arc<BackendBoard>>,
-        board: &Board,
-    ) -> Self {
-        let backends = backends.into_iter();
+    pub(super) fn of(backends: &[Arc<BackendBoard>], board: &Board) -> Self {
+        let backends = backends.iter();
         Self {
             schema: "dbvitals.backends.v1",
             backends: backends.map(|it| Backend::new(it, board)).collect(),
@@ -124,7 +122,7 @@ fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
     let evidence = &standing.evidence;
     let newest = [&evidence.fresh, &evidence.held].into_iter().flatten();
     let mut causes = newest.filter_map(|observation| observation.outcome.cause());
-    let cause = causes.find(|cause| backend.plan.classes.of(*cause) == Class::Ours)?;
+    let cause = causes.find(|cause| backend.plan().classes.of(*cause) == Class::Ours)?;
     Some(format!(
         "the check itself fails ({cause}), which takes no server out of rotation: {}",
         cause.meaning()
@@ -137,7 +135,11 @@ impl Backend {
         let evidence = &standing.evidence;
         let seen = |observation: &Option<Observation>| {
             let observation = observation.as_ref()?;
-            Some(Seen::new(observation, &backend.plan.classes, board.clock()))
+            Some(Seen::new(
+                observation,
+                &backend.plan().classes,
+                board.clock(),
+            ))
         };
         Self {
             state: State::new(backend, &standing, board),
