@@ -17,6 +17,7 @@ pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
 
@@ -52,7 +53,6 @@ pub(crate) struct Told {
 #[derive(Debug)]
 pub(crate) struct Agent {
     control: Arc<Control>,
-    told: broadcast::Sender<Arc<Told>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -90,11 +90,7 @@ impl Agent {
         }
         let control = Arc::new(Control::new(board, handles));
         control.watch(backends, order)?;
-        let agent = Self {
-            control,
-            told,
-            threads,
-        };
+        let agent = Self { control, threads };
         Ok((agent, transitions))
     }
 
@@ -106,11 +102,6 @@ impl Agent {
     /// What may be asked of the agent while it runs.
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control
-    }
-
-    /// Follows the transitions from here on.
-    pub(crate) fn follow(&self) -> broadcast::Receiver<Arc<Told>> {
-        self.told.subscribe()
     }
 
     /// Says goodbye to every server and ends; takes about a second at most.

@@ -401,6 +401,9 @@ fn a_galera_node_is_fit_while_it_is_in_sync() {
     require_galera!();
     let first = GaleraNode::start(MariaDbOptions::default());
     let second = GaleraNode::join(&first, MariaDbOptions::default());
+    let synced = || second.status("wsrep_local_state") == "4";
+    // It has joined a moment before it is in sync.
+    assert!(eventually(PATIENCE, synced));
     let url = mysql(second.server());
     let role = |expected| check(&url, &["--depth", "role", "--timeout", "1s"], expected);
     assert_eq!(role(UP).result["server"]["role"], "primary");
@@ -413,7 +416,7 @@ fn a_galera_node_is_fit_while_it_is_in_sync() {
     second
         .server()
         .sql("SET GLOBAL wsrep_desync = OFF; SET GLOBAL wsrep_reject_queries = ALL");
-    assert!(eventually(PATIENCE, || second.status("wsrep_local_state") == "4"));
+    assert!(eventually(PATIENCE, synced));
     role("down, rejecting_queries (unfit), exit 2");
     second
         .server()

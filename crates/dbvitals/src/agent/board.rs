@@ -27,8 +27,6 @@ pub(crate) struct Board {
     clock: Clock,
     backends: ArcSwap<Vec<Arc<BackendBoard>>>,
     shards: Mutex<Vec<Arc<ShardBeat>>>,
-    /// Counts the changes of all signs, for whoever follows several backends.
-    changes: Arc<watch::Sender<u64>>,
 }
 
 impl Board {
@@ -38,25 +36,24 @@ impl Board {
             clock,
             backends: ArcSwap::default(),
             shards: Mutex::default(),
-            changes: Arc::new(watch::Sender::new(0)),
         }
     }
 
     /// An entry for a backend that is to be shown on this board.
     pub(crate) fn entry(&self, plan: &BackendPlan) -> Arc<BackendBoard> {
-        let changes = Arc::clone(&self.changes);
-        Arc::new(BackendBoard::new(plan, changes, self.clock.now()))
+        Arc::new(BackendBoard::new(plan, self.clock.now()))
     }
 
     /// Shows these backends from now on, and no others.
     pub(crate) fn show(&self, backends: Vec<Arc<BackendBoard>>) {
         self.backends.store(Arc::new(backends));
-        self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Is told of each change of any backend's sign, and of the list itself.
-    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    /// The present wall-clock time.
+    pub(crate) fn wall_now(&self) -> Timestamp {
+        let now = self.clock.wall(self.clock.now());
+        // Years beyond 9999 are nobody's present.
+        Timestamp::try_from(now).unwrap_or_default()
     }
 
     pub(crate) fn clock(&self) -> Clock {
@@ -202,8 +199,6 @@ pub(crate) struct BackendBoard {
     plan: ArcSwap<Plan>,
     standing: ArcSwap<Standing>,
     sign: watch::Sender<Sign>,
-    /// The board's count of changes.
-    changes: Arc<watch::Sender<u64>>,
     /// Fresh probes that have ended, for whoever waits for one.
     fresh_ended: watch::Sender<u64>,
     /// Why an operator's order was given, and until when it holds.
@@ -219,7 +214,7 @@ pub(crate) struct BackendBoard {
 }
 
 impl BackendBoard {
-    fn new(plan: &BackendPlan, changes: Arc<watch::Sender<u64>>, now: Moment) -> Self {
+    fn new(plan: &BackendPlan, now: Moment) -> Self {
         let standing = Standing {
             verdict: Verdict::Unknown,
             since: now,
@@ -233,7 +228,6 @@ impl BackendBoard {
             plan: ArcSwap::new(Arc::clone(&plan.plan)),
             sign: watch::Sender::new(Sign::from(&standing)),
             standing: ArcSwap::from_pointee(standing),
-            changes,
             fresh_ended: watch::Sender::new(0),
             order: ArcSwapOption::empty(),
             proof_at: AtomicU64::new(0),
@@ -280,12 +274,8 @@ impl BackendBoard {
         }
         let sign = Sign::from(&standing);
         self.standing.store(Arc::new(standing));
-        let changed = self
-            .sign
+        self.sign
             .send_if_modified(|old| std::mem::replace(old, sign) != sign);
-        if changed {
-            self.changes.send_modify(|count| *count += 1);
-        }
     }
 
     /// Goes on under another plan.
@@ -321,11 +311,6 @@ impl BackendBoard {
     /// Follows verdict, admin state and role.
     pub(crate) fn watch(&self) -> watch::Receiver<Sign> {
         self.sign.subscribe()
-    }
-
-    /// What a gate would see now.
-    pub(crate) fn sign(&self) -> Sign {
-        *self.sign.borrow()
     }
 
     /// Is told of each fresh probe that has ended.

@@ -297,14 +297,17 @@ impl EventLoop {
                 path,
                 depth,
                 deadline,
-            } => self.prober.start(Order {
-                target: TargetId(backend.0),
-                probe,
-                path,
-                depth,
-                deadline,
-                hold: self.watched_mut(backend.0).is_some_and(|it| it.holds),
-            }),
+            } => {
+                let hold = self.watched_mut(backend.0).is_some_and(|it| it.holds);
+                self.prober.start(Order {
+                    target: TargetId(backend.0),
+                    probe,
+                    path,
+                    depth,
+                    deadline,
+                    hold,
+                });
+            }
             Action::CancelProbe { backend, path } => {
                 self.prober.cancel(TargetId(backend.0), path);
             }

@@ -1,6 +1,7 @@
 //! What an agent is to do, checked: made from the command line or the configuration file.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dbvitals_probe::{Address, Protocol, Target};
@@ -18,6 +19,12 @@ pub(crate) struct AgentPlan {
     pub(crate) name: String,
     /// Where HTTP is answered, if it is.
     pub(crate) http: Option<SocketAddr>,
+    /// Where operators' orders are kept, if they are to outlive the agent.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// The socket for operators of this machine.
+    pub(crate) control: Option<PathBuf>,
+    /// Who has its content may give orders over HTTP.
+    pub(crate) token: Option<SecretString>,
     pub(crate) backends: Vec<BackendPlan>,
     pub(crate) gates: Vec<GatePlan>,
     /// What a person should know about this plan, a sentence each.
@@ -73,7 +80,7 @@ impl PartialEq for Origin {
 }
 
 /// A listener that exists only while its backend is fit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GatePlan {
     pub(crate) name: String,
     pub(crate) listen: GateAddress,

@@ -4,21 +4,28 @@
 //! threads of their own, and gates and HTTP in this one, until SIGTERM or SIGINT: gates close at
 //! once, servers are told goodbye, and the exit code is 0.
 
+mod control_socket;
 mod printer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
 use dbvitals_verdict::Admin;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use self::printer::Printer;
-use super::ending::Ending;
+use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::gate;
+use crate::agent::http::{Access, Desk};
+use crate::agent::orders::Orders;
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
     notice,
@@ -33,16 +40,7 @@ use crate::{config, discovery};
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     let plan = match &args.config {
-        Some(path) => {
-            let mut plan = config::read(path)?;
-            if let Some(http) = &args.http {
-                plan.http = config::http_address(http).map_err(Misuse)?;
-                for gate in &plan.gates {
-                    check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
-                }
-            }
-            plan
-        }
+        Some(path) => read_plan(path, args.http.as_deref())?,
         None => plan_of_arguments(args)?,
     };
     for notice in &plan.notices {
@@ -55,7 +53,25 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(serve(plan, args.debug, json))
+    let circumstances = Circumstances {
+        file: args.config.clone(),
+        http: args.http.clone(),
+        debug: args.debug,
+        json,
+    };
+    runtime.block_on(serve(plan, circumstances))
+}
+
+/// The plan of a configuration file; a flag may say where HTTP is answered instead.
+fn read_plan(path: &Path, http: Option<&str>) -> Result<AgentPlan, Misuse> {
+    let mut plan = config::read(path)?;
+    if let Some(http) = http {
+        plan.http = config::http_address(http).map_err(Misuse)?;
+        for gate in &plan.gates {
+            check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
+        }
+    }
+    Ok(plan)
 }
 
 /// The plan of a command line: the targets given, or those found on this machine.
@@ -110,6 +126,9 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     Ok(AgentPlan {
         name: config::host_name(),
         http,
+        state_dir: None,
+        control: None,
+        token: None,
         backends,
         gates,
         notices,
@@ -167,17 +186,32 @@ fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Mi
     ))
 }
 
-async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit> {
+/// What the command line said that a configuration file does not.
+#[derive(Debug)]
+struct Circumstances {
+    /// The configuration file, to be read again on a reload.
+    file: Option<PathBuf>,
+    /// Where HTTP is answered in place of what the file says.
+    http: Option<String>,
+    debug: bool,
+    json: bool,
+}
+
+async fn serve(plan: AgentPlan, circumstances: Circumstances) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
         None => None,
     };
-    let mut ending = Ending::new().context("failed to listen to signals")?;
-    let log = log::start(debug);
+    let clock = Clock::start();
+    let orders = Arc::new(open_orders(plan.state_dir.as_deref(), clock)?);
+    let control_listener =
+        control_socket::bind(plan.control.as_deref(), plan.state_dir.as_deref())?;
+    let mut signals = Signals::new().context("failed to listen to signals")?;
+    let log = log::start(circumstances.debug);
     let (agent, transitions) = Agent::start(
         &plan.backends,
-        &|_| Admin::Ready,
-        Clock::start(),
+        &|name| orders.admin(name),
+        clock,
         fastrand::u64(..),
     )?;
     tracing::info!(
@@ -186,25 +220,184 @@ async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit>
         backends = plan.backends.len(),
         gates = plan.gates.len(),
         http = plan.http.map(tracing::field::display),
+        control = control_listener
+            .as_ref()
+            .map(|it| tracing::field::display(it.path().display())),
         "watching"
     );
-    let publishers = Publishers::start(agent.board(), plan.gates, http_listener);
-    let printer = match json {
-        true => Some(Printer::start(transitions, agent.board().clock())?),
+    let (reload, mut reloads) = mpsc::channel(1);
+    let desk = |access| Desk {
+        board: Arc::clone(agent.board()),
+        control: Arc::clone(agent.control()),
+        orders: Arc::clone(&orders),
+        access,
+        reload: circumstances.file.as_ref().map(|_| reload.clone()),
+    };
+    let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
+    if let Some(listener) = http_listener {
+        let access = match &plan.token {
+            Some(token) => Access::Bearer(Arc::new(token.clone())),
+            None => Access::Reader,
+        };
+        publishers.answer_at(listener, desk(access));
+    }
+    if let Some(socket) = &control_listener {
+        publishers.answer_operators(socket.listen()?, desk(Access::Operator));
+    }
+    let printer = match circumstances.json {
+        true => Some(Printer::start(transitions, clock)?),
         false => None,
     };
-    let why = ending.wait().await;
-    publishers.close().await;
+    let mut serving = Serving {
+        circumstances,
+        plan,
+        agent,
+        orders,
+        publishers,
+    };
+    serving.show_orders();
+    let why = loop {
+        let next_end = serving.next_end();
+        tokio::select! {
+            signal = signals.wait() => match signal {
+                Heard::End(signal) => break signal,
+                // Said in the log, whichever way it went.
+                Heard::Reload => drop(serving.reload().await),
+            },
+            Some(answer) = reloads.recv() => {
+                // Who asked may have gone.
+                let _ = answer.send(serving.reload().await);
+            }
+            () = tokio::time::sleep(next_end) => serving.end_orders(),
+        }
+    };
+    serving.publishers.close().await;
     tracing::info!(
         signal = why,
         "ending: gates are closed, saying goodbye to the servers"
     );
-    agent.stop();
+    serving.agent.stop();
     if let Some(printer) = printer {
         printer.finish();
     }
     drop(log);
     Ok(Exit::Fine)
+}
+
+/// A running agent with everything that tells others, and what changes them under way.
+#[derive(Debug)]
+struct Serving {
+    circumstances: Circumstances,
+    plan: AgentPlan,
+    agent: Agent,
+    orders: Arc<Orders>,
+    publishers: Publishers,
+}
+
+/// How long to sleep where no order has an end, and at the most: the wall clock may be set.
+const ORDERS_LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
+
+impl Serving {
+    /// Reads the configuration file again. What did not change keeps its session, its verdict and
+    /// its listener; a file that is wrong changes nothing. Answers what became of it, or why not.
+    async fn reload(&mut self) -> Result<String, String> {
+        let reloaded = self.try_reload().await;
+        match &reloaded {
+            Ok(detail) => tracing::info!(detail, "the configuration is reloaded"),
+            Err(why) => {
+                tracing::error!(why, "the configuration is not reloaded, the old one holds")
+            }
+        }
+        reloaded
+    }
+
+    async fn try_reload(&mut self) -> Result<String, String> {
+        let Some(path) = &self.circumstances.file else {
+            return Err("the agent was started without a configuration file".to_owned());
+        };
+        let plan = read_plan(path, self.circumstances.http.as_deref());
+        let plan = plan.map_err(|misuse| misuse.0)?;
+        self.check_gates(&plan)?;
+        let orders = Arc::clone(&self.orders);
+        let reloaded = self
+            .agent
+            .control()
+            .watch(&plan.backends, &|name| orders.admin(name))
+            .map_err(|busy| busy.to_string())?;
+        self.publishers.follow(plan.gates.clone()).await;
+        let mut detail = format!(
+            "{} backends kept, {} changed, {} added, {} removed",
+            reloaded.kept, reloaded.changed, reloaded.added, reloaded.removed
+        );
+        let fixed = [
+            ("http", plan.http != self.plan.http),
+            ("state_dir", plan.state_dir != self.plan.state_dir),
+            ("control", plan.control != self.plan.control),
+        ];
+        for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
+            detail.push_str(&format!("; {key} takes a restart"));
+        }
+        self.plan = plan;
+        self.show_orders();
+        Ok(detail)
+    }
+
+    /// A gate that is new has to find its address free, or nothing changes.
+    fn check_gates(&self, plan: &AgentPlan) -> Result<(), String> {
+        let listens = |gate: &GatePlan| {
+            let mut old = self.plan.gates.iter();
+            old.any(|old| old.listen.clashes_with(gate.listen))
+        };
+        for gate in plan.gates.iter().filter(|gate| !listens(gate)) {
+            gate::try_address(gate.listen)
+                .map_err(|error| cannot_listen(&gate.listen, &error).0)?;
+        }
+        Ok(())
+    }
+
+    fn show_orders(&self) {
+        for backend in &*self.agent.board().backends() {
+            backend.show_order(self.orders.order(&backend.name));
+        }
+    }
+
+    /// How long until an order ends by itself.
+    fn next_end(&self) -> Duration {
+        let now = self.agent.board().wall_now();
+        let until = self.orders.next_end().map(|end| end.duration_since(now));
+        let until = until.map(|left| Duration::try_from(left).unwrap_or_default());
+        until.map_or(ORDERS_LOOKED_AT_EVERY, |left| {
+            left.min(ORDERS_LOOKED_AT_EVERY)
+        })
+    }
+
+    /// Ends the orders whose time is up.
+    fn end_orders(&self) {
+        for name in self.orders.forget_ended(self.agent.board().wall_now()) {
+            tracing::info!(backend = name, "an operator's order has ended by itself");
+            // A shard that takes no commands is told with the next reload at the latest.
+            let _ = self.agent.control().order(&name, Admin::Ready);
+        }
+        self.show_orders();
+    }
+}
+
+fn open_orders(state_dir: Option<&Path>, clock: Clock) -> Result<Orders, Misuse> {
+    let Some(directory) = state_dir else {
+        return Ok(Orders::in_memory());
+    };
+    let now = Timestamp::try_from(clock.wall(clock.now())).unwrap_or_default();
+    let (orders, notices) = Orders::open(directory, now).map_err(|error| {
+        Misuse(format!(
+            "cannot use the state directory {}: {}; make it writable, or name another as state_dir",
+            directory.display(),
+            dbvitals_probe::plain(&error)
+        ))
+    })?;
+    for notice in notices {
+        tell(&notice);
+    }
+    Ok(orders)
 }
 
 async fn bind_http(address: SocketAddr) -> Result<TcpListener, Misuse> {

@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
+use crate::agent::http::{Access, Desk};
+use crate::agent::orders::Orders;
 use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, Told};
@@ -81,7 +83,15 @@ impl Stage {
         let clock = Clock::start();
         let started = clock.now();
         let (agent, told) = Agent::start(&backends, &|_| Admin::Ready, clock, fastrand::u64(..))?;
-        let publishers = Publishers::start(agent.board(), gates, Some(listener));
+        let mut publishers = Publishers::start(agent.board(), gates).await;
+        let desk = Desk {
+            board: Arc::clone(agent.board()),
+            control: Arc::clone(agent.control()),
+            orders: Arc::new(Orders::in_memory()),
+            access: Access::Reader,
+            reload: None,
+        };
+        publishers.answer_at(listener, desk);
         let boards = agent.board().backends();
         let boards = boards.iter().map(Arc::clone);
         let plans = backends.iter().map(|backend| Arc::clone(&backend.plan));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dbvitals_probe::Clock;
 use dbvitals_verdict::{Class, Classes, Observation, Standing, Verdict};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::agent::board::{BackendBoard, Board};
@@ -38,6 +39,16 @@ struct State {
     detail: Option<String>,
     /// The check itself is at fault; that takes nothing out of rotation, so it is said loudly.
     warning: Option<String>,
+    /// What an operator said with the order that holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Given>,
+}
+
+/// What an operator said with an order.
+#[derive(Debug, Serialize)]
+struct Given {
+    reason: Option<String>,
+    until: Option<Timestamp>,
 }
 
 /// The body of `/api/v1/backends`, or of one of them.
@@ -78,6 +89,12 @@ impl Health {
         }
     }
 
+    /// Says what was asked for beyond the verdict and is not the case.
+    pub(super) fn with_unmet(mut self, unmet: Option<String>) -> Self {
+        self.state.detail = unmet.or(self.state.detail);
+        self
+    }
+
     pub(super) fn evidence_age_ms(&self) -> Option<u64> {
         self.state.evidence_age_ms
     }
@@ -113,6 +130,10 @@ impl State {
             admin: standing.admin.name(),
             detail: detail.or_else(|| evidence.cause.map(|cause| cause.meaning().to_owned())),
             warning: warning(backend, standing),
+            order: backend.order().map(|order| Given {
+                reason: order.reason.clone(),
+                until: order.until,
+            }),
         }
     }
 }
