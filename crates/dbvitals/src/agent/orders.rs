@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dbvitals_verdict::Admin;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::agent::board::Order;
 
@@ -26,6 +27,8 @@ const SCHEMA: &str = "dbvitals.orders.v1";
 pub(crate) struct Orders {
     directory: Option<PathBuf>,
     standing: Mutex<BTreeMap<String, Standing>>,
+    /// An order was given: the next end may be another one.
+    given: Notify,
 }
 
 /// One order that holds: anything but ready.
@@ -58,6 +61,7 @@ impl Orders {
         Self {
             directory: None,
             standing: Mutex::default(),
+            given: Notify::new(),
         }
     }
 
@@ -82,6 +86,7 @@ impl Orders {
         let orders = Self {
             directory: Some(directory.to_owned()),
             standing: Mutex::new(standing.unwrap_or_default()),
+            given: Notify::new(),
         };
         orders.forget_ended(now);
         Ok((orders, notices))
@@ -124,7 +129,13 @@ impl Orders {
                 standing.insert(name.to_owned(), given);
             }
         }
+        self.given.notify_one();
         self.keep(&standing)
+    }
+
+    /// Waits until an order is given. Cancel safe.
+    pub(crate) async fn given(&self) {
+        self.given.notified().await;
     }
 
     /// When the next order ends by itself.

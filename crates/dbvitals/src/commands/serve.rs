@@ -268,6 +268,7 @@ async fn serve(plan: AgentPlan, circumstances: Circumstances) -> anyhow::Result<
                 // Who asked may have gone.
                 let _ = answer.send(serving.reload().await);
             }
+            () = serving.orders.given() => {}
             () = tokio::time::sleep(next_end) => serving.end_orders(),
         }
     };
