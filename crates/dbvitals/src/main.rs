@@ -18,6 +18,7 @@ mod password;
 mod probing;
 mod report;
 mod suggestion;
+mod systemd;
 mod target_url;
 
 use std::io;

@@ -9,10 +9,12 @@ mod printer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use self::printer::Printer;
 use super::ending::Ending;
@@ -26,7 +28,11 @@ use crate::agent::{Agent, log};
 use crate::cli::ServeArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
+use crate::systemd::Systemd;
 use crate::{config, discovery};
+
+/// How long the end may take, as systemd is told: gates and goodbyes take little over a second.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
@@ -53,7 +59,7 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(serve(plan, args.debug, json))
+    runtime.block_on(serve(plan, args, json))
 }
 
 /// The plan of a command line: the targets given, or those found on this machine.
@@ -164,13 +170,13 @@ fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Mi
     ))
 }
 
-async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit> {
+async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
         None => None,
     };
     let mut ending = Ending::new().context("failed to listen to signals")?;
-    let log = log::start(debug);
+    let log = log::start(args.debug);
     let (agent, transitions) = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -185,7 +191,13 @@ async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit>
         true => Some(Printer::start(transitions, agent.board().clock())?),
         false => None,
     };
+    let systemd = Arc::new(Systemd::from_environment());
+    systemd.ready();
+    let mut attending = JoinSet::new();
+    attending.spawn(Arc::clone(&systemd).attend(Arc::clone(agent.board())));
     let why = ending.wait().await;
+    systemd.stopping(ENDS_WITHIN);
+    attending.shutdown().await;
     publishers.close().await;
     tracing::info!(
         signal = why,
