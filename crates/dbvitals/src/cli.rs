@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use dbvitals_verdict::{Depth, Want};
 
 use crate::expectation::parse_want;
@@ -43,6 +43,12 @@ pub(crate) enum Command {
     /// See it at work, with no database installed
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+    /// Print what makes a shell complete dbvitals' arguments
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Print the manual pages
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -74,6 +80,17 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   dbvitals demo          until Ctrl-C
   dbvitals demo --once   one round of the script, then a table";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  dbvitals completions bash > /etc/bash_completion.d/dbvitals
+  dbvitals completions zsh > /usr/local/share/zsh/site-functions/_dbvitals
+  dbvitals completions fish > ~/.config/fish/completions/dbvitals.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  dbvitals man check | man -l -                      the page of one command
+  dbvitals man --dir /usr/local/share/man/man1       all pages, a file each";
 
 /// Where the password comes from, for commands that take URLs.
 #[derive(Debug, Args)]
@@ -175,4 +192,34 @@ pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: CompletionShell,
+}
+
+/// The shells whose completions are known to work.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CompletionShell {
+    /// GNU bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// Friendly interactive shell
+    Fish,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The page of this command [default: all pages, one after the other]
+    #[arg(value_name = "COMMAND", conflicts_with = "directory")]
+    pub(crate) command: Vec<String>,
+    /// Write all pages into this directory, a file each
+    #[arg(long = "dir", value_name = "DIRECTORY")]
+    pub(crate) directory: Option<PathBuf>,
 }
