@@ -184,6 +184,18 @@ pub(crate) struct ServeArgs {
     /// Log every probe
     #[arg(long)]
     pub(crate) debug: bool,
+    /// How the log is written; text that goes to the systemd journal has priorities, and no times
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// A JSON object per line
+    Json,
 }
 
 /// Arguments of `demo`.

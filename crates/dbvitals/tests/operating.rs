@@ -1,5 +1,13 @@
-//! What people and machines use around the program: completions, manual pages.
+//! What people and machines use around the program: completions, manual pages, log formats.
 
+#[expect(dead_code, reason = "the tests of serve need more of it")]
+#[path = "support/agent.rs"]
+mod agent;
+#[expect(dead_code, reason = "the tests of serve need more of it")]
+#[path = "support/http.rs"]
+mod http;
+#[path = "operating/log.rs"]
+mod log;
 #[path = "support/program.rs"]
 mod program;
 

@@ -176,7 +176,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         None => None,
     };
     let mut ending = Ending::new().context("failed to listen to signals")?;
-    let log = log::start(args.debug);
+    let log = log::start(args.debug, args.log);
     let (agent, transitions) = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
