@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// See it at work, with no database installed
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+    /// Check and show configuration files
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(ConfigArgs),
     /// Print what makes a shell complete dbvitals' arguments
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -80,6 +83,13 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   dbvitals demo          until Ctrl-C
   dbvitals demo --once   one round of the script, then a table";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  dbvitals config check                      /etc/dbvitals/dbvitals.toml; exit code 3 if anything is wrong
+  dbvitals config show -c dbvitals.toml      what is in force, and where each value came from
+  dbvitals config default > dbvitals.toml    a file to start from
+  dbvitals config schema                     for editors and other checkers";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -204,6 +214,37 @@ pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) question: ConfigQuestion,
+}
+
+/// What can be asked about the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigQuestion {
+    /// Say everything that is wrong with a file, passwords that cannot be read included
+    Check(ConfigFileArgs),
+    /// Show what is in force, and where each value came from; passwords are left out
+    Show(ConfigFileArgs),
+    /// Print a file with every default and its reason
+    Default,
+    /// Print the JSON Schema of the file
+    Schema,
+}
+
+/// Which configuration file.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFileArgs {
+    /// The file, or - for standard input [default: /etc/dbvitals/dbvitals.toml]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub(crate) file: Option<PathBuf>,
+    /// The same, as serve has it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Arguments of `completions`.

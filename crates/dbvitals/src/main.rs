@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Wait(args) => commands::wait::run(args, json),
         Command::Serve(args) => commands::serve::run(args, json),
         Command::Demo(args) => commands::demo::run(args, json),
+        Command::Config(args) => commands::config::run(args, json),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
     };
