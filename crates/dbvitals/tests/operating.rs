@@ -1,4 +1,5 @@
-//! What people and machines use around the program: completions, manual pages, log formats.
+//! What people and machines use around the program: completions, manual pages, log formats, and
+//! the files of `packaging/`.
 
 #[expect(dead_code, reason = "the tests of serve need more of it")]
 #[path = "support/agent.rs"]
@@ -8,6 +9,8 @@ mod agent;
 mod http;
 #[path = "operating/log.rs"]
 mod log;
+#[path = "operating/packaging.rs"]
+mod packaging;
 #[path = "support/program.rs"]
 mod program;
 
