@@ -13,6 +13,7 @@ mod discovery;
 mod duration;
 mod exit;
 mod expectation;
+mod journal;
 mod misuse;
 mod password;
 mod probing;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
-            misuse::tell(&format!("{error:#}"));
+            misuse::tell_failure(&format!("{error:#}"));
             Exit::Unknown.into()
         }
     }

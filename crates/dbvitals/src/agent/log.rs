@@ -4,18 +4,16 @@
 //! error is blocked and the queue full, lines are lost, not probes; how many is said at the end.
 //! They are text, text as the systemd journal likes it, or JSON.
 
-mod journal;
-
 use std::io;
 
 use dbvitals_verdict::{Cause, Change, Observation, Standing, Transition, Verdict};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 
-use self::journal::Prefixed;
 use crate::agent::board::BackendBoard;
 use crate::cli::LogFormat;
 use crate::duration;
+use crate::journal::{self, Prefixed};
 
 /// Starts the log; it ends, and is written out, when the guard is dropped.
 pub(crate) fn start(debug: bool, format: LogFormat) -> WorkerGuard {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
-use super::{HTTP_DEFAULT, Source, place};
+use super::{Source, place};
 use crate::agent::plan::{AgentPlan, BackendPlan};
 use crate::password;
 use crate::target_url::without_password;
@@ -158,7 +158,6 @@ fn setting(key: &str, value: impl Into<String>, origin: Option<Origin>) -> Setti
 
 fn agent(own: Table<'_>, plan: &AgentPlan) -> SettingsSection {
     let http = plan.http.map_or("off".to_owned(), |http| http.to_string());
-    debug_assert!(own.line("http").is_some() || http == HTTP_DEFAULT);
     let mut settings = vec![
         setting("name", &plan.name, own.origin("name")),
         setting("http", http, own.origin("http")),

@@ -7,7 +7,7 @@ use dbvitals_testkit::Port;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::agent::{Agent, serve};
+use crate::agent::{Agent, ConfigFile, serve};
 
 /// What an agent logs that finds a listener, and is told to end.
 fn log_of(options: &[&str], wrap: impl FnOnce(Command) -> Command) -> String {
@@ -47,12 +47,8 @@ fn json_logs_are_an_object_per_line() {
 
 #[test]
 fn the_journal_gets_priorities_and_no_times() {
-    // systemd puts the numbers of the descriptor that it made for standard error into the variable.
-    let set = "JOURNAL_STREAM=$(stat --dereference --format=%d:%i /proc/self/fd/2) exec \"$@\"";
     let log = log_of(&[], |command| {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", set, "sh"]).arg(command.get_program());
-        shell.args(command.get_args());
+        let mut shell = journal(&command);
         shell
             .env_remove("DBVITALS_PASSWORD")
             .env_remove("CREDENTIALS_DIRECTORY");
@@ -68,6 +64,32 @@ fn the_journal_gets_priorities_and_no_times() {
         assert!(!rest.starts_with("20") && !rest.contains("INFO"), "{line}");
     }
     assert!(log.contains("<6>verdict changed backend=\"db\""), "{log}");
+}
+
+/// A command whose standard error the journal reads, as far as the command can tell: systemd puts
+/// the numbers of the descriptor that it made for it into the variable.
+fn journal(command: &Command) -> Command {
+    let set = "JOURNAL_STREAM=$(stat --dereference --format=%d:%i /proc/self/fd/2) exec \"$@\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", set, "sh"]).arg(command.get_program());
+    shell.args(command.get_args());
+    shell
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_an_error_in_the_journal() {
+    let config = ConfigFile::new("[backend.a]\nurl = \"mysql://u@h\"\nfall = 0\nrise = -1\n");
+    let mut command = journal(&config.serve());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let output = command.output().expect("sh can be started");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(
+        lines.iter().all(|line| line.starts_with("<3>dbvitals: ")),
+        "{told}"
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Lines for the systemd journal: it keeps the time itself, and takes a line's priority from a
-//! number in front of it, see sd-daemon(3).
+//! number in front of it, see sd-daemon(3). For the log, and for what ends a command.
 
 use std::env;
 use std::fmt;
@@ -13,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Whether standard error goes to the journal. A process that the service starts, and whose
 /// standard error goes elsewhere, has the variable as well, so the two are compared.
-pub(super) fn is_read() -> bool {
+pub(crate) fn is_read() -> bool {
     let stream = env::var("JOURNAL_STREAM").unwrap_or_default();
     let Ok(stat) = fstat(io::stderr()) else {
         return false;
@@ -21,9 +21,17 @@ pub(super) fn is_read() -> bool {
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
+/// Each line of an error, with the priority in front where the journal reads it.
+pub(crate) fn marked(error: &str) -> String {
+    match is_read() {
+        true => format!("<3>{}", error.replace('\n', "\n<3>")),
+        false => error.to_owned(),
+    }
+}
+
 /// A format with the priority in front.
 #[derive(Debug)]
-pub(super) struct Prefixed<F>(pub(super) F);
+pub(crate) struct Prefixed<F>(pub(crate) F);
 
 impl<S, N, F> FormatEvent<S, N> for Prefixed<F>
 where
