@@ -18,11 +18,16 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The detail may hold a server's own words: it is cut to a bounded length, and what a terminal
+    /// or a log would take for a command is replaced.
     pub(crate) fn new(cause: Cause, detail: impl Into<Arc<str>>) -> Self {
-        Self {
-            cause,
-            detail: detail.into(),
-        }
+        let detail = detail.into();
+        let sound = detail.len() <= DETAIL_MAX && !detail.contains(char::is_control);
+        let detail = match sound {
+            true => detail,
+            false => cleaned(&detail).into(),
+        };
+        Self { cause, detail }
     }
 
     /// An error of a system call on the way to or on a connection.
@@ -102,6 +107,19 @@ impl Failure {
         };
         Self::new(cause, refusal.to_string())
     }
+}
+
+/// The longest detail, in bytes.
+const DETAIL_MAX: usize = 1024;
+
+fn cleaned(text: &str) -> String {
+    let visible = |letter: char| match letter.is_control() {
+        true => ' ',
+        false => letter,
+    };
+    let fits = |(at, letter): &(usize, char)| at + letter.len_utf8() <= DETAIL_MAX;
+    let letters = text.char_indices().take_while(fits);
+    letters.map(|(_, letter)| visible(letter)).collect()
 }
 
 /// An error of the system as people want to read it: without Rust's "(os error 111)", and without
@@ -302,6 +320,14 @@ mod tests {
             "Error writing file 'MLfd=33' (OS errno 5 - Input/output error)",
             Cause::WriteFailed,
         );
+    }
+
+    #[test]
+    fn a_server_s_words_are_bounded_and_no_commands_to_a_terminal() {
+        let detail = format!("\u{1b}[2Jé\n{}", "é".repeat(1000));
+        let failure = Failure::new(Cause::Lagging, detail);
+        assert!(failure.detail.len() <= DETAIL_MAX);
+        assert!(failure.detail.starts_with(" [2Jé é"), "{}", failure.detail);
     }
 
     #[test]
