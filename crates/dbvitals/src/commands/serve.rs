@@ -9,7 +9,7 @@ mod printer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use dbvitals_verdict::Admin;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use self::printer::Printer;
 use super::ending::{Heard, Signals};
@@ -35,7 +36,11 @@ use crate::agent::{Agent, log};
 use crate::cli::ServeArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
+use crate::systemd::Systemd;
 use crate::{config, discovery};
+
+/// How long the end may take, as systemd is told: gates and goodbyes take little over a second.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
@@ -53,13 +58,7 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let circumstances = Circumstances {
-        file: args.config.clone(),
-        http: args.http.clone(),
-        debug: args.debug,
-        json,
-    };
-    runtime.block_on(serve(plan, circumstances))
+    runtime.block_on(serve(plan, args, json))
 }
 
 /// The plan of a configuration file; a flag may say where HTTP is answered instead.
@@ -186,18 +185,7 @@ fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Mi
     ))
 }
 
-/// What the command line said that a configuration file does not.
-#[derive(Debug)]
-struct Circumstances {
-    /// The configuration file, to be read again on a reload.
-    file: Option<PathBuf>,
-    /// Where HTTP is answered in place of what the file says.
-    http: Option<String>,
-    debug: bool,
-    json: bool,
-}
-
-async fn serve(plan: AgentPlan, circumstances: Circumstances) -> anyhow::Result<Exit> {
+async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
         None => None,
@@ -207,7 +195,7 @@ async fn serve(plan: AgentPlan, circumstances: Circumstances) -> anyhow::Result<
     let control_listener =
         control_socket::bind(plan.control.as_deref(), plan.state_dir.as_deref())?;
     let mut signals = Signals::new().context("failed to listen to signals")?;
-    let log = log::start(circumstances.debug);
+    let log = log::start(args.debug, args.log);
     let (agent, transitions) = Agent::start(
         &plan.backends,
         &|name| orders.admin(name),
@@ -231,7 +219,7 @@ async fn serve(plan: AgentPlan, circumstances: Circumstances) -> anyhow::Result<
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
         access,
-        reload: circumstances.file.as_ref().map(|_| reload.clone()),
+        reload: args.config.as_ref().map(|_| reload.clone()),
     };
     let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
     if let Some(listener) = http_listener {
@@ -244,18 +232,23 @@ async fn serve(plan: AgentPlan, circumstances: Circumstances) -> anyhow::Result<
     if let Some(socket) = &control_listener {
         publishers.answer_operators(socket.listen()?, desk(Access::Operator));
     }
-    let printer = match circumstances.json {
+    let printer = match json {
         true => Some(Printer::start(transitions, clock)?),
         false => None,
     };
     let mut serving = Serving {
-        circumstances,
+        args,
         plan,
         agent,
         orders,
         publishers,
+        systemd: Arc::new(Systemd::from_environment()),
     };
     serving.show_orders();
+    serving.systemd.ready();
+    let mut attending = JoinSet::new();
+    let board = Arc::clone(serving.agent.board());
+    attending.spawn(Arc::clone(&serving.systemd).attend(board));
     let why = loop {
         let next_end = serving.next_end();
         tokio::select! {
@@ -272,6 +265,8 @@ async fn serve(plan: AgentPlan, circumstances: Circumstances) -> anyhow::Result<
             () = tokio::time::sleep(next_end) => serving.end_orders(),
         }
     };
+    serving.systemd.stopping(ENDS_WITHIN);
+    attending.shutdown().await;
     serving.publishers.close().await;
     tracing::info!(
         signal = why,
@@ -287,22 +282,25 @@ async fn serve(plan: AgentPlan, circumstances: Circumstances) -> anyhow::Result<
 
 /// A running agent with everything that tells others, and what changes them under way.
 #[derive(Debug)]
-struct Serving {
-    circumstances: Circumstances,
+struct Serving<'a> {
+    args: &'a ServeArgs,
     plan: AgentPlan,
     agent: Agent,
     orders: Arc<Orders>,
     publishers: Publishers,
+    systemd: Arc<Systemd>,
 }
 
 /// How long to sleep where no order has an end, and at the most: the wall clock may be set.
 const ORDERS_LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
 
-impl Serving {
+impl Serving<'_> {
     /// Reads the configuration file again. What did not change keeps its session, its verdict and
     /// its listener; a file that is wrong changes nothing. Answers what became of it, or why not.
     async fn reload(&mut self) -> Result<String, String> {
+        self.systemd.reloading();
         let reloaded = self.try_reload().await;
+        self.systemd.ready();
         match &reloaded {
             Ok(detail) => tracing::info!(detail, "the configuration is reloaded"),
             Err(why) => {
@@ -313,10 +311,10 @@ impl Serving {
     }
 
     async fn try_reload(&mut self) -> Result<String, String> {
-        let Some(path) = &self.circumstances.file else {
+        let Some(path) = &self.args.config else {
             return Err("the agent was started without a configuration file".to_owned());
         };
-        let plan = read_plan(path, self.circumstances.http.as_deref());
+        let plan = read_plan(path, self.args.http.as_deref());
         let plan = plan.map_err(|misuse| misuse.0)?;
         self.check_gates(&plan)?;
         let orders = Arc::clone(&self.orders);

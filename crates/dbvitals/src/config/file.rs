@@ -22,10 +22,11 @@ use crate::expectation::{Expectation, parse_want};
 use crate::password;
 use crate::target_url::TargetUrl;
 
-const SECTIONS: [&str; 5] = ["agent", "defaults", "backend", "gate", "classes"];
-const LATER_SECTIONS: [&str; 5] = ["service", "route", "agent_check", "hook", "coordination"];
-const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
-const PACE_KEYS: [&str; 10] = [
+pub(super) const SECTIONS: [&str; 5] = ["agent", "defaults", "backend", "gate", "classes"];
+pub(super) const LATER_SECTIONS: [&str; 5] =
+    ["service", "route", "agent_check", "hook", "coordination"];
+pub(super) const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
+pub(super) const PACE_KEYS: [&str; 10] = [
     "interval",
     "confirm_interval",
     "fast_interval",
@@ -37,7 +38,7 @@ const PACE_KEYS: [&str; 10] = [
     "fall",
     "stale_after",
 ];
-const BACKEND_KEYS: [&str; 8] = [
+pub(super) const BACKEND_KEYS: [&str; 8] = [
     "url",
     "password_file",
     "password_env",

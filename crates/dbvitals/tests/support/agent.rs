@@ -107,7 +107,7 @@ impl Agent {
             told,
             http,
         };
-        agent.wait_for_log(" watching ");
+        agent.wait_for_log("watching");
         agent
     }
 
