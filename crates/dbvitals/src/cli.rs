@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use dbvitals_verdict::{Depth, Want};
 
 use crate::expectation::parse_want;
@@ -43,6 +43,15 @@ pub(crate) enum Command {
     /// See it at work, with no database installed
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+    /// Check and show configuration files
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(ConfigArgs),
+    /// Print what makes a shell complete dbvitals' arguments
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Print the manual pages
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -74,6 +83,24 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   dbvitals demo          until Ctrl-C
   dbvitals demo --once   one round of the script, then a table";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  dbvitals config check                      /etc/dbvitals/dbvitals.toml; exit code 3 if anything is wrong
+  dbvitals config show -c dbvitals.toml      what is in force, and where each value came from
+  dbvitals config default > dbvitals.toml    a file to start from
+  dbvitals config schema                     for editors and other checkers";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  dbvitals completions bash > /etc/bash_completion.d/dbvitals
+  dbvitals completions zsh > /usr/local/share/zsh/site-functions/_dbvitals
+  dbvitals completions fish > ~/.config/fish/completions/dbvitals.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  dbvitals man check | man -l -                      the page of one command
+  dbvitals man --dir /usr/local/share/man/man1       all pages, a file each";
 
 /// Where the password comes from, for commands that take URLs.
 #[derive(Debug, Args)]
@@ -167,6 +194,18 @@ pub(crate) struct ServeArgs {
     /// Log every probe
     #[arg(long)]
     pub(crate) debug: bool,
+    /// How the log is written; text that goes to the systemd journal has priorities, and no times
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// A JSON object per line
+    Json,
 }
 
 /// Arguments of `demo`.
@@ -175,4 +214,65 @@ pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) question: ConfigQuestion,
+}
+
+/// What can be asked about the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigQuestion {
+    /// Say everything that is wrong with a file, passwords that cannot be read included
+    Check(ConfigFileArgs),
+    /// Show what is in force, and where each value came from; passwords are left out
+    Show(ConfigFileArgs),
+    /// Print a file with every default and its reason
+    Default,
+    /// Print the JSON Schema of the file
+    Schema,
+}
+
+/// Which configuration file.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFileArgs {
+    /// The file, or - for standard input [default: /etc/dbvitals/dbvitals.toml]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub(crate) file: Option<PathBuf>,
+    /// The same, as serve has it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: CompletionShell,
+}
+
+/// The shells whose completions are known to work.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CompletionShell {
+    /// GNU bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// Friendly interactive shell
+    Fish,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The page of this command [default: all pages, one after the other]
+    #[arg(value_name = "COMMAND", conflicts_with = "directory")]
+    pub(crate) command: Vec<String>,
+    /// Write all pages into this directory, a file each
+    #[arg(long = "dir", value_name = "DIRECTORY")]
+    pub(crate) directory: Option<PathBuf>,
 }

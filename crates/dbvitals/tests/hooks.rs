@@ -3,6 +3,7 @@
 //!
 //! What is watched is a plain listener; the hooks are shell scripts that write down what they got.
 
+#[expect(dead_code, reason = "an agent can do more than is asked of it here")]
 #[path = "support/agent.rs"]
 mod agent;
 #[path = "hooks/conduct.rs"]
@@ -13,6 +14,7 @@ mod crowd;
 mod ends;
 #[path = "support/exposition.rs"]
 mod exposition;
+#[expect(dead_code, reason = "nothing is posted here")]
 #[path = "support/http.rs"]
 mod http;
 #[path = "support/service.rs"]

@@ -17,8 +17,12 @@ mod http;
 mod http_port;
 #[path = "serve/misuse.rs"]
 mod misuse;
+#[path = "serve/orders.rs"]
+mod orders;
 #[path = "serve/output.rs"]
 mod output;
+#[path = "serve/reload.rs"]
+mod reload;
 #[path = "support/service.rs"]
 mod service;
 

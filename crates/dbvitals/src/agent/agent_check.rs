@@ -36,7 +36,7 @@ const END_WITHIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// A port that answers HAProxy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AgentCheckPlan {
     pub(crate) name: String,
     pub(crate) listen: GateAddress,

@@ -77,10 +77,6 @@ impl Hooks {
     }
 
     /// Puts other hooks in force for transitions to come; what waits or runs goes on as it was.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for whoever reloads the configuration")
-    )]
     pub(crate) fn handle_plan(&self, plan: HooksPlan) {
         self.plan.send_replace(Arc::new(plan));
     }

@@ -24,13 +24,14 @@ pub(crate) fn text(board: &Board) -> String {
 
 fn write_all(out: &mut String, board: &Board) -> fmt::Result {
     let now = board.clock().now();
+    let backends = board.backends();
     head(
         out,
         "dbvitals_backend_verdict",
         "gauge",
         "1 for the verdict that holds, 0 for the others.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let holds = backend.standing().verdict;
         let name = Label(&backend.name);
         for verdict in Verdict::ALL {
@@ -47,7 +48,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "gauge",
         "1 for the cause of what is wrong; class ours is the check's own fault.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let evidence = &backend.standing().evidence;
         if let (Some(cause), Some(class)) = (evidence.cause, evidence.class) {
             let name = Label(&backend.name);
@@ -63,7 +64,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Probes ended, by outcome and cause.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let name = Label(&backend.name);
         let passes = backend.passes();
         writeln!(
@@ -83,7 +84,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "summary",
         "Time that passed probes took.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let name = Label(&backend.name);
         let (sum, count) = (backend.pass_time().as_secs_f64(), backend.passes());
         writeln!(
@@ -101,7 +102,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "gauge",
         "Age of the newest proof behind the verdict; absent before there is any.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         if let Some(age) = backend.evidence_age(now) {
             let (name, age) = (Label(&backend.name), age.as_secs_f64());
             writeln!(
@@ -116,7 +117,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Changes of the verdict, by what it became.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let name = Label(&backend.name);
         for (to, count) in backend.transitions() {
             writeln!(
@@ -131,7 +132,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Held sessions that died while a fresh one worked.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let (name, lost) = (Label(&backend.name), backend.standing().sessions_lost);
         writeln!(
             out,

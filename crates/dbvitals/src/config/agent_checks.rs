@@ -230,7 +230,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{WeightBy, WeightPlan};
-    use crate::config::{file, located};
+    use crate::config::{file, message};
 
     const BACKEND: &str = "[backend.a]\nurl = \"mysql://v@h\"\nmax_lag = \"11s\"\n";
 
@@ -239,7 +239,7 @@ mod tests {
             "{BACKEND}[backend.b]\nurl = \"mysql://v@i\"\n\
              [agent_check.c]\nlisten = \"127.0.0.1:8307\"\nof = {text}\n"
         );
-        let plan = file::plan(&text).map_err(|errors| located("f", &text, errors))?;
+        let plan = file::plan(&text).map_err(|errors| message(&text, errors))?;
         Ok(plan.agent_checks[0].weight)
     }
 
@@ -281,7 +281,7 @@ mod tests {
         let refused = |text: &str, part: &str| {
             let message = weight(text).unwrap_err();
             assert!(
-                message.starts_with("f:9:") || message.starts_with("f:8:"),
+                message.starts_with("9:") || message.starts_with("8:"),
                 "{message}"
             );
             assert!(message.contains(part), "{message}");
@@ -303,7 +303,7 @@ mod tests {
             let text = format!(
                 "{BACKEND}[agent_check.c]\nlisten = \"127.0.0.1:8306\"\nof = \"a\"\n{more}"
             );
-            let message = located("f", &text, file::plan(&text).unwrap_err());
+            let message = message(&text, file::plan(&text).unwrap_err());
             assert!(message.contains(part), "{message}");
         };
         check("", "port 8306 is used already, by http of [agent]");

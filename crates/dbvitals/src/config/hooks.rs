@@ -183,38 +183,15 @@ mod tests {
     use std::time::Duration;
 
     use crate::agent::hooks::Mode;
-    use crate::config::{file, located};
+    use crate::config::{file, message};
 
     const BACKEND: &str = "[backend.orders]\nurl = \"mysql://v@h\"\n";
 
-    /// The examples of a document: its blocks of TOML that are more than a line.
-    fn examples(document: &str) -> Vec<&str> {
-        let blocks = document.split("\n```toml\n").skip(1);
-        let blocks = blocks.filter_map(|it| it.split_once("\n```"));
-        let texts = blocks.map(|(text, _)| text);
-        texts.filter(|text| text.contains('[')).collect()
-    }
-
-    #[test]
-    fn the_examples_of_the_documents_are_right() {
-        let hooks = include_str!("../../../../docs/operating/hooks.md");
-        for example in examples(hooks) {
-            let text = format!("[backend.orders-1]\nurl = \"mysql://v@h\"\n{example}");
-            let plan = file::plan(&text).expect(example);
-            assert_eq!(plan.hooks.len(), 1);
-        }
-        let haproxy = examples(include_str!("../../../../docs/operating/haproxy.md"));
-        assert_eq!(haproxy.len(), 2);
-        for example in haproxy {
-            assert!(file::plan(example).is_ok(), "{example}");
-        }
-    }
-
     fn check_refused(hook: &str, place: &str, parts: &[&str]) {
         let text = format!("{BACKEND}[hook.h]\n{hook}");
-        let message = located("f", &text, file::plan(&text).expect_err(&text));
+        let message = message(&text, file::plan(&text).expect_err(&text));
         for line in message.lines() {
-            assert!(line.contains(&format!("f:{place}: ")), "{text}\n{message}");
+            assert!(line.starts_with(&format!("{place}: ")), "{text}\n{message}");
         }
         for part in parts {
             assert!(message.contains(part), "{text}\n{message}");

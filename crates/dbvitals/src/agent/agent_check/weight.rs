@@ -154,13 +154,14 @@ fn slope(value: Option<Duration>, from: Duration, to: Duration, min: u8) -> u8 {
 mod tests {
     use std::sync::Arc;
 
-    use dbvitals_probe::{Address, Protocol, Target};
+    use dbvitals_probe::{Address, Clock, Protocol, Target};
     use dbvitals_verdict::{
         Course, Depth, Evidence, Lag, Path, Phases, Plan, ServerFacts, Standing,
     };
 
     use super::*;
-    use crate::agent::plan::BackendPlan;
+    use crate::agent::board::Board;
+    use crate::agent::plan::{BackendPlan, Origin};
 
     #[test]
     fn a_weight_falls_in_a_straight_line_and_never_to_nothing() {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     /// A backend whose two paths were told these lags, the held one last.
-    fn backend_behind(held: Option<Duration>, fresh: Duration) -> BackendBoard {
+    fn backend_behind(held: Option<Duration>, fresh: Duration) -> Arc<BackendBoard> {
         let observation = |path, ended, lag| Observation {
             path,
             probe: None,
@@ -204,8 +205,9 @@ mod tests {
             name: "b".into(),
             target: Arc::new(Target::new(Protocol::MySql, address)),
             plan: Arc::new(Plan::new(Course::Session { depth: Depth::Lag })),
+            origin: Origin::default(),
         };
-        let board = BackendBoard::new(&plan, Moment::ORIGIN);
+        let board = Board::new(Clock::start()).entry(&plan);
         board.put_up(Standing {
             verdict: Verdict::Up,
             evidence: Evidence {

@@ -122,7 +122,7 @@ impl Happening<'_> {
         let evidence = &self.told.transition.evidence;
         let (change, from, to) = words(&self.told.transition.change);
         let seen = |observation: &Option<Observation>| {
-            let classes = &self.told.backend.plan.classes;
+            let classes = &self.told.backend.plan().classes;
             let observation = observation.as_ref()?;
             Some(Seen::new(observation, classes, self.clock))
         };

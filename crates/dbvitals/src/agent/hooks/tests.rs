@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use super::program::run;
 use super::queue::{Queue, RUNNING_MAX, WAITING_MAX};
 use super::*;
-use crate::agent::board::BackendBoard;
-use crate::agent::plan::BackendPlan;
+use crate::agent::board::Board;
+use crate::agent::plan::{BackendPlan, Origin};
 
 fn told(backend: &str, at: u64) -> Arc<Told> {
     let address = Address::Tcp {
@@ -26,9 +26,10 @@ fn told(backend: &str, at: u64) -> Arc<Told> {
         name: backend.into(),
         target: Arc::new(Target::new(Protocol::MySql, address)),
         plan: Arc::new(Plan::new(Course::Session { depth: Depth::Ping })),
+        origin: Origin::default(),
     };
     Arc::new(Told {
-        backend: Arc::new(BackendBoard::new(&plan, Moment::ORIGIN)),
+        backend: Board::new(Clock::start()).entry(&plan),
         transition: Transition {
             backend: BackendId(0),
             at: Moment::from_nanos(at),
