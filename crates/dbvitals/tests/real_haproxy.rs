@@ -20,10 +20,12 @@ mod proxy;
 mod service;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dbvitals_testkit::{MariaDb, MariaDbOptions, Port, RealServer as _, eventually, haproxy_for};
+use dbvitals_verdict::Moment;
 use rustix::process::Signal;
 
 use crate::agent::{Agent, ConfigFile};
@@ -39,8 +41,9 @@ const FREEZE_BOUND: Duration = Duration::from_millis(2750);
 /// How long after a server is ready again traffic may take to return: the way back of a gate, and
 /// what a crash takes.
 const RETURN_BOUND: Duration = Duration::from_millis(3750);
-/// How long traffic is looked at after it has moved.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long traffic is looked at after it has moved: no multiple of `inter`, lest what comes next
+/// always comes right before a check of HAProxy's.
+const LOOK: Duration = Duration::from_millis(1120);
 /// How long anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -50,6 +53,8 @@ struct Site {
     agent: Agent,
     proxy: Proxy,
     clients: Clients,
+    /// Where operators give orders.
+    control: PathBuf,
     // Reserved as long as anybody uses them.
     _ports: [Port; 2],
     _config: ConfigFile,
@@ -69,7 +74,10 @@ impl Site {
             "gate" => "gate",
             _ => "agent_check",
         };
-        let mut text = String::new();
+        // A socket's path may have 107 bytes.
+        let name = format!("dbv-haproxy-{way}-{}.sock", std::process::id());
+        let control = std::env::temp_dir().join(name);
+        let mut text = format!("[agent]\ncontrol = \"{}\"\n", control.display());
         for (number, (server, port)) in (1..).zip(servers.iter().zip(&ports)) {
             let _ = writeln!(
                 text,
@@ -93,6 +101,7 @@ impl Site {
             agent,
             proxy,
             clients,
+            control,
             _ports: ports,
             _config: config,
         };
@@ -117,7 +126,12 @@ impl Site {
         let began = self.clients.now();
         act(&self.servers[from]);
         let name = format!("orders-{}", from + 1);
-        let is_out = || self.proxy.server(&name).status.starts_with("DOWN");
+        let is_out = || {
+            let status = self.proxy.server(&name).status;
+            ["DOWN", "DRAIN", "MAINT"]
+                .iter()
+                .any(|it| status.starts_with(it))
+        };
         assert!(eventually(PATIENCE, is_out), "{:?}", self.proxy.servers());
         // What was under way when the server was taken out may fail still.
         std::thread::sleep(SILENCE);
@@ -140,10 +154,28 @@ impl Site {
         }
     }
 
+    /// Gives an operator's order about a server.
+    fn order(&self, index: usize, state: &str) {
+        let path = format!("/api/v1/backends/orders-{}/state", index + 1);
+        let body = format!("{{\"state\":\"{state}\"}}");
+        let answer = http::send_to_socket(&self.control, &path, &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
     /// Expects that a server which was restored gets traffic again, and tells how soon.
     fn expect_return(&self, to: usize, act: impl FnOnce(&MariaDb)) -> Duration {
         act(&self.servers[to]);
-        let ready = self.clients.now();
+        self.expect_return_since(to, self.clients.now())
+    }
+
+    /// The same after an order, which counts from the moment it was given.
+    fn expect_return_by_order(&self, to: usize) -> Duration {
+        let given = self.clients.now();
+        self.order(to, "ready");
+        self.expect_return_since(to, given)
+    }
+
+    fn expect_return_since(&self, to: usize, ready: Moment) -> Duration {
         let is_back = || self.clients.seen_since(ready).served[to] > 0;
         assert!(eventually(PATIENCE, is_back), "{:?}", self.proxy.servers());
         let took = self.clients.now().since(ready);
@@ -201,6 +233,14 @@ fn put_through(way: &str, haproxy: &std::path::Path) -> Site {
         back.push(site.expect_return(index, |server| server.start_again()));
     }
     report(way, "shut down, started again", &moved, &back);
+    for state in ["drain", "maint"] {
+        let (mut moved, mut back) = (Vec::new(), Vec::new());
+        for index in 0..2 {
+            moved.push(site.expect_move(index, Duration::ZERO, |_| site.order(index, state)));
+            back.push(site.expect_return_by_order(index));
+        }
+        report(way, &format!("ordered {state}, then ready"), &moved, &back);
+    }
     site
 }
 
