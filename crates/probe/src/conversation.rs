@@ -100,9 +100,13 @@ impl Conversation {
     /// Reading once suffices where the kernel gave less than was asked for: it reports an edge
     /// for whatever comes after. A peer that sends without end gets no more than
     /// [`READS_MAX`] at a time, lest it keeps the loop from everybody else's deadlines.
+    ///
+    /// `ended` says that the peer has closed its side: no edge comes after that one, so all there
+    /// is has to be read, the end included.
     pub(crate) fn read(
         &mut self,
         scratch: &mut Scratch,
+        ended: bool,
         mut tell: impl FnMut(&mut Self, Told, &mut Vec<u8>) -> bool,
     ) -> Extent {
         for _ in 0..READS_MAX {
@@ -127,7 +131,7 @@ impl Conversation {
                 None => self.feed(bytes, out, &mut tell),
                 Some(_) => self.feed_tls(bytes, out, &mut tell),
             };
-            if !goes_on || filled < input.len() {
+            if !goes_on || (filled < input.len() && !ended) {
                 return Extent::All;
             }
         }

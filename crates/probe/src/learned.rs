@@ -66,6 +66,10 @@ impl Learned {
 
     /// Notes that the replica had, `behind` ago, all that its primary had then.
     pub(crate) fn note_caught_up(&mut self, now: Moment, behind: Duration) {
+        if now.since(Moment::ORIGIN) < behind {
+            // That was before time is counted from.
+            return;
+        }
         self.caught_up_at = self.caught_up_at.max(Some(now - behind));
     }
 }

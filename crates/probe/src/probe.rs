@@ -75,6 +75,8 @@ pub(crate) struct Probe {
     /// TLS was tried and failed; plain text is next.
     pub(crate) plain: bool,
     pub(crate) ending: Option<Ending>,
+    /// A login of before hangs, and this probe waits for it.
+    pub(crate) waits_for_login: bool,
     /// When a write that is not committed by then is looked after.
     pub(crate) write_until: Option<Moment>,
     /// When the server is told to give up a statement that is not answered by then.
@@ -109,6 +111,7 @@ impl Probe {
             attempt_failure: None,
             plain: false,
             ending: None,
+            waits_for_login: false,
             write_until: None,
             cancel_at: None,
         }

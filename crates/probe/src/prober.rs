@@ -29,6 +29,7 @@ use crate::target::Target;
 
 mod fresh;
 mod goodbye;
+mod hang;
 mod held;
 mod readiness;
 
@@ -41,6 +42,8 @@ const NAME_SURE_FOR: Duration = Duration::from_millis(100);
 const NAME_MOVED_WITHIN: Duration = Duration::from_millis(50);
 /// How long a connection that is being left may take to end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+/// How long a login that hangs is waited for before another one is begun.
+const HUNG_FOR: Duration = Duration::from_secs(10);
 /// The pause before a unix connect that met a full accept queue is tried again; the kernel tells
 /// nobody when there is room (poll on such a socket says nothing).
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
@@ -74,6 +77,7 @@ struct Entry {
     held: Option<usize>,
     fresh: Option<usize>,
     leaving: Option<usize>,
+    hung: Option<usize>,
     /// The addresses of a name, and since when they are known.
     addresses: Option<(Moment, Vec<SocketAddr>)>,
     resolving: bool,
@@ -95,6 +99,13 @@ enum Purpose {
     Probe(Box<Probe>),
     /// The held session, and the question under way on it.
     Held(Option<Ping>),
+    /// A login that was not answered in time: the next probe waits for it rather than beginning
+    /// another one, which would hang behind it and stay with the server.
+    Hung {
+        until: Moment,
+        /// The phase that is not answered.
+        phase: Phase,
+    },
     /// A goodbye; `said` once there is nothing more to say, `shut` once the kernel knows it too.
     Leaving {
         until: Moment,
@@ -158,6 +169,7 @@ impl Prober {
                 held: None,
                 fresh: None,
                 leaving: None,
+                hung: None,
                 addresses: None,
                 resolving: false,
                 learned: Learned::default(),
@@ -172,6 +184,9 @@ impl Prober {
         };
         for key in [entry.fresh, entry.held].into_iter().flatten() {
             self.leave(key);
+        }
+        if let Some(key) = entry.hung {
+            self.lines.try_remove(key);
         }
     }
 
@@ -297,7 +312,7 @@ impl Prober {
                     false => Failure::late(probe.phase),
                 };
                 self.cancel_statement(key);
-                self.fail_probe(key, failure);
+                self.fail_late(key, failure);
             }
             Purpose::Probe(probe)
                 if probe.phase == Phase::Resolve && probe.attempt_failure.is_some() =>
@@ -340,6 +355,11 @@ impl Prober {
                 self.cancel_statement(key);
             }
             Purpose::Held(_) => {}
+            Purpose::Hung { until, .. } => {
+                if *until <= now {
+                    self.give_up_hang(key);
+                }
+            }
             Purpose::Leaving { until, .. } => {
                 if *until <= now {
                     self.close(key);

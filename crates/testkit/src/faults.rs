@@ -7,17 +7,25 @@
 //! [`FaultReport`] runs a program against them. To add a fault: add an entry.
 //!
 //! A scene is staged twice, once for `check` and once for `serve`: all well at first where the
-//! fault can strike later, then act by act. What a scene starts ends with it.
+//! fault can strike later, then act by act. What a scene starts ends with it. A column of the
+//! report is a depth of `check`, an expectation (`primary` is `--expect primary`, `max_lag` is
+//! `--max-lag 2s`), or `serve`.
 
 mod absent;
 mod agent;
+mod cluster;
 mod crowd;
 mod database;
+mod disk;
 mod full;
+mod lag;
+mod locks;
 mod login;
 mod names;
+mod pair;
 mod report;
 mod resolution;
+mod roles;
 mod scene;
 mod silent;
 mod slow;
@@ -25,6 +33,7 @@ mod strange;
 mod tls;
 mod transit;
 mod truth;
+mod writes;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -33,7 +42,7 @@ use self::names::names_available;
 pub use self::report::{Column, FaultReport};
 use self::scene::Scene;
 pub use self::truth::{Check, Step, Truth, Watch};
-use crate::requirements::servers_available;
+use crate::requirements::{galera_ready_for, left_out, namespaces_ready_for, servers_ready_for};
 use crate::scripted::Dialect;
 
 /// What a fault is staged on.
@@ -58,7 +67,15 @@ impl Stand {
         self.url_of(&address.to_string())
     }
 
-    /// The same, of a host with its port.
+    /// The same, with a database in which `vitals` may write.
+    fn url_to_write(self, address: SocketAddr) -> String {
+        match self {
+            Self::MariaDb | Self::ScriptedMySql => format!("{}/vitals", self.url(address)),
+            Self::PostgreSql | Self::ScriptedPostgres => self.url(address),
+        }
+    }
+
+    /// The same as [`url`](Self::url), of a host with its port.
     fn url_of(self, place: &str) -> String {
         match self {
             Self::MariaDb | Self::ScriptedMySql => format!("mysql://vitals@{place}"),
@@ -105,6 +122,8 @@ pub struct Fault {
     pub checks: &'static [Check],
     /// What `serve` has to conclude, if it is asked.
     pub watch: Option<Watch>,
+    /// What it has in common with its neighbours: a heading of the documentation.
+    pub group: &'static str,
     /// Whether nothing may run beside it, because its bounds are tight.
     alone: bool,
     needs: Need,
@@ -114,7 +133,12 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Need {
     Nothing,
+    /// A name service.
     Names,
+    /// Namespaces, for a network or a disk of a server's own.
+    Namespaces,
+    /// Galera's library.
+    Galera,
 }
 
 impl Fault {
@@ -126,44 +150,63 @@ impl Fault {
         stage: |_| unreachable!("an entry says how it is staged"),
         checks: &[],
         watch: None,
+        group: "",
         alone: false,
         needs: Need::Nothing,
     };
 
-    /// The truth at a depth of `check`, if there is one.
+    /// The truth in a column of `check`, if there is one.
     #[must_use]
-    pub fn check(&self, depth: &str) -> Option<&Check> {
+    pub fn check(&self, column: &str) -> Option<&Check> {
         self.checks
             .iter()
-            .find(|check| check.depths.contains(&depth))
+            .find(|check| check.columns.contains(&column))
     }
 
-    /// Says whether the fault can be staged here, and if not, why.
-    fn availability(&self, stand: Stand) -> Result<(), String> {
-        if stand.is_real() {
-            servers_available().map_err(|missing| format!("needs servers ({missing})"))?;
+    /// Says whether the fault can be staged here, and if not, tells why on standard error.
+    fn is_available(&self, stand: Stand) -> bool {
+        let name = format!("the fault {} on {stand}", self.name);
+        if stand.is_real() && !servers_ready_for(&name) {
+            return false;
         }
         match self.needs {
-            Need::Nothing => Ok(()),
-            Need::Names => names_available(),
+            Need::Nothing => true,
+            Need::Names => names_available()
+                .map_err(|why| left_out(&name, &why))
+                .is_ok(),
+            Need::Namespaces => namespaces_ready_for(&name),
+            Need::Galera => galera_ready_for(&name),
         }
     }
 }
 
+/// The kinds of faults, in the order of the documentation.
+const GROUPS: [(&str, &[Fault]); 16] = [
+    ("Servers that are gone", absent::FAULTS),
+    ("Servers that do not answer", silent::FAULTS),
+    ("Strangers", strange::FAULTS),
+    ("Servers that answer late", slow::FAULTS),
+    ("Servers without room for one more", full::FAULTS),
+    ("Logins that are refused", login::FAULTS),
+    ("Servers on their way up or down", transit::FAULTS),
+    ("Roles", roles::FAULTS),
+    ("Replicas that follow, and that do not", lag::FAULTS),
+    ("Galera", cluster::FAULTS),
+    ("Writes that are not allowed", writes::FAULTS),
+    ("Locks", locks::FAULTS),
+    ("Full disks", disk::FAULTS),
+    ("TLS", tls::FAULTS),
+    ("Names", resolution::FAULTS),
+    ("The checker itself", agent::FAULTS),
+];
+
 /// All faults, in the order of the documentation.
 #[must_use]
 pub fn fault_catalogue() -> Vec<Fault> {
-    [
-        absent::FAULTS,
-        silent::FAULTS,
-        strange::FAULTS,
-        slow::FAULTS,
-        full::FAULTS,
-        login::FAULTS,
-        transit::FAULTS,
-        tls::FAULTS,
-        resolution::FAULTS,
-        agent::FAULTS,
-    ]
-    .concat()
+    let groups = GROUPS.iter();
+    let faults = groups.flat_map(|(group, faults)| {
+        let faults = faults.iter().cloned();
+        faults.map(|fault| Fault { group, ..fault })
+    });
+    faults.collect()
 }

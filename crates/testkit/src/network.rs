@@ -86,14 +86,22 @@ impl Network {
     /// Returns a command that will run inside of the network, under the caller's account.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        if geteuid().is_root() {
-            command.arg(format!("--net=/proc/{}/ns/net", self.holder.process.pid()));
-        } else {
-            command.args(&self.entrance()[1..]);
-        }
-        command.arg("--").arg(program);
+        let mut command = Command::new("env");
+        command.args(self.surroundings()).arg(program);
         command
+    }
+
+    /// The words that put a command of the caller's account inside.
+    pub(crate) fn surroundings(&self) -> Vec<String> {
+        let mut words = match geteuid().is_root() {
+            true => vec![
+                "nsenter".to_owned(),
+                format!("--net=/proc/{}/ns/net", self.holder.process.pid()),
+            ],
+            false => self.entrance(),
+        };
+        words.push("--".to_owned());
+        words
     }
 
     /// Lets every packet of the loopback vanish, those of connected sessions too, without a word

@@ -233,7 +233,7 @@ impl ServerProcess {
         disk.expect("the server was started with the option `disk`")
     }
 
-    fn start_again(&self) {
+    pub(crate) fn start_again(&self) {
         let mut state = self.state();
         assert!(
             state.process.is_gone(),

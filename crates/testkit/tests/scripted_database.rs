@@ -143,4 +143,9 @@ fn a_full_queue_keeps_newcomers_out_and_sessions_alive() {
     assert!(held.read(&mut greeting).unwrap() > 0);
     held.write_all(&[1, 0, 0, 1, 0]).unwrap();
     assert!(held.read(&mut greeting).is_ok());
+
+    database.empty_queue();
+    let mut new = TcpStream::connect_timeout(&database.address(), PATIENCE).unwrap();
+    new.set_read_timeout(Some(PATIENCE)).unwrap();
+    new.read_exact(&mut [0; 4]).unwrap();
 }

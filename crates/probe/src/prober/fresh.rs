@@ -46,7 +46,18 @@ impl Prober {
             entry.fresh = Some(key);
         }
         self.wake_at(key, order.deadline);
-        self.resolve(key, &target, now);
+        let hung = self.entry_mut(order.target).and_then(|entry| entry.hung);
+        match hung.and_then(|hung| self.hung_phase(hung)) {
+            Some(phase) => {
+                if let Some(Purpose::Probe(probe)) =
+                    self.lines.get_mut(key).map(|line| &mut line.purpose)
+                {
+                    probe.waits_for_login = true;
+                    probe.restart(phase, now);
+                }
+            }
+            None => self.resolve(key, &target, now),
+        }
     }
 
     /// Finds the addresses to dial: at once where the host is an address, a socket, or a name

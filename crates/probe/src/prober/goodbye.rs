@@ -47,7 +47,7 @@ impl Prober {
         self.scratch.out.clear();
         self.say_goodbye(key);
         // The probe may have turned away from a session that had more to tell: that TLS is next.
-        self.hear_goodbye(key, false);
+        self.hear_goodbye(key, false, false);
     }
 
     /// Says goodbye as soon as the session allows it.
@@ -100,11 +100,11 @@ impl Prober {
     }
 
     /// Goes on with a goodbye when bytes have come.
-    pub(super) fn read_goodbye(&mut self, key: usize) {
-        self.hear_goodbye(key, true);
+    pub(super) fn read_goodbye(&mut self, key: usize, ended: bool) {
+        self.hear_goodbye(key, true, ended);
     }
 
-    fn hear_goodbye(&mut self, key: usize, bytes_came: bool) {
+    fn hear_goodbye(&mut self, key: usize, bytes_came: bool, ended: bool) {
         let Some(Line {
             target,
             serial,
@@ -130,7 +130,7 @@ impl Prober {
             goes_on
         };
         let extent = match bytes_came {
-            true => conversation.read(&mut self.scratch, tell),
+            true => conversation.read(&mut self.scratch, ended, tell),
             false => {
                 conversation.resume(&mut self.scratch.out, tell);
                 Extent::All
@@ -155,7 +155,7 @@ impl Prober {
         let asks = match &line.purpose {
             Purpose::Probe(probe) => probe.phase > Phase::Ping,
             Purpose::Held(Some(ping)) => ping.question.phase() > Phase::Ping,
-            Purpose::Held(None) | Purpose::Leaving { .. } => false,
+            Purpose::Held(None) | Purpose::Hung { .. } | Purpose::Leaving { .. } => false,
         };
         let target = line.target;
         let conversation = line.conversation.as_ref().filter(|_| asks);

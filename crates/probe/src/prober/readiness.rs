@@ -39,7 +39,7 @@ impl Prober {
         // A write that fails is told by the read that follows.
         let broken = !conversation.is_flushed() && conversation.flush().is_err();
         if readable || ended || broken {
-            self.read(key);
+            self.read(key, ended || broken);
         } else {
             self.finish_goodbye(key);
         }
@@ -50,19 +50,19 @@ impl Prober {
         for (key, serial) in mem::take(&mut self.unread) {
             let line = self.lines.get(key);
             if line.is_some_and(|line| line.serial == serial) {
-                self.read(key);
+                self.read(key, true);
             }
         }
     }
 
     /// Reads what came, and does what follows from it.
-    pub(super) fn read(&mut self, key: usize) {
+    pub(super) fn read(&mut self, key: usize, ended: bool) {
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
         let Some(Some(entry)) = self.targets.get_mut(line.target.0 as usize) else {
             // Its target is gone; only a goodbye can be under way.
-            self.read_goodbye(key);
+            self.read_goodbye(key, ended);
             return;
         };
         let mut around = Surroundings {
@@ -82,9 +82,10 @@ impl Prober {
         self.scratch.out.clear();
         match purpose {
             Purpose::Probe(probe) => {
-                let read = conversation.read(&mut self.scratch, |conversation, told, out| {
-                    probe.hear(conversation, told, out, &mut around)
-                });
+                let read =
+                    conversation.read(&mut self.scratch, ended, |conversation, told, out| {
+                        probe.hear(conversation, told, out, &mut around)
+                    });
                 if read == Extent::More {
                     self.unread.push((key, *serial));
                 }
@@ -97,7 +98,7 @@ impl Prober {
             }
             Purpose::Held(ping) => {
                 let mut heard = None;
-                let read = conversation.read(&mut self.scratch, |_, told, _| {
+                let read = conversation.read(&mut self.scratch, ended, |_, told, _| {
                     heard = hear_held(told, ping, &mut around);
                     heard.is_none()
                 });
@@ -111,7 +112,8 @@ impl Prober {
                     None => {}
                 }
             }
-            Purpose::Leaving { .. } => self.read_goodbye(key),
+            Purpose::Hung { .. } => self.end_hang(key, ended),
+            Purpose::Leaving { .. } => self.read_goodbye(key, ended),
         }
     }
 }

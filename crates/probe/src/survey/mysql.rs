@@ -180,19 +180,22 @@ pub(super) fn state(answer: &Answer, learned: &mut Learned) -> (Option<State>, b
         .retain(|name| variables.value(name).is_some());
     let hidden = channels.is_empty();
     let channels: Vec<_> = channels.iter().flat_map(Table::rows).collect();
-    let running = counters
-        .value("Slaves_running")
-        .is_some_and(|count| count != "0")
-        || counters.is_on("Slave_running");
+    let running_count = counters.value("Slaves_running");
+    let counted = running_count.is_some() || counters.value("Slave_running").is_some();
+    let running =
+        running_count.is_some_and(|count| count != "0") || counters.is_on("Slave_running");
     let read_only = variables.is_on("read_only") || variables.is_on("super_read_only");
-    // Where replication cannot be seen, and does not run, read_only is all there is to go by.
-    let seems_to_follow = hidden && read_only;
+    // Where replication cannot be seen, and nothing counts its threads either (MySQL since 5.7),
+    // read_only is all there is to go by.
+    let seems_to_follow = hidden && read_only && !counted;
     let follows = !is_galera && (running || !channels.is_empty() || seems_to_follow);
     let state = State {
-        role: Some(match follows {
-            true => Role::Replica,
-            false => Role::Primary,
-        }),
+        role: match follows {
+            true => Some(Role::Replica),
+            // A primary that was made read-only, or a replica whose threads are stopped.
+            false if hidden && read_only && !is_galera => None,
+            false => Some(Role::Primary),
+        },
         read_only: Some(read_only),
         in_recovery: false,
         apart: is_galera.then(|| apart(&variables, &counters)).flatten(),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::database::Database;
 use super::scene::Scene;
-use super::truth::{ALL, CRASH, RETURN, UP, at, by_ping, down, down_and_up, ms, stays, turns};
+use super::truth::{
+    ALL, CRASH, RETURN, UP, WRITE, at, by_ping, down, down_and_up, ms, stays, turns,
+};
 use super::{Fault, REAL, SCRIPTED, Stand};
 use crate::scripted::ScriptedDatabase;
 
@@ -25,8 +27,13 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "killed",
         what: "All processes of the server are killed (SIGKILL).",
         on: REAL,
-        stage: |stand| Scene::plain(stand, |server| server.kill()),
-        checks: &[at(ALL, REFUSED)],
+        stage: |stand| {
+            let database = Database::writable(stand);
+            Scene::at(database.url_to_write())
+                .with(database.clone())
+                .then(move |_| database.kill())
+        },
+        checks: &[at(ALL, REFUSED), at(WRITE, REFUSED)],
         watch: by_ping(&[turns(REFUSED, CRASH)]),
         alone: true,
         ..Fault::BLANK

@@ -6,23 +6,38 @@ use std::sync::Arc;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Stand;
+use crate::held_session::HeldSession;
 use crate::mariadb::{MariaDb, MariaDbOptions};
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::real_server::RealServer;
 use crate::tls::TlsFiles;
 
+/// What lets `vitals` write, in the database of that name, which PostgreSQL has from the start.
+pub(super) const MARIADB_GRANT: &str =
+    "CREATE DATABASE vitals; GRANT ALL ON vitals.* TO vitals@'%'";
+pub(super) const POSTGRES_GRANT: &str = "GRANT CREATE ON SCHEMA public TO vitals";
+
 /// A real server that acts of a scene can share.
 #[derive(Clone)]
 pub(super) struct Database {
-    server: Arc<dyn RealServer + Send + Sync>,
+    server: Server,
     pub(super) stand: Stand,
+}
+
+#[derive(Clone)]
+enum Server {
+    MariaDb(Arc<MariaDb>),
+    Postgres(Arc<Postgres>),
 }
 
 impl Deref for Database {
     type Target = dyn RealServer + Send + Sync;
 
     fn deref(&self) -> &Self::Target {
-        &*self.server
+        match &self.server {
+            Server::MariaDb(server) => &**server,
+            Server::Postgres(server) => &**server,
+        }
     }
 }
 
@@ -64,8 +79,54 @@ impl Database {
         }
     }
 
+    /// A server on which `vitals` may write; see [`url_to_write`](Self::url_to_write).
+    pub(super) fn writable(stand: Stand) -> Self {
+        let database = Self::plain(stand);
+        database.sql(match stand {
+            Stand::MariaDb | Stand::ScriptedMySql => MARIADB_GRANT,
+            Stand::PostgreSql | Stand::ScriptedPostgres => POSTGRES_GRANT,
+        });
+        database
+    }
+
     pub(super) fn url(&self) -> String {
         self.stand.url(self.address())
+    }
+
+    /// The URL with a database in it, where the table of the depth write can be.
+    pub(super) fn url_to_write(&self) -> String {
+        self.stand.url_to_write(self.address())
+    }
+
+    /// Runs statements as the superuser in a session that stays open, with all its locks.
+    pub(super) fn hold(&self, statements: &str) -> HeldSession {
+        match &self.server {
+            Server::MariaDb(server) => server.hold(statements),
+            Server::Postgres(server) => server.hold(statements),
+        }
+    }
+
+    /// By how many seconds a replica seems to be behind its primary; `None` where it cannot tell.
+    pub(super) fn seconds_behind(&self) -> Option<f64> {
+        match &self.server {
+            Server::MariaDb(server) => server.replication("", "Seconds_Behind_Master").parse(),
+            Server::Postgres(server) => {
+                let age = "SELECT extract(epoch FROM \
+                           clock_timestamp() - pg_last_xact_replay_timestamp())";
+                server.sql(age).parse()
+            }
+        }
+        .ok()
+    }
+
+    /// Whether a replica hears from its primary.
+    pub(super) fn is_connected(&self) -> bool {
+        match &self.server {
+            Server::MariaDb(server) => server.replication("", "Slave_IO_Running") == "Yes",
+            Server::Postgres(server) => {
+                server.sql("SELECT count(*) FROM pg_stat_wal_receiver") == "1"
+            }
+        }
     }
 
     /// Ends all sessions of `vitals`, from the server's side.
@@ -101,7 +162,7 @@ impl Database {
 impl From<MariaDb> for Database {
     fn from(server: MariaDb) -> Self {
         Self {
-            server: Arc::new(server),
+            server: Server::MariaDb(Arc::new(server)),
             stand: Stand::MariaDb,
         }
     }
@@ -110,7 +171,7 @@ impl From<MariaDb> for Database {
 impl From<Postgres> for Database {
     fn from(server: Postgres) -> Self {
         Self {
-            server: Arc::new(server),
+            server: Server::Postgres(Arc::new(server)),
             stand: Stand::PostgreSql,
         }
     }

@@ -1,13 +1,17 @@
-//! Servers that are nearly full, full, or full for the check's own user: all of them alive.
+//! Servers that are nearly full, full, full for the check's own user, or full at the door: all of
+//! them alive.
+
+use std::sync::Arc;
 
 use super::crowd::Crowd;
 use super::database::Database;
 use super::scene::{Scene, Stage};
 use super::truth::{
-    AFRESH, ALL, CONNECT, FROM_GREETING, FROM_LOGIN, TO_GREETING, Truth, UP, afresh, at, degraded,
-    ms, stays, turns,
+    AFRESH, ALL, CONNECT, FROM_GREETING, FROM_LOGIN, NEXT_IN_VAIN, ROLE, TO_GREETING, Truth, UP,
+    afresh, at, degraded, down, ms, stays, turns,
 };
-use super::{Fault, REAL, Stand};
+use super::{Fault, REAL, SCRIPTED, Stand};
+use crate::scripted::ScriptedDatabase;
 
 const FULL: Truth = degraded(&["too_many_connections"]);
 const LIMIT: Truth = degraded(&["check_user_limit"]);
@@ -18,7 +22,7 @@ pub(super) const FAULTS: &[Fault] = &[
         what: "All places of the server but one are taken.",
         on: REAL,
         stage: |stand| crowded(small(stand, "1"), Crowd::fill_but_one),
-        checks: &[at(ALL, UP)],
+        checks: &[at(ALL, UP), at(ROLE, UP)],
         watch: afresh(&[stays(UP, ms(3500)), stays(UP, ms(1500))]),
         ..Fault::BLANK
     },
@@ -27,7 +31,7 @@ pub(super) const FAULTS: &[Fault] = &[
         what: "All places are taken: the server refuses after the login (1040, 53300).",
         on: REAL,
         stage: |stand| crowded(small(stand, "1"), Crowd::fill),
-        checks: &[at(TO_GREETING, UP), at(FROM_LOGIN, FULL)],
+        checks: &[at(TO_GREETING, UP), at(FROM_LOGIN, FULL), at(ROLE, FULL)],
         watch: afresh(&[turns(FULL, AFRESH), turns(UP, AFRESH)]),
         ..Fault::BLANK
     },
@@ -78,6 +82,26 @@ pub(super) const FAULTS: &[Fault] = &[
         },
         checks: &[at(TO_GREETING, UP), at(FROM_LOGIN, LIMIT)],
         watch: afresh(&[turns(LIMIT, AFRESH), turns(UP, AFRESH)]),
+        ..Fault::BLANK
+    },
+    Fault {
+        name: "queue_full",
+        what: "The accept queue is full, and open sessions are answered, until there is room.",
+        on: SCRIPTED,
+        stage: |stand| {
+            let database = Arc::new(ScriptedDatabase::start(stand.dialect()));
+            let emptied = Arc::clone(&database);
+            Scene::at(stand.url(database.address()))
+                .with(Arc::clone(&database))
+                .then(move |_| database.fill_queue())
+                .then(move |_| emptied.empty_queue())
+        },
+        // Who holds no session cannot tell it from a server that is gone.
+        checks: &[at(ALL, down(&["connect_timeout"]))],
+        watch: afresh(&[
+            turns(degraded(&["queue_full"]), NEXT_IN_VAIN),
+            turns(UP, NEXT_IN_VAIN),
+        ]),
         ..Fault::BLANK
     },
 ];

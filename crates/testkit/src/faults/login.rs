@@ -4,7 +4,7 @@ use super::database::Database;
 use super::scene::Scene;
 use super::truth::{
     CONNECT, CRASH, FROM_GREETING, FROM_LOGIN, QUERY, START, TO_GREETING, TO_PING, Truth, UP,
-    Watch, at, by_ping, degraded, turns,
+    Watch, at, by_ping, degraded, down, turns,
 };
 use super::{Fault, REAL, Stand};
 use crate::mariadb::{MariaDb, MariaDbOptions};
@@ -25,21 +25,21 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "wrong_password",
         what: "The check's password was changed on the server, and its sessions were ended.",
         on: REAL,
-        stage: |stand| {
-            Scene::plain(stand, |server| {
-                server.sql(match server.stand {
-                    Stand::MariaDb | Stand::ScriptedMySql => {
-                        "ALTER USER vitals IDENTIFIED VIA mysql_native_password \
-                         USING PASSWORD('rotated')"
-                    }
-                    Stand::PostgreSql | Stand::ScriptedPostgres => {
-                        "ALTER ROLE vitals PASSWORD 'rotated'"
-                    }
-                });
-                server.end_sessions();
-            })
-        },
+        stage: |stand| Scene::plain(stand, change_password),
         ..REFUSED_LOGIN
+    },
+    Fault {
+        name: "wrong_password_is_dead",
+        what: "The same, where the operator counts that as death (access_denied = \"dead\").",
+        on: REAL,
+        stage: |stand| Scene::plain(stand, change_password),
+        watch: Some(Watch {
+            depth: "ping",
+            keys: &[],
+            classes: &[("access_denied", "dead")],
+            steps: &[turns(down(&["access_denied"]), CRASH.saturating_mul(10))],
+        }),
+        ..Fault::BLANK
     },
     Fault {
         name: "expired_password",
@@ -61,6 +61,7 @@ pub(super) const FAULTS: &[Fault] = &[
         watch: Some(Watch {
             depth: "query",
             keys: &[],
+            classes: &[],
             steps: &[turns(DENIED, CRASH.saturating_mul(10))],
         }),
         ..Fault::BLANK
@@ -105,6 +106,16 @@ pub(super) const FAULTS: &[Fault] = &[
         ..Fault::BLANK
     },
 ];
+
+fn change_password(server: &Database) {
+    server.sql(match server.stand {
+        Stand::MariaDb | Stand::ScriptedMySql => {
+            "ALTER USER vitals IDENTIFIED VIA mysql_native_password USING PASSWORD('rotated')"
+        }
+        Stand::PostgreSql | Stand::ScriptedPostgres => "ALTER ROLE vitals PASSWORD 'rotated'",
+    });
+    server.end_sessions();
+}
 
 /// A server on which the password of the check's user expires.
 fn expiring(database: Database) -> Scene {

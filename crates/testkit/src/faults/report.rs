@@ -19,7 +19,6 @@ use std::thread;
 
 pub use self::table::Column;
 use super::{Fault, Stand, fault_catalogue};
-use crate::requirements::left_out;
 
 /// Scenes that are played at the same time.
 const SCENES_MAX: usize = 4;
@@ -111,14 +110,10 @@ impl FaultReport {
 
 impl Row {
     fn new(fault: &Fault, stand: Stand) -> Self {
-        let availability = fault.availability(stand);
-        if let Err(why) = &availability {
-            left_out(&format!("the fault {} on {stand}", fault.name), why);
-        }
         Self {
             fault: fault.clone(),
             stand,
-            is_left_out: availability.is_err(),
+            is_left_out: !fault.is_available(stand),
             cells: Vec::new(),
         }
     }
@@ -147,7 +142,7 @@ impl Row {
             };
             vec![Cell {
                 column,
-                said: String::new(),
+                said: "nothing".to_owned(),
                 wrong: vec![format!("the scene broke off: {}", words_of(&*panic))],
             }]
         })

@@ -26,8 +26,12 @@ pub(super) struct Scene {
     pub(super) surroundings: Vec<String>,
     /// Whether the fault is there from the start; else the first act is the fault.
     pub(super) from_start: bool,
+    /// Whether the agent's port for HTTP is out of reach; then its transitions tell.
+    pub(super) is_apart: bool,
     /// What happens.
     pub(super) acts: Vec<Act>,
+    /// What has to hold once `check` has asked.
+    pub(super) afterwards: Option<Box<dyn FnOnce() + Send>>,
     pub(super) stage: Stage,
 }
 
@@ -60,7 +64,9 @@ impl Scene {
             timeout: Duration::from_secs(1),
             surroundings: Vec::new(),
             from_start: false,
+            is_apart: false,
             acts: Vec::new(),
+            afterwards: None,
             stage: Stage::default(),
         }
     }
@@ -100,6 +106,12 @@ impl Scene {
     /// Says that the fault is there already, so that acts only end it.
     pub(super) fn there_already(mut self) -> Self {
         self.from_start = true;
+        self
+    }
+
+    /// Says what has to hold once `check` has asked, and panics where it does not.
+    pub(super) fn afterwards(mut self, look: impl FnOnce() + Send + 'static) -> Self {
+        self.afterwards = Some(Box::new(look));
         self
     }
 

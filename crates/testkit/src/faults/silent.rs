@@ -4,11 +4,14 @@ use super::absent::a_hundred;
 use super::database::Database;
 use super::scene::Scene;
 use super::truth::{
-    ALL, CONNECT, Check, FREEZE, FROM_GREETING, FROM_LOGIN, FROM_PING, QUERY, RETURN, START,
-    TO_GREETING, TO_LOGIN, TO_PING, Truth, UP, at, by_ping, down, ms, turns,
+    ALL, CONNECT, Check, FREEZE, FROM_GREETING, FROM_LOGIN, FROM_PING, FROM_ROLE, LAG, QUERY,
+    RETURN, START, TO_GREETING, TO_LOGIN, TO_PING, Truth, UP, at, by_ping, down, ms, turns,
 };
-use super::{Fault, REAL, SCRIPTED, Stand};
-use crate::scripted::{Moment, Mood, Script};
+use super::{Fault, Need, REAL, SCRIPTED, Stand};
+use crate::mariadb::{MariaDb, MariaDbOptions};
+use crate::network::Network;
+use crate::postgres::{Postgres, PostgresOptions};
+use crate::scripted::{Moment, Mood, Script, ScriptedDatabase};
 
 const NO_GREETING: Truth = down(&["no_greeting"]);
 const UNRESPONSIVE: Truth = down(&["unresponsive"]);
@@ -27,13 +30,31 @@ pub(super) const FAULTS: &[Fault] = &[
                 .then(move |_| database.freeze())
                 .then(move |_| thawed.thaw())
         },
-        checks: &[at(CONNECT, UP), at(FROM_GREETING, NO_GREETING)],
+        checks: &[
+            at(CONNECT, UP),
+            at(FROM_GREETING, NO_GREETING),
+            at(LAG, NO_GREETING),
+        ],
         watch: by_ping(&[turns(SILENT, FREEZE), turns(UP, RETURN)]),
         ..Fault::BLANK
     },
     Fault {
         name: "black_hole",
-        what: "Each attempt to connect is dropped: a full accept queue.",
+        what: "Nothing that is sent arrives any more, in either direction, for a while.",
+        on: REAL,
+        stage: in_a_network,
+        checks: &[at(ALL, down(&["connect_timeout"]))],
+        // The session misses an answer, or the connect beside it does.
+        watch: by_ping(&[
+            turns(down(&["connect_timeout", "unresponsive"]), FREEZE),
+            turns(UP, RETURN),
+        ]),
+        needs: Need::Namespaces,
+        ..Fault::BLANK
+    },
+    Fault {
+        name: "never_accepts",
+        what: "Each attempt to connect is dropped, from the start: a full accept queue.",
         on: SCRIPTED,
         stage: |stand| Scene::script(stand, Script::NeverAccepts),
         checks: &[at(ALL, down(&["connect_timeout"]))],
@@ -100,8 +121,18 @@ pub(super) const FAULTS: &[Fault] = &[
         name: "silent_after_login",
         what: "The server lets sessions in and answers no command.",
         on: SCRIPTED,
-        stage: |stand| Scene::scripted(stand, |it| it.switch(Mood::SilentFrom(Moment::Command))),
-        checks: &[at(TO_LOGIN, UP), at(FROM_PING, UNRESPONSIVE)],
+        stage: |stand| {
+            let database = ScriptedDatabase::start(stand.dialect());
+            Scene::at(stand.url_to_write(database.address())).then(move |stage| {
+                database.switch(Mood::SilentFrom(Moment::Command));
+                stage.keep(database);
+            })
+        },
+        checks: &[
+            at(TO_LOGIN, UP),
+            at(FROM_PING, UNRESPONSIVE),
+            at(FROM_ROLE, UNRESPONSIVE),
+        ],
         watch: by_ping(&[turns(UNRESPONSIVE, FREEZE)]),
         ..Fault::BLANK
     },
@@ -130,10 +161,36 @@ fn silent_in_tls(stand: Stand) -> Scene {
     })
 }
 
+/// The server is told to give up a moment before the probe does (by max_statement_time, by a
+/// CancelRequest), and says that it did: it is alive, and not fit for the statement.
 const fn hangs(arguments: &'static [&'static str]) -> Check {
     Check {
-        depths: QUERY,
+        columns: QUERY,
         arguments,
-        truth: UNRESPONSIVE,
+        truth: down(&["rejecting_queries"]),
     }
+}
+
+/// A server in a network that goes dark, and the program in there with it.
+fn in_a_network(stand: Stand) -> Scene {
+    let network = Network::new();
+    let database: Database = match stand {
+        Stand::MariaDb | Stand::ScriptedMySql => MariaDb::start(MariaDbOptions {
+            network: Some(network.clone()),
+            ..Default::default()
+        })
+        .into(),
+        Stand::PostgreSql | Stand::ScriptedPostgres => Postgres::start(PostgresOptions {
+            network: Some(network.clone()),
+            ..Default::default()
+        })
+        .into(),
+    };
+    let dark = network.clone();
+    let mut scene = Scene::of(&database);
+    scene.surroundings = network.surroundings();
+    scene.is_apart = true;
+    scene
+        .then(move |_| dark.black_hole())
+        .then(move |_| network.heal())
 }

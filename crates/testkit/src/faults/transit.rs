@@ -111,7 +111,7 @@ pub(super) const FAULTS: &[Fault] = &[
 
 const fn asserts(arguments: &'static [&'static str]) -> Check {
     Check {
-        depths: QUERY,
+        columns: QUERY,
         arguments,
         truth: down(&["assertion_failed"]),
     }

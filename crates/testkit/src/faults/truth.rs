@@ -1,7 +1,7 @@
 //! What is right to say of a fault: written from the fault, not from what any program says of it.
 //!
 //! A [`Truth`] is a verdict and the causes that may be named for it; a [`Check`] says it of some
-//! depths of `check`, a [`Watch`] of what `serve` has to conclude, step by step, and how soon.
+//! columns of `check`, a [`Watch`] of what `serve` has to conclude, step by step, and how soon.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -75,23 +75,35 @@ pub(crate) const ALL: &[&str] = &["connect", "greeting", "login", "ping", "query
 pub(crate) const FROM_GREETING: &[&str] = &["greeting", "login", "ping", "query"];
 pub(crate) const FROM_LOGIN: &[&str] = &["login", "ping", "query"];
 pub(crate) const FROM_PING: &[&str] = &["ping", "query"];
+pub(crate) const PING: &[&str] = &["ping"];
 pub(crate) const QUERY: &[&str] = &["query"];
+pub(crate) const ROLE: &[&str] = &["role"];
+pub(crate) const PRIMARY: &[&str] = &["primary"];
+pub(crate) const REPLICA: &[&str] = &["replica"];
+pub(crate) const WRITABLE: &[&str] = &["writable"];
+pub(crate) const LAG: &[&str] = &["lag"];
+pub(crate) const MAX_LAG: &[&str] = &["max_lag"];
+pub(crate) const WRITE: &[&str] = &["write"];
+/// The deepest questions.
+pub(crate) const FROM_ROLE: &[&str] = &["role", "lag", "write"];
+/// A ping passes, and so does the question for a role where none is wanted.
+pub(crate) const SHALLOW: &[&str] = &["ping", "role"];
 
-/// What `check` has to say at some depths.
+/// What `check` has to say in some columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
-    /// The depths.
-    pub depths: &'static [&'static str],
+    /// The columns: depths, and expectations.
+    pub columns: &'static [&'static str],
     /// Further arguments of the program.
     pub arguments: &'static [&'static str],
     /// The truth at each of them.
     pub truth: Truth,
 }
 
-/// The truth at some depths.
-pub(crate) const fn at(depths: &'static [&'static str], truth: Truth) -> Check {
+/// The truth in some columns.
+pub(crate) const fn at(columns: &'static [&'static str], truth: Truth) -> Check {
     Check {
-        depths,
+        columns,
         arguments: &[],
         truth,
     }
@@ -104,6 +116,8 @@ pub struct Watch {
     pub depth: &'static str,
     /// Further keys of the backend, with their values.
     pub keys: &'static [(&'static str, &'static str)],
+    /// What an operator says of the class of a cause.
+    pub classes: &'static [(&'static str, &'static str)],
     /// What follows from each act of the scene. One step more than there are acts means that the
     /// first is about the start; otherwise all is well at the start.
     pub steps: &'static [Step],
@@ -111,20 +125,26 @@ pub struct Watch {
 
 /// A watch by ping.
 pub(crate) const fn by_ping(steps: &'static [Step]) -> Option<Watch> {
+    watched("ping", &[], steps)
+}
+
+/// A watch at a depth, with further keys of the backend.
+pub(crate) const fn watched(
+    depth: &'static str,
+    keys: &'static [(&'static str, &'static str)],
+    steps: &'static [Step],
+) -> Option<Watch> {
     Some(Watch {
-        depth: "ping",
-        keys: &[],
+        depth,
+        keys,
+        classes: &[],
         steps,
     })
 }
 
 /// A watch by ping with a fresh session every second, for what a held session does not see.
 pub(crate) const fn afresh(steps: &'static [Step]) -> Option<Watch> {
-    Some(Watch {
-        depth: "ping",
-        keys: &[("fresh_interval", "1s")],
-        steps,
-    })
+    watched("ping", &[("fresh_interval", "1s")], steps)
 }
 
 /// What follows from one act: exactly these transitions, and the truth at their end.
@@ -205,5 +225,9 @@ pub(crate) const FREEZE: Duration = ms(2300);
 pub(crate) const RETURN: Duration = ms(3000);
 /// From the start of the agent to its first verdict, when each probe uses up its timeout.
 pub(crate) const START: Duration = ms(4000);
+/// What a question on the held session tells: an interval, a fast one, and a busy machine.
+pub(crate) const NEXT: Duration = ms(2000);
+/// The same, where each question uses up its timeout.
+pub(crate) const NEXT_IN_VAIN: Duration = ms(4000);
 /// What only the fresh path sees, at a fresh session a second: `fall` of them.
 pub(crate) const AFRESH: Duration = ms(3500);

@@ -18,6 +18,9 @@ use rustix::net::sockopt::set_socket_linger;
 use super::fill_accept_queue;
 use crate::shared::Port;
 
+/// The accept queue's limit as long as nothing is wrong with it.
+const BACKLOG: i32 = 128;
+
 /// The protocol that a scripted database speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Dialect {
@@ -84,10 +87,19 @@ struct Play {
     mood: Mood,
     ended: bool,
     /// Whether connections are left to the kernel.
-    absent: bool,
+    presence: Presence,
     /// Our own connections that fill the accept queue then.
     fillers: Vec<TcpStream>,
     streams: Vec<Weak<TcpStream>>,
+}
+
+/// Whether the acceptor does its work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Presence {
+    Accepting,
+    /// It is to take no further connection.
+    Leaving,
+    Absent,
 }
 
 impl ScriptedDatabase {
@@ -119,7 +131,7 @@ impl ScriptedDatabase {
             play: Mutex::new(Play {
                 mood: Mood::Fine,
                 ended: false,
-                absent: false,
+                presence: Presence::Accepting,
                 fillers: Vec::new(),
                 streams: Vec::new(),
             }),
@@ -156,17 +168,17 @@ impl ScriptedDatabase {
         }
     }
 
-    /// Stops accepting for good and fills the accept queue: the kernel drops every attempt to
-    /// connect, while open sessions are answered.
+    /// Stops accepting and fills the accept queue: the kernel drops every attempt to connect,
+    /// while open sessions are answered, until [`empty_queue`](Self::empty_queue).
     ///
     /// # Panics
     ///
     /// Panics when the queue does not fill up.
     pub fn fill_queue(&self) {
-        self.stage.play().absent = true;
+        self.stage.play().presence = Presence::Leaving;
         // Lets the acceptor see it: this connection is the last that it takes.
         let _ = TcpStream::connect(self.address);
-        let here = |play: &mut Play| play.absent && !play.ended;
+        let here = |play: &mut Play| play.presence == Presence::Leaving && !play.ended;
         drop(
             self.stage
                 .changed
@@ -175,6 +187,19 @@ impl ScriptedDatabase {
         );
         let fillers = fill_accept_queue(&self.listener, self.address);
         self.stage.play().fillers = fillers;
+    }
+
+    /// Accepts again after [`fill_queue`](Self::fill_queue).
+    ///
+    /// # Panics
+    ///
+    /// Panics when the queue cannot be made longer.
+    pub fn empty_queue(&self) {
+        rustix::net::listen(&self.listener, BACKLOG).expect("a listener can listen again");
+        let mut play = self.stage.play();
+        play.fillers.clear();
+        play.presence = Presence::Accepting;
+        self.stage.changed.notify_all();
     }
 
     /// Closes the port and every session, as a crash does, and leaves the joining for later.
@@ -228,11 +253,12 @@ fn accept(stage: &Arc<Stage>, listener: &TcpListener) {
             if play.ended {
                 break;
             }
-            if play.absent {
-                play.absent = false;
+            if play.presence == Presence::Leaving {
+                play.presence = Presence::Absent;
                 stage.changed.notify_all();
-                drop(stage.changed.wait_while(play, |play| !play.ended));
-                break;
+                let away = |play: &mut Play| play.presence == Presence::Absent && !play.ended;
+                drop(stage.changed.wait_while(play, away));
+                continue;
             }
             play.streams.retain(|stream| stream.strong_count() > 0);
             play.streams.push(Arc::downgrade(&stream));

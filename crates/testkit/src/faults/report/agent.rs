@@ -46,6 +46,7 @@ pub(super) struct Told {
     pub(super) at: Duration,
     pub(super) backend: String,
     pub(super) to: String,
+    pub(super) cause: String,
 }
 
 /// A running `serve`.
@@ -57,6 +58,8 @@ pub(super) struct Watcher {
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
     http: Port,
+    /// Nobody outside of its network reaches its port.
+    is_apart: bool,
     _files: Guardian,
 }
 
@@ -99,6 +102,7 @@ impl Watcher {
             log,
             readers,
             http,
+            is_apart: scene.is_apart,
             _files: files,
         }
     }
@@ -123,8 +127,14 @@ impl Watcher {
         log.clone()
     }
 
-    /// The verdict and the cause that `/health/NAME` tells; an empty cause is none.
+    /// The verdict and the cause that `/health/NAME` tells, or the newest transition where that is
+    /// out of reach; an empty cause is none.
     pub(super) fn health(&self, name: &str) -> Option<(String, String)> {
+        if self.is_apart {
+            let mut told = self.told().into_iter();
+            let newest = told.rfind(|told| told.backend == name)?;
+            return Some((newest.to, newest.cause));
+        }
         let body = request(self.http.number(), name).ok()?;
         let (_, body) = body.split_once("\r\n\r\n")?;
         let health: Value = serde_json::from_str(body).ok()?;
@@ -150,11 +160,17 @@ pub(super) fn name(number: usize) -> String {
 }
 
 fn config(scene: &Scene, watch: &Watch, http: &Port) -> String {
+    let http = match scene.is_apart {
+        true => "off".to_owned(),
+        false => format!("127.0.0.1:{}", http.number()),
+    };
     let mut text = format!(
-        "[agent]\nhttp = \"127.0.0.1:{}\"\n\n[defaults]\n\
-         interval = \"1s\"\ntimeout = \"1s\"\nfall = 2\nrise = 2\n",
-        http.number()
+        "[agent]\nhttp = \"{http}\"\n\n[defaults]\n\
+         interval = \"1s\"\ntimeout = \"1s\"\nfall = 2\nrise = 2\n\n[classes]\n"
     );
+    for (cause, class) in watch.classes {
+        text.push_str(&format!("{cause} = \"{class}\"\n"));
+    }
     for (number, url) in scene.urls.iter().enumerate() {
         let (name, depth) = (name(number), watch.depth);
         text.push_str(&format!(
@@ -187,6 +203,7 @@ fn note(line: &str, clock: Stopwatch, told: &Mutex<Vec<Told>>) {
             at,
             backend: text("backend"),
             to: text("to"),
+            cause: text("cause"),
         });
     }
 }

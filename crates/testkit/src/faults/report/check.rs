@@ -1,4 +1,4 @@
-//! `check` against a staged fault, depth by depth.
+//! `check` against a staged fault, column by column.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ const OVERTIME: Duration = Duration::from_millis(100);
 /// What starting and ending a process may take beside its probe, on a busy machine.
 const PROCESS: Duration = Duration::from_millis(500);
 
-/// Plays the first act, and asks at each depth that has a truth.
+/// Plays the first act, and asks in each column that has a truth.
 pub(super) fn play(program: &Path, mut scene: Scene, checks: &[Check]) -> Vec<Cell> {
     // What there is from the start needs no act; where the first act ends it, it waits.
     let acts = std::mem::take(&mut scene.acts);
@@ -27,17 +27,31 @@ pub(super) fn play(program: &Path, mut scene: Scene, checks: &[Check]) -> Vec<Ce
         }
     }
     let cells = checks.iter().flat_map(|check| {
-        let depths = check.depths.iter();
-        depths.map(|depth| ask(program, &scene, check, depth))
+        let columns = check.columns.iter();
+        columns.map(|column| ask(program, &scene, check, column))
     });
-    cells.collect()
+    let cells = cells.collect();
+    if let Some(look) = scene.afterwards.take() {
+        look();
+    }
+    cells
 }
 
-fn ask(program: &Path, scene: &Scene, check: &Check, depth: &str) -> Cell {
+/// The arguments that stand for a column.
+fn question(column: &str) -> [&str; 2] {
+    match column {
+        "primary" | "replica" | "writable" => ["--expect", column],
+        "max_lag" => ["--max-lag", "2s"],
+        depth => ["--depth", depth],
+    }
+}
+
+fn ask(program: &Path, scene: &Scene, check: &Check, column: &str) -> Cell {
     let timeout = format!("{}ms", scene.timeout.as_millis());
     let mut command = command(program, scene);
     command
-        .args(["check", "--json", "--depth", depth, "--timeout", &timeout])
+        .args(["check", "--json", "--timeout", &timeout])
+        .args(question(column))
         .args(check.arguments)
         .args(&scene.urls)
         .stdin(Stdio::null());
@@ -68,7 +82,7 @@ fn ask(program: &Path, scene: &Scene, check: &Check, depth: &str) -> Cell {
         wrong.push(format!("the process took {wall:?}"));
     }
     Cell {
-        column: Column::of(depth),
+        column: Column::of(column),
         said: format!("{telling}, {:.2} s", took_ms / 1000.0),
         wrong,
     }

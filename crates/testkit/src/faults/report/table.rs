@@ -8,8 +8,11 @@ use std::fmt::{self, Write as _};
 use super::{Cell, FaultReport, Row};
 use crate::faults::{Fault, Step};
 
-/// The columns: the depths of `check`, then `serve`.
-const NAMES: [&str; 6] = ["connect", "greeting", "login", "ping", "query", "serve"];
+/// The columns: depths of `check`, among them what may be expected at the depth, then `serve`.
+const NAMES: [&str; 13] = [
+    "connect", "greeting", "login", "ping", "query", "role", "primary", "replica", "writable",
+    "lag", "max_lag", "write", "serve",
+];
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -17,16 +20,24 @@ pub struct Column(usize);
 
 impl Column {
     /// All columns, in order.
-    pub const ALL: [Self; NAMES.len()] = [Self(0), Self(1), Self(2), Self(3), Self(4), Self(5)];
+    pub const ALL: [Self; NAMES.len()] = {
+        let mut all = [Self(0); NAMES.len()];
+        let mut place = 0;
+        while place < all.len() {
+            all[place] = Self(place);
+            place += 1;
+        }
+        all
+    };
     /// The shallowest depth of `check`.
     pub(super) const FIRST: Self = Self(0);
     /// What `serve` concludes.
     pub(super) const SERVE: Self = Self(NAMES.len() - 1);
 
-    /// The column of a depth.
-    pub(super) fn of(depth: &str) -> Self {
-        let place = NAMES.iter().position(|name| *name == depth);
-        Self(place.expect("a depth of the catalogue has a column"))
+    /// The column of that name.
+    pub(super) fn of(name: &str) -> Self {
+        let place = NAMES.iter().position(|it| *it == name);
+        Self(place.expect("what the catalogue asks has a column"))
     }
 
     /// The column's name: a depth, or `serve`.
@@ -70,42 +81,71 @@ pub(super) fn join(before: &str, telling: &str) -> String {
 }
 
 impl FaultReport {
-    /// What is done, and what was said, in Markdown, as both stand in the documentation.
+    /// How many cells are right, and for each kind of fault what is done and what was said, in
+    /// Markdown, as they stand in the documentation.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let mut text = String::from("| fault | what is done |\n|---|---|\n");
-        let mut before = ("", "");
-        for Fault { name, what, .. } in self.rows.iter().map(|row| &row.fault) {
-            if before != (name, what) {
-                push(&mut text, format_args!("| {name} | {what} |\n"));
-            }
-            before = (name, what);
-        }
-        text.push_str("\n| fault | on |");
-        for column in Column::ALL {
-            push(&mut text, format_args!(" {column} |"));
-        }
-        text.push_str("\n|---|---|");
-        text.push_str(&"---|".repeat(NAMES.len()));
-        text.push('\n');
-        for row in &self.rows {
-            push(
-                &mut text,
-                format_args!("| {} | {} |", row.fault.name, row.stand),
-            );
-            for column in Column::ALL {
-                push(&mut text, format_args!(" {} |", row.shown(column)));
-            }
-            text.push('\n');
+        let cells = self.cells();
+        let right = cells - self.wrong().len();
+        let mut text = format!("**{cells} cells, {right} of them right.**\n");
+        for rows in self
+            .rows
+            .chunk_by(|row, next| row.fault.group == next.fault.group)
+        {
+            push(&mut text, format_args!("\n## {}\n\n", rows[0].fault.group));
+            push_deeds(&mut text, rows);
+            push_words(&mut text, rows);
         }
         text
     }
 }
 
+/// A table of what is done.
+fn push_deeds(text: &mut String, rows: &[Row]) {
+    text.push_str("| fault | what is done |\n|---|---|\n");
+    let mut before = ("", "");
+    for Fault { name, what, .. } in rows.iter().map(|row| &row.fault) {
+        if before != (name, what) {
+            push(text, format_args!("| {name} | {what} |\n"));
+        }
+        before = (name, what);
+    }
+}
+
+/// A table of what was said, with the columns in which something was.
+fn push_words(text: &mut String, rows: &[Row]) {
+    let columns = columns(rows);
+    text.push_str("\n| fault | on |");
+    for column in &columns {
+        push(text, format_args!(" {column} |"));
+    }
+    text.push_str("\n|---|---|");
+    text.push_str(&"---|".repeat(columns.len()));
+    text.push('\n');
+    for row in rows {
+        push(text, format_args!("| {} | {} |", row.fault.name, row.stand));
+        for column in &columns {
+            push(text, format_args!(" {} |", row.shown(*column)));
+        }
+        text.push('\n');
+    }
+}
+
+/// The columns in which any of the rows has something to say.
+fn columns(rows: &[Row]) -> Vec<Column> {
+    let is_used = |column: &Column| rows.iter().any(|row| row.asks(*column));
+    Column::ALL.into_iter().filter(is_used).collect()
+}
+
 impl Row {
+    /// Whether there is a truth in a column.
+    fn asks(&self, column: Column) -> bool {
+        !column.tellings(&self.fault).is_empty()
+    }
+
     /// What stands in a column, marked where it is wrong.
     fn shown(&self, column: Column) -> String {
-        if self.is_left_out {
+        if self.is_left_out && self.asks(column) {
             return "left out".to_owned();
         }
         let cell = self.cells.iter().find(|cell| cell.column == column);
@@ -121,26 +161,23 @@ impl Row {
 
 impl fmt::Display for FaultReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = Column::ALL.map(|column| {
-            let cells = self
-                .rows
-                .iter()
-                .map(|row| row.shown(column).chars().count());
-            (
-                column,
-                cells.max().unwrap_or_default().max(column.name().len()),
-            )
+        let columns = columns(&self.rows).into_iter().map(|column| {
+            let rows = self.rows.iter();
+            let cells = rows.map(|row| row.shown(column).chars().count());
+            let widest = cells.max().unwrap_or_default();
+            (column, widest.max(column.name().len()))
         });
+        let columns: Vec<_> = columns.collect();
         let names = self.rows.iter().map(Row::name);
         let width = names.map(|name| name.len()).max().unwrap_or_default();
         write!(f, "{:width$}", "fault")?;
-        for (column, width) in columns {
-            write!(f, "  {column:width$}")?;
+        for (column, width) in &columns {
+            write!(f, "  {column:width$}", width = *width)?;
         }
         for row in &self.rows {
             write!(f, "\n{:width$}", row.name())?;
-            for (column, width) in columns {
-                write!(f, "  {:width$}", row.shown(column))?;
+            for (column, width) in &columns {
+                write!(f, "  {:width$}", row.shown(*column), width = *width)?;
             }
         }
         let wrong = self.wrong();
