@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// See it at work, with no database installed
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+    /// Tell how soon each kind of fault is noticed, and what that costs a server
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -74,6 +77,15 @@ const DEMO_EXAMPLES: &str = "\
 Examples:
   dbvitals demo          until Ctrl-C
   dbvitals demo --once   one round of the script, then a table";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Nothing is probed. With no target it explains the defaults.
+
+Examples:
+  dbvitals explain
+  dbvitals explain --interval 500ms --timeout 2s --fall 3
+  dbvitals explain mysql://vitals@10.0.0.11?depth=role
+  dbvitals explain -c /etc/dbvitals/dbvitals.toml";
 
 /// Where the password comes from, for commands that take URLs.
 #[derive(Debug, Args)]
@@ -175,4 +187,55 @@ pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+/// A pace in place of a plan's own.
+#[derive(Debug, Args)]
+pub(crate) struct PaceArgs {
+    /// The time from one question to the next
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) interval: Option<Duration>,
+    /// How long each probe may take
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) timeout: Option<Duration>,
+    /// Failures in a row that make down
+    #[arg(long, value_name = "N")]
+    pub(crate) fall: Option<u32>,
+    /// Passes in a row that make up
+    #[arg(long, value_name = "N")]
+    pub(crate) rise: Option<u32>,
+    /// The pace while an opinion is changing
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) fast_interval: Option<Duration>,
+    /// The pace while down
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) down_interval: Option<Duration>,
+    /// The pace of confirming probes after a held session died
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) confirm_interval: Option<Duration>,
+    /// The pace of fresh sessions
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) fresh_interval: Option<Duration>,
+    /// After how long without proof a verdict becomes unknown
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) stale_after: Option<Duration>,
+    /// The latency budget: over it a server is degraded
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) slow_over: Option<Duration>,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "targets")]
+    pub(crate) config: Option<PathBuf>,
+    /// What would be watched; nothing of it is asked
+    #[arg(value_name = "[NAME=]URL")]
+    pub(crate) targets: Vec<String>,
+    /// How far each probe goes
+    #[arg(long, value_parser = depth::parse, conflicts_with = "config")]
+    pub(crate) depth: Option<Depth>,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
 }

@@ -3,6 +3,8 @@
 pub(crate) mod check;
 pub(crate) mod demo;
 mod ending;
+pub(crate) mod explain;
+mod pace;
 pub(crate) mod serve;
 pub(crate) mod wait;
 

@@ -16,6 +16,7 @@ mod expectation;
 mod misuse;
 mod password;
 mod probing;
+mod rehearsal;
 mod report;
 mod suggestion;
 mod target_url;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Wait(args) => commands::wait::run(args, json),
         Command::Serve(args) => commands::serve::run(args, json),
         Command::Demo(args) => commands::demo::run(args, json),
+        Command::Explain(args) => commands::explain::run(args, json),
     };
     match ended {
         Ok(exit) => exit.into(),
