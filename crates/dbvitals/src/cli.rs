@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Tell how soon each kind of fault is noticed, and what that costs a server
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Show what another configuration would have concluded from a record of `serve --record`
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -86,6 +89,13 @@ Examples:
   dbvitals explain --interval 500ms --timeout 2s --fall 3
   dbvitals explain mysql://vitals@10.0.0.11?depth=role
   dbvitals explain -c /etc/dbvitals/dbvitals.toml";
+
+const REPLAY_EXAMPLES: &str = "\
+Exit codes: 0 the same conclusions, 1 others, 3 misuse, or a record that cannot be read.
+
+Examples:
+  dbvitals replay /var/lib/dbvitals/record --fall 3
+  dbvitals replay /var/lib/dbvitals/record -c other.toml";
 
 /// Where the password comes from, for commands that take URLs.
 #[derive(Debug, Args)]
@@ -236,6 +246,19 @@ pub(crate) struct ExplainArgs {
     /// How far each probe goes
     #[arg(long, value_parser = depth::parse, conflicts_with = "config")]
     pub(crate) depth: Option<Depth>,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// What `serve --record` wrote
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: PathBuf,
+    /// The other configuration; its backends are told by their names
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
 }

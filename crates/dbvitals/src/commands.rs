@@ -5,6 +5,7 @@ pub(crate) mod demo;
 mod ending;
 pub(crate) mod explain;
 mod pace;
+pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod wait;
 

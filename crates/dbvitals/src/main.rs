@@ -16,6 +16,8 @@ mod expectation;
 mod misuse;
 mod password;
 mod probing;
+#[expect(dead_code, reason = "nobody writes records yet")]
+mod record;
 mod rehearsal;
 mod report;
 mod suggestion;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(args, json),
         Command::Demo(args) => commands::demo::run(args, json),
         Command::Explain(args) => commands::explain::run(args, json),
+        Command::Replay(args) => commands::replay::run(args, json),
     };
     match ended {
         Ok(exit) => exit.into(),

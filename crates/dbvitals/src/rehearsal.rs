@@ -1,10 +1,11 @@
 //! The `Monitor` played through a world that is known beforehand, without waiting for its time.
 //!
 //! A [`World`] tells what each probe would meet; the monitor asks, hears and concludes as it does in
-//! the agent. `explain` lets a server freeze in it.
+//! the agent. `explain` lets a server freeze in it, `replay` answers out of a record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbvitals_verdict::{
     Action, BackendId, Cause, Course, Depth, Moment, Monitor, Observation, Outcome, Path, Phases,
@@ -21,6 +22,13 @@ pub(crate) struct Asked {
     pub(crate) depth: Depth,
     pub(crate) started: Moment,
     pub(crate) deadline: Moment,
+}
+
+impl Asked {
+    /// How long the probe may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline.since(self.started)
+    }
 }
 
 /// What a probe meets.

@@ -1,4 +1,4 @@
-//! A pace typed on the command line: what `explain` puts in place of a plan's own.
+//! A pace typed on the command line: what `explain` and `replay` put in place of a plan's own.
 
 use dbvitals_verdict::Plan;
 
