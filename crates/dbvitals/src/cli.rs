@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use dbvitals_verdict::{Depth, Want};
 
 use crate::expectation::parse_want;
-use crate::{depth, duration};
+use crate::{depth, duration, record};
 
 /// Knows whether a MySQL, MariaDB or PostgreSQL server is really alive and fit.
 #[derive(Debug, Parser)]
@@ -74,6 +74,7 @@ With no arguments it watches the MySQL and PostgreSQL servers that listen on thi
 Examples:
   dbvitals serve
   dbvitals serve --gate 13306 mysql://vitals@127.0.0.1:3306
+  dbvitals serve --record /var/lib/dbvitals/record mysql://vitals@127.0.0.1:3306
   dbvitals serve -c /etc/dbvitals/dbvitals.toml";
 
 const DEMO_EXAMPLES: &str = "\
@@ -186,6 +187,12 @@ pub(crate) struct ServeArgs {
     pub(crate) http: Option<String>,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
+    /// Keep every observation in this file, for replay
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// How large the record may become, both its generations (FILE and FILE.1) together
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = record::parse_size, requires = "record")]
+    pub(crate) record_max: u64,
     /// Log every probe
     #[arg(long)]
     pub(crate) debug: bool,

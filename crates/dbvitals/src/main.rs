@@ -16,7 +16,6 @@ mod expectation;
 mod misuse;
 mod password;
 mod probing;
-#[expect(dead_code, reason = "nobody writes records yet")]
 mod record;
 mod rehearsal;
 mod report;

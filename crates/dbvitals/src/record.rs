@@ -26,6 +26,7 @@ mod reader;
 mod writer;
 
 pub(crate) use reader::{Conclusion, Record, Recorded};
+pub(crate) use writer::{Feed, Recorder};
 
 /// The schema of the header.
 pub(crate) const SCHEMA: &str = "dbvitals.record.v1";

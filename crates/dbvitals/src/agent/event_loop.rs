@@ -23,6 +23,7 @@ use crate::agent::Told;
 use crate::agent::board::{BackendBoard, ShardBeat};
 use crate::agent::log;
 use crate::agent::plan::BackendPlan;
+use crate::record::Feed;
 
 /// How long the thread waits at the most, so that it shows a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +57,7 @@ pub(crate) struct EventLoop {
     backends: Vec<Watched>,
     beat: Arc<ShardBeat>,
     told: broadcast::Sender<Arc<Told>>,
+    record: Option<Feed>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -109,6 +111,7 @@ impl EventLoop {
         seed: u64,
         beat: Arc<ShardBeat>,
         told: broadcast::Sender<Arc<Told>>,
+        record: Option<Feed>,
     ) -> io::Result<(Self, ShardHandle)> {
         let mut prober = Prober::new(clock)?;
         let mut monitor = Monitor::new(seed);
@@ -139,6 +142,7 @@ impl EventLoop {
             backends: watched,
             beat,
             told,
+            record,
             stopping,
         };
         Ok((event_loop, handle))
@@ -158,6 +162,9 @@ impl EventLoop {
         let now = self.clock.now();
         let lag = due.map_or(Duration::ZERO, |due| now.since(due));
         self.beat.beat(now, lag);
+        if let Some(record) = &self.record {
+            record.note_lag(now, lag);
+        }
         self.monitor.handle_timeout(now);
         self.settle();
         let until = (now + BEAT_EVERY).min(self.monitor.poll_timeout().unwrap_or(now + BEAT_EVERY));
@@ -215,6 +222,9 @@ impl EventLoop {
                 }
                 watched.board.count_transition(&transition);
                 log::transition(&watched.board, &transition);
+                if let Some(record) = &self.record {
+                    record.announce(transition.backend.0 as usize, &transition);
+                }
                 let told = Arc::new(Told {
                     backend: Arc::clone(&watched.board),
                     transition: *transition,
@@ -233,6 +243,9 @@ impl EventLoop {
         };
         watched.board.count(&observation);
         log::observation(&watched.board, &observation);
+        if let Some(record) = &self.record {
+            record.observe(target.0 as usize, &observation);
+        }
         watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;
         // What a server said of itself may be new, and a board that nothing changes grows old.
@@ -296,7 +309,7 @@ mod tests {
         let own = vec![(plan, Arc::clone(&board))];
         let (told, _) = broadcast::channel(1);
         let beat = Arc::default();
-        let (event_loop, _) = EventLoop::new(own, clock, 1, beat, told).unwrap();
+        let (event_loop, _) = EventLoop::new(own, clock, 1, beat, told, None).unwrap();
         board.put_up(Standing {
             verdict: Verdict::Up,
             ..Standing::clone(&board.standing())

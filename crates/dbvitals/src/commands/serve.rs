@@ -8,10 +8,12 @@ mod printer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
+use dbvitals_verdict::Plan;
 use tokio::net::TcpListener;
 
 use self::printer::Printer;
@@ -22,10 +24,11 @@ use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, log};
+use crate::agent::{Agent, log, shards_for};
 use crate::cli::ServeArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
+use crate::record::Recorder;
 use crate::{config, discovery};
 
 /// Runs until told to end.
@@ -53,7 +56,7 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(serve(plan, args.debug, json))
+    runtime.block_on(serve(plan, args, json))
 }
 
 /// The plan of a command line: the targets given, or those found on this machine.
@@ -164,14 +167,39 @@ fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Mi
     ))
 }
 
-async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit> {
+/// Begins the record of a run; found out now, because a run without its record may be worth nothing.
+fn start_record(
+    path: &Path,
+    bytes_max: u64,
+    plan: &AgentPlan,
+    clock: Clock,
+) -> Result<Recorder, Misuse> {
+    let plans = plan.backends.iter();
+    let plans = plans.map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)));
+    let shards = shards_for(plan.backends.len());
+    Recorder::start(path, bytes_max, &plan.name, &plans.collect(), shards, clock).map_err(|error| {
+        Misuse(format!(
+            "cannot record into {}: {}; name another file with --record",
+            path.display(),
+            dbvitals_probe::plain(&error)
+        ))
+    })
+}
+
+async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
         None => None,
     };
     let mut ending = Ending::new().context("failed to listen to signals")?;
-    let log = log::start(debug);
-    let (agent, transitions) = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
+    let log = log::start(args.debug);
+    let clock = Clock::start();
+    let recorder = match &args.record {
+        Some(path) => Some(start_record(path, args.record_max, &plan, clock)?),
+        None => None,
+    };
+    let (agent, transitions) =
+        Agent::start(&plan.backends, clock, fastrand::u64(..), recorder.as_ref())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,
@@ -192,6 +220,9 @@ async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit>
         "ending: gates are closed, saying goodbye to the servers"
     );
     agent.stop();
+    if let Some(recorder) = recorder {
+        recorder.finish();
+    }
     if let Some(printer) = printer {
         printer.finish();
     }

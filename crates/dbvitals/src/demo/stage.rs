@@ -80,7 +80,7 @@ impl Stage {
 
         let clock = Clock::start();
         let started = clock.now();
-        let (agent, told) = Agent::start(&backends, clock, fastrand::u64(..))?;
+        let (agent, told) = Agent::start(&backends, clock, fastrand::u64(..), None)?;
         let publishers = Publishers::start(agent.board(), gates, Some(listener));
         let boards = agent.board().backends().iter().map(Arc::clone);
         let plans = backends.iter().map(|backend| Arc::clone(&backend.plan));
