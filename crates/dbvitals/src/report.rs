@@ -38,7 +38,7 @@ impl Finding<'_> {
             Outcome::Fail(cause) => match cause.default_class() {
                 Class::Dead | Class::Unfit => Verdict::Down,
                 Class::Full | Class::Slow => Verdict::Degraded,
-                Class::Ours if cause.proves_a_server() => Verdict::Degraded,
+                Class::Ours if self.observation.proves_a_server() => Verdict::Degraded,
                 Class::Ours => Verdict::Unknown,
                 Class::Passing => Verdict::Up,
             },

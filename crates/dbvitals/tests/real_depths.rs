@@ -65,6 +65,9 @@ fn postgres_pair() -> (Postgres, Postgres) {
         ..Default::default()
     });
     let standby = Postgres::start_standby_of(&primary, PostgresOptions::default());
+    // A standby takes sessions before it hears from its primary.
+    let receiving = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+    assert!(eventually(PATIENCE, || standby.sql(receiving) == "1"));
     (primary, standby)
 }
 
@@ -224,9 +227,13 @@ fn a_promotion_is_told_with_the_next_question() {
     primary.kill();
     standby.sql("SELECT pg_promote()");
     assert!(eventually(PATIENCE, || agent.health("db").1["role"] == "primary"));
-    let changes = agent.transitions();
-    let role = changes.iter().find(|line| line["change"] == "role");
-    let role = role.unwrap_or_else(|| panic!("{changes:?}"));
+    let change = || {
+        let mut changes = agent.transitions().into_iter();
+        changes.find(|line| line["change"] == "role")
+    };
+    // Standard output is told a moment later than HTTP.
+    assert!(eventually(PATIENCE, || change().is_some()));
+    let role = change().expect("a change of role");
     assert_eq!(
         (&role["from"], &role["to"]),
         (&"replica".into(), &"primary".into())
@@ -394,6 +401,9 @@ fn a_galera_node_is_fit_while_it_is_in_sync() {
     require_galera!();
     let first = GaleraNode::start(MariaDbOptions::default());
     let second = GaleraNode::join(&first, MariaDbOptions::default());
+    let synced = || second.status("wsrep_local_state") == "4";
+    // It has joined a moment before it is in sync.
+    assert!(eventually(PATIENCE, synced));
     let url = mysql(second.server());
     let role = |expected| check(&url, &["--depth", "role", "--timeout", "1s"], expected);
     assert_eq!(role(UP).result["server"]["role"], "primary");
@@ -406,7 +416,7 @@ fn a_galera_node_is_fit_while_it_is_in_sync() {
     second
         .server()
         .sql("SET GLOBAL wsrep_desync = OFF; SET GLOBAL wsrep_reject_queries = ALL");
-    assert!(eventually(PATIENCE, || second.status("wsrep_local_state") == "4"));
+    assert!(eventually(PATIENCE, synced));
     role("down, rejecting_queries (unfit), exit 2");
     second
         .server()

@@ -18,11 +18,16 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The detail may hold a server's own words: it is cut to a bounded length, and what a terminal
+    /// or a log would take for a command is replaced.
     pub(crate) fn new(cause: Cause, detail: impl Into<Arc<str>>) -> Self {
-        Self {
-            cause,
-            detail: detail.into(),
-        }
+        let detail = detail.into();
+        let sound = detail.len() <= DETAIL_MAX && !detail.contains(char::is_control);
+        let detail = match sound {
+            true => detail,
+            false => cleaned(&detail).into(),
+        };
+        Self { cause, detail }
     }
 
     /// An error of a system call on the way to or on a connection.
@@ -104,6 +109,19 @@ impl Failure {
     }
 }
 
+/// The longest detail, in bytes.
+const DETAIL_MAX: usize = 1024;
+
+fn cleaned(text: &str) -> String {
+    let visible = |letter: char| match letter.is_control() {
+        true => ' ',
+        false => letter,
+    };
+    let fits = |(at, letter): &(usize, char)| at + letter.len_utf8() <= DETAIL_MAX;
+    let letters = text.char_indices().take_while(fits);
+    letters.map(|(_, letter)| visible(letter)).collect()
+}
+
 /// An error of the system as people want to read it: without Rust's "(os error 111)", and without
 /// its announcement of a failed name resolution.
 pub fn plain(error: &io::Error) -> String {
@@ -124,7 +142,7 @@ const MYSQL_NOT_ALLOWED: [u16; 7] = [1044, 1046, 1049, 1142, 1143, 1146, 1227];
 
 /// Whether a text of MySQL's or MariaDB's names ENOSPC, in one of their ways to write it.
 fn names_a_full_disk(text: &str) -> bool {
-    ["errno: 28 ", "Errcode: 28 ", "error 28 "]
+    ["errno: 28 ", "errno 28 ", "Errcode: 28 ", "error 28 "]
         .iter()
         .any(|words| text.contains(words))
 }
@@ -141,20 +159,23 @@ fn mysql_cause(refusal: &Refusal, phase: Phase) -> Cause {
         1053 | 1077 => Cause::ShuttingDown,
         // ER_UNKNOWN_COM_ERROR: what Galera answers while a node is not part of its cluster.
         1047 => Cause::RejectingQueries,
-        // ER_DISK_FULL, ER_RECORD_FILE_FULL
-        1021 | 1114 => Cause::DiskFull,
-        // ER_CANT_CREATE_TABLE, ER_ERROR_ON_WRITE, ER_GET_ERRNO: why, is in the text alone, as the
-        // system's error number.
-        1005 | 1026 | 1030 if names_a_full_disk(&refusal.message) => Cause::DiskFull,
-        // ER_SERVER_OFFLINE_MODE
-        3032 => Cause::RejectingQueries,
+        // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_DISK_FULL_NOWAIT (MySQL's for a new table)
+        1021 | 1114 | 3675 => Cause::DiskFull,
+        // EE_CANTCREATEFILE, EE_WRITE, ER_CANT_CREATE_TABLE, ER_ERROR_ON_WRITE, ER_GET_ERRNO: why,
+        // is in the text alone, as the system's error number.
+        1 | 3 | 1005 | 1026 | 1030 if names_a_full_disk(&refusal.message) => Cause::DiskFull,
+        // ER_SERVER_OFFLINE_MODE; with a reason or a user since MySQL 9.0, each under a number of its
+        // own (ER_SERVER_OFFLINE_MODE_REASON, ER_SERVER_OFFLINE_MODE_USER).
+        3032 | 6400 | 6401 => Cause::RejectingQueries,
         // ER_MUST_CHANGE_PASSWORD: the session of an expired password may do nothing else.
         1820 => Cause::AccessDenied,
         // ER_LOCK_WAIT_TIMEOUT, ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT, ER_QUERY_TIMEOUT
         1205 | 1317 | 1969 | 3024 if phase != Phase::Write => Cause::RejectingQueries,
-        // ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
+        // ER_OPTION_PREVENTS_STATEMENT names its option, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION,
         // ER_READ_ONLY_MODE
-        1290 | 1792 | 1836 => Cause::ReadOnly,
+        1290 if refusal.message.contains("read-only") => Cause::ReadOnly,
+        1290 if phase == Phase::Write => Cause::WriteFailed,
+        1792 | 1836 => Cause::ReadOnly,
         // ER_CONNECTION_KILLED, ER_CLIENT_INTERACTION_TIMEOUT
         1927 | 4031 => Cause::Closed,
         _ => match phase {
@@ -196,6 +217,8 @@ fn postgres_cause(refusal: &Refusal, phase: Phase) -> Cause {
         // server does not have: the server lives and the check is at fault.
         (_, "28" | "3D" | "0A" | "08") if phase < Phase::Ping => Cause::AccessDenied,
         (_, "42") if phase < Phase::Ping => Cause::AccessDenied,
+        // object_not_in_prerequisite_state: this one database takes no connections.
+        ("55000", _) if phase < Phase::Ping => Cause::AccessDenied,
         (_, "42" | "22" | "0A" | "3D" | "3F" | "26") if phase > Phase::Ping => Cause::BadQuery,
         _ if phase == Phase::Write => Cause::WriteFailed,
         _ => Cause::RejectingQueries,
@@ -227,10 +250,15 @@ mod tests {
         check(1049, "42000", "", Phase::Login, Cause::AccessDenied);
         check(1129, "", "", Phase::Greeting, Cause::HostBlocked);
         check(1203, "42000", "", Phase::Login, Cause::CheckUserLimit);
+        check(3032, "HY000", "", Phase::Login, Cause::RejectingQueries);
+        check(3118, "HY000", "", Phase::Login, Cause::AccessDenied);
+        check(3159, "HY000", "", Phase::Login, Cause::AccessDenied);
+        check(6400, "HY000", "", Phase::Login, Cause::RejectingQueries);
         check(1047, "08S01", "", Phase::Query, Cause::RejectingQueries);
         check(1146, "42S02", "", Phase::Query, Cause::BadQuery);
         check(0, "28P01", "auth_failed", Phase::Login, Cause::AccessDenied);
         check(0, "3D000", "", Phase::Login, Cause::AccessDenied);
+        check(0, "55000", "", Phase::Login, Cause::AccessDenied);
         check(0, "42P01", "", Phase::Query, Cause::BadQuery);
         check(
             0,
@@ -257,6 +285,49 @@ mod tests {
         check(0, "57P03", "", Phase::Greeting, Cause::StartingUp);
         check(0, "XX000", "", Phase::Login, Cause::RejectingQueries);
         check(0, "", "", Phase::Login, Cause::RejectingQueries);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_by_its_number_or_by_the_system_s_in_the_text() {
+        #[track_caller]
+        fn check(number: u16, message: &str, expected: Cause) {
+            let refusal = Refusal {
+                number,
+                message: message.to_owned(),
+                ..Refusal::default()
+            };
+            assert_eq!(Failure::refused(&refusal, Phase::Write).cause, expected);
+        }
+        let full = Cause::DiskFull;
+        check(1114, "The table 'dbvitals_heartbeat' is full", full);
+        check(
+            3675,
+            "Create table/tablespace 'dbvitals_heartbeat' failed, as disk is full.",
+            full,
+        );
+        check(
+            3,
+            "Error writing file 'MLfd=33' (OS errno 28 - No space left on device)",
+            full,
+        );
+        check(
+            1026,
+            "Error writing file './bin.000001' (errno: 28 \"No space left on device\")",
+            full,
+        );
+        check(
+            3,
+            "Error writing file 'MLfd=33' (OS errno 5 - Input/output error)",
+            Cause::WriteFailed,
+        );
+    }
+
+    #[test]
+    fn a_server_s_words_are_bounded_and_no_commands_to_a_terminal() {
+        let detail = format!("\u{1b}[2Jé\n{}", "é".repeat(1000));
+        let failure = Failure::new(Cause::Lagging, detail);
+        assert!(failure.detail.len() <= DETAIL_MAX);
+        assert!(failure.detail.starts_with(" [2Jé é"), "{}", failure.detail);
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::time::Duration;
 use dbvitals_verdict::Moment;
 use dbvitals_wire::{Greeting, Product};
 
+/// After how long a server is asked anew, with the next login, for what it has and shows.
+const BELIEVED_FOR: Duration = Duration::from_secs(600);
+
 /// What is known of one target's server.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
@@ -25,6 +28,8 @@ pub(crate) struct Learned {
     pub(crate) variables: Vec<&'static str>,
     /// It is a node of a Galera cluster.
     pub(crate) is_galera: bool,
+    /// Until when it is believed to be as it was.
+    believed_until: Moment,
     /// The session of a write that did not end in time, and may still be waiting.
     pub(crate) stuck: Option<u32>,
 }
@@ -42,14 +47,21 @@ pub(crate) enum Settings {
 }
 
 impl Learned {
-    /// Forgets what another server, or the same one after an upgrade, would answer otherwise.
-    pub(crate) fn note_login(&mut self, greeting: &Greeting) {
-        self.product = greeting.product;
-        self.version.clone_from(&greeting.version);
-        self.hides_replication = false;
-        self.settings = Settings::default();
-        self.variables = Vec::new();
-        self.is_galera = false;
+    /// Forgets what another server, or the same one after an upgrade, would answer otherwise; and
+    /// from time to time all of it, since privileges are granted and settings made.
+    pub(crate) fn note_login(&mut self, greeting: &Greeting, now: Moment) {
+        let same = self.product == greeting.product && self.version == greeting.version;
+        if same && now < self.believed_until {
+            return;
+        }
+        *self = Self {
+            product: greeting.product,
+            version: greeting.version.clone(),
+            caught_up_at: self.caught_up_at,
+            stuck: self.stuck,
+            believed_until: now + BELIEVED_FOR,
+            ..Self::default()
+        };
     }
 
     /// Notes that the replica had, `behind` ago, all that its primary had then.

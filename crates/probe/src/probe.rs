@@ -212,7 +212,7 @@ impl Probe {
                 )));
             }
             Event::LoggedIn(greeting) => {
-                around.learned.note_login(&greeting);
+                around.learned.note_login(&greeting, now);
                 self.greeting = greeting;
                 self.enter(self.question.phase(), now);
                 self.reach(Depth::Login);

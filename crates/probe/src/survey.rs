@@ -234,14 +234,19 @@ impl Survey {
             Step::State if wants_fewer_settings(refusal, learned) => return Next::Ask,
             Step::State
                 if mysql::hides(refusal)
-                    && self.depth != Depth::Lag
+                    && mysql::can_guess(self.depth, learned)
                     && !learned.hides_replication =>
             {
                 learned.hides_replication = true;
                 return Next::Ask;
             }
-            // Without a look at the group, read_only has to tell the role.
-            Step::Members if mysql::hides(refusal) => return self.judge(target, learned, now),
+            // Without a look at the group, read_only has to tell the role: its secondaries are.
+            Step::Members if mysql::hides(refusal) && self.depth == Depth::Role => {
+                if self.state.read_only == Some(true) {
+                    self.state.role = Some(Role::Replica);
+                }
+                return self.judge(target, learned, now);
+            }
             Step::LookAfter { own, .. } if refusal.number == mysql::NO_SUCH_THREAD => {
                 learned.stuck = None;
                 return match own {
@@ -263,10 +268,22 @@ impl Survey {
             | Step::LookAfter { .. } => {}
         }
         let mut failure = Failure::refused(refusal, self.phase());
-        if self.step == Step::CreateTable {
-            let why = failure.detail;
-            failure.detail =
-                format!("the table dbvitals_heartbeat is missing and cannot be made: {why}").into();
+        let blind = self.depth == Depth::Write && mysql::hides(refusal);
+        let announcement = match self.step {
+            Step::CreateTable => Some("the table dbvitals_heartbeat is missing and cannot be made"),
+            Step::State | Step::Members if blind => Some(
+                "a server that follows another one is not written to, and whether this one does \
+                 cannot be seen",
+            ),
+            Step::State
+            | Step::Members
+            | Step::SecondLook { .. }
+            | Step::Write
+            | Step::WriteAgain
+            | Step::LookAfter { .. } => None,
+        };
+        if let Some(announcement) = announcement {
+            failure.detail = format!("{announcement}: {}", failure.detail).into();
         }
         Next::Done(Err(failure))
     }

@@ -84,10 +84,23 @@ pub enum TlsConfigError {
     Rustls(#[from] Error),
 }
 
+/// ring, with P-256 proposed first: PostgreSQL up to 17 takes no other curve unless told to
+/// (`ssl_ecdh_curve`), and a wrong first proposal costs each login a round trip.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        kx_groups: vec![
+            ring::kx_group::SECP256R1,
+            ring::kx_group::X25519,
+            ring::kx_group::SECP384R1,
+        ],
+        ..ring::default_provider()
+    })
+}
+
 impl TlsConfig {
     /// Encrypts and believes any certificate.
     pub fn encrypt_only() -> Result<Self, TlsConfigError> {
-        Self::new(Arc::new(ring::default_provider()), None)
+        Self::new(provider(), None)
     }
 
     /// Encrypts and verifies, against the authorities of a PEM file or, without one, against the
@@ -104,7 +117,7 @@ impl TlsConfig {
                 }
             }
         }
-        let provider = Arc::new(ring::default_provider());
+        let provider = provider();
         let judge =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()

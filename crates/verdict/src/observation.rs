@@ -81,6 +81,13 @@ impl Observation {
         self.ended.since(self.started)
     }
 
+    /// Whether it shows that a server answers: a refusal that came from one, not a way there that
+    /// this machine itself bars.
+    pub fn proves_a_server(&self) -> bool {
+        let by_itself = |cause: Cause| cause.proves_a_server() && self.depth.is_some();
+        self.outcome.cause().is_none_or(by_itself)
+    }
+
     /// Makes a pass whose answer took longer than a latency budget an
     /// [`OverBudget`](Cause::OverBudget).
     pub fn hold_against_budget(&mut self, budget: Duration) {

@@ -48,6 +48,18 @@ fn a_password_rotated_before_the_start_leaves_a_server_degraded() {
 }
 
 #[test]
+fn a_way_that_this_machine_bars_proves_no_server() {
+    let mut stage = Stage::new(ping());
+    let start = stage.now;
+    stage.play(Duration::ZERO);
+    let outcome = Outcome::Fail(Cause::AccessDenied);
+    let probe = Some(stage.starts[0].probe);
+    stage.in_flight.clear();
+    stage.hear(observe(Path::Fresh, probe, (start, start), outcome));
+    assert_eq!(stage.verdicts(), []);
+}
+
+#[test]
 fn a_name_that_cannot_be_resolved_leaves_a_server_unknown() {
     let mut stage = Stage::new(ping());
     stage.fresh = Reply::Fail(Cause::DnsFailed);

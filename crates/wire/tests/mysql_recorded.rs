@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::Path;
 
-use dbvitals_wire::{Credentials, Event, Login, Session, TlsOffer};
+use dbvitals_wire::{Credentials, Event, Login, Row, Session, Table, TlsOffer};
 
 enum Line {
     Server(Vec<u8>),
@@ -49,6 +49,10 @@ fn unhex(hex: &str) -> Vec<u8> {
 
 /// Plays a recording, cut into pieces, and describes the events.
 fn replay(name: &str, piece_length: usize) -> Vec<String> {
+    play(name, piece_length).iter().map(describe).collect()
+}
+
+fn play(name: &str, piece_length: usize) -> Vec<Event> {
     let credentials = Credentials::new("vitals").with_password("secret");
     let mut session = Session::mysql(Login::new(credentials, TlsOffer::Never, [7; 32]));
     let (mut events, mut out) = (Vec::new(), Vec::new());
@@ -59,7 +63,7 @@ fn replay(name: &str, piece_length: usize) -> Vec<String> {
             Line::Server(bytes) => {
                 for mut piece in bytes.chunks(piece_length) {
                     while let Some(event) = session.handle_input(&mut piece, &mut out) {
-                        events.push(describe(&event));
+                        events.push(event);
                     }
                 }
             }
@@ -153,4 +157,65 @@ fn mariadb_is_full_before_it_greets() {
 fn mariadb_kills_a_session() {
     let killed = "1927 (70100): Connection was killed; the end";
     check("mariadb_killed", &[GREETED, "logged in", killed]);
+}
+
+const GREETED_BY_MYSQL: &str = "greeted by mysql 9.7.4";
+
+#[test]
+fn mysql_lets_in_by_caching_sha2_password_fast_and_in_full_and_by_sha256_password() {
+    let expected = [GREETED_BY_MYSQL, "logged in", "pong"];
+    check("mysql_sha256", &expected);
+    check("mysql_caching_sha2_fast", &expected);
+    check("mysql_caching_sha2_full", &expected);
+}
+
+#[test]
+fn mysql_answers_several_statements_with_a_table_each() {
+    let events = play("mysql_replica", usize::MAX);
+    let Some(Event::Answer(answer)) = events.last() else {
+        panic!("{events:?}")
+    };
+    let [variables, counters, channels] = answer.tables() else {
+        panic!("{answer:?}")
+    };
+    let shown = |table: &Table| -> Vec<String> {
+        let text = |row: Row<'_>| {
+            [row.value("Variable_name"), row.value("Value")]
+                .map(Option::unwrap)
+                .join("=")
+        };
+        table.rows().map(text).collect()
+    };
+    let expected = [
+        "max_connections=151",
+        "read_only=OFF",
+        "super_read_only=OFF",
+    ];
+    assert_eq!(shown(variables), expected);
+    assert_eq!(shown(counters), ["Threads_connected=1"]);
+    let channel = channels.rows().next().unwrap();
+    for (column, expected) in [
+        ("Replica_IO_Running", Some("Yes")),
+        ("Replica_SQL_Running", Some("Yes")),
+        ("Seconds_Behind_Source", Some("0")),
+        ("Last_SQL_Errno", Some("0")),
+        ("Channel_Name", Some("")),
+        ("SQL_Remaining_Delay", None),
+        ("Slave_IO_Running", None),
+    ] {
+        assert_eq!(channel.value(column), expected, "{column}");
+    }
+    for piece_length in [1, 7] {
+        assert_eq!(play("mysql_replica", piece_length), events);
+    }
+}
+
+#[test]
+fn mysql_refuses_the_last_of_several_statements() {
+    let refused = "1227 (42000): Access denied; you need (at least one of) the SUPER, REPLICATION \
+        CLIENT privilege(s) for this operation";
+    check(
+        "mysql_replication_denied",
+        &[GREETED_BY_MYSQL, "logged in", refused],
+    );
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use dbvitals_probe::{Statement, TargetId};
-use dbvitals_verdict::{Cause, Class, Depth};
+use dbvitals_verdict::{Depth, Verdict};
 
 use super::{Asked, read_targets};
 use crate::cli::CheckArgs;
@@ -92,7 +92,7 @@ fn print(findings: &[Finding<'_>], nagios: bool, json: bool) -> io::Result<()> {
 /// Says on standard error where the asker, not a server, is at fault.
 fn complain(findings: &[Finding<'_>]) {
     for finding in findings {
-        if let Some(cause) = finding.cause().filter(|cause| is_misuse(*cause)) {
+        if let Some(cause) = finding.cause().filter(|_| is_misuse(finding)) {
             tell(&format!(
                 "{}: {} {}",
                 finding.target.name,
@@ -103,9 +103,9 @@ fn complain(findings: &[Finding<'_>]) {
     }
 }
 
-/// A cause that is the asker's own, and proves nothing about any server.
-fn is_misuse(cause: Cause) -> bool {
-    cause.default_class() == Class::Ours && !cause.proves_a_server()
+/// Whether a probe ended by the asker's own fault, and proves nothing about any server.
+fn is_misuse(finding: &Finding<'_>) -> bool {
+    finding.verdict() == Verdict::Unknown
 }
 
 fn told_of_stdout(error: io::Error) -> anyhow::Error {

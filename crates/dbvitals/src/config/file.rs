@@ -120,6 +120,12 @@ fn read_classes(reader: &mut Reader, root: &DeTable<'_>) -> Classes {
     let Some(section) = reader.table(root, "classes") else {
         return classes;
     };
+    if let Some(value) = section.table.get(Cause::SessionLost.name()) {
+        reader.refuse(
+            value.span().start,
+            "session_lost is counted and never a failure, so its class changes nothing; leave it out",
+        );
+    }
     let names = Cause::ALL.map(Cause::name);
     reader.known_keys(section, &names);
     let words = Class::ALL.map(|class| (class.name(), class));

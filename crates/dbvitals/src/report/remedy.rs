@@ -76,7 +76,11 @@ fn general(cause: Cause, case: &Case<'_>) -> String {
         Cause::TlsWrongName => certificate::wrong_name(case),
         Cause::TooManyConnections => "Find who holds the connections, lower the pools' sizes, or raise the server's limit.".to_owned(),
         Cause::QueueFull => format!(
-            "The server accepts too slowly: look whether it is stuck, then at its backlog. `ss -lx src {address}` shows the queue as Recv-Q and its limit as Send-Q."
+            "The server accepts too slowly: look whether it is stuck, then at its backlog. `{}` on its host shows the queue as Recv-Q and its limit as Send-Q.",
+            match (case.is_unix, case.port) {
+                (false, Some(port)) => format!("ss -ltn sport = :{port}"),
+                (true, _) | (false, None) => format!("ss -lx src {address}"),
+            }
         ),
         Cause::OverBudget => "Find out what makes the server slow, or raise the budget (slow_over, --slow-over); it is held against the answer, not against the way there.".to_owned(),
         Cause::AccessDenied => access_denied(case),

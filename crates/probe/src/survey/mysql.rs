@@ -7,15 +7,19 @@
 //! it. Galera answers SHOW on a
 //! node that is not ready, where it refuses to look into tables (error 1047). Replication's state
 //! comes last, because it alone needs a privilege: SLAVE MONITOR (MariaDB 10.5 and later) or
-//! REPLICATION CLIENT.
+//! REPLICATION CLIENT. A member of MySQL's group replication is then asked for its place in the
+//! group, which needs SELECT on performance_schema.replication_group_members. Without them the
+//! depth role goes by read_only, lag says what is missing, and so does write on MySQL.
 //!
 //! Sources: the reference manuals' pages on SHOW REPLICA STATUS (MySQL 8.0.22 renamed the statement
 //! and its columns, 8.4 dropped the old names), SHOW ALL SLAVES STATUS (MariaDB), the status
-//! variables of Galera, and performance_schema.replication_group_members.
+//! variables of Galera, and performance_schema.replication_group_members. Tried on MariaDB 10.11.19
+//! and on MySQL 9.7.4 (replicas by GTID, stopped and cut off; groups of one and two, joining, thrown
+//! out, without a majority); what is said to older MySQL is by the manuals alone.
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Cause, Connections, Role};
+use dbvitals_verdict::{Cause, Connections, Depth, Role};
 use dbvitals_wire::{Answer, Product, Refusal, Row, Table};
 
 use super::{Replication, State, Step};
@@ -39,8 +43,9 @@ const VARIABLES: [&str; 6] = [
 const COUNTERS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected',\
     'Slaves_running','Slave_running','wsrep_ready','wsrep_cluster_status','wsrep_local_state',\
     'wsrep_local_state_comment')";
-const MEMBERS: &str =
-    "SELECT * FROM performance_schema.replication_group_members WHERE MEMBER_ID=@@server_uuid";
+/// Before a server has ever joined, MySQL up to 8.0 shows it without a name.
+const MEMBERS: &str = "SELECT *,MEMBER_ID IN (@@server_uuid,'') AS is_this \
+    FROM performance_schema.replication_group_members";
 /// One row, written over each time.
 const WRITE: &str = "INSERT INTO dbvitals_heartbeat (id,beaten_at) VALUES (1,UTC_TIMESTAMP(6)) \
     ON DUPLICATE KEY UPDATE beaten_at=UTC_TIMESTAMP(6)";
@@ -139,6 +144,13 @@ impl<'a> Dialect<'a> {
     }
 }
 
+/// Whether a probe of this depth can do without a look at replication. A lag cannot be told then,
+/// and a write has to know that the server follows nobody: MariaDB's counters tell that to everybody,
+/// MySQL's have not done so since 5.7.
+pub(super) fn can_guess(depth: Depth, learned: &Learned) -> bool {
+    depth == Depth::Role || depth == Depth::Write && learned.product == Some(Product::MariaDb)
+}
+
 /// Whether the user lacks the privilege for the question: ER_SPECIFIC_ACCESS_DENIED,
 /// ER_TABLEACCESS_DENIED, ER_DBACCESS_DENIED.
 pub(super) fn hides(refusal: &Refusal) -> bool {
@@ -194,29 +206,42 @@ pub(super) fn state(answer: &Answer, learned: &mut Learned) -> (Option<State>, b
     (Some(state), in_group)
 }
 
-/// Takes in what performance_schema says of this member of a replication group. Not in the group
-/// at all, a server is alone and its own master.
+/// Takes in what performance_schema says of this member of a replication group, and of the others.
+/// Not in the group at all, a server is alone and its own master.
 pub(super) fn note_membership(
     answer: &Answer,
     role: &mut Option<Role>,
     apart: &mut Option<Failure>,
 ) {
-    let Some(member) = answer
-        .tables()
-        .first()
-        .and_then(|table| table.rows().next())
-    else {
+    let Some(members) = answer.tables().first() else {
         return;
     };
-    match member.value("MEMBER_ROLE") {
+    let Some(this) = members.rows().find(|row| row.value("is_this") == Some("1")) else {
+        return;
+    };
+    match this.value("MEMBER_ROLE") {
         Some("SECONDARY") => *role = Some(Role::Replica),
         Some("PRIMARY") => *role = Some(Role::Primary),
         Some(_) | None => {}
     }
-    if let Some(state) = member.value("MEMBER_STATE").filter(|it| *it != "ONLINE") {
-        let detail = format!("this member of the replication group is {state}");
-        *apart = Some(Failure::new(Cause::NotSynced, detail));
-    }
+    let in_state = |row: &Row<'_>, state| row.value("MEMBER_STATE") == Some(state);
+    let unreachable = members
+        .rows()
+        .filter(|row| in_state(row, "UNREACHABLE"))
+        .count();
+    let detail = match this.value("MEMBER_STATE") {
+        Some(state) if state != "ONLINE" => {
+            format!("this member of the replication group is {state}")
+        }
+        // It still calls itself ONLINE, and no write of its own ends any more.
+        _ if unreachable * 2 >= members.rows().len() => format!(
+            "this part of the replication group has no majority: {unreachable} of {} members are \
+             unreachable",
+            members.rows().len()
+        ),
+        _ => return,
+    };
+    *apart = Some(Failure::new(Cause::NotSynced, detail));
 }
 
 /// What keeps a Galera node from being a full part of its cluster.

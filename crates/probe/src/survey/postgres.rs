@@ -18,7 +18,7 @@ use super::{Replication, State, Step};
 const ROLE: &str = "SELECT pg_is_in_recovery() AS in_recovery,\
     current_setting('default_transaction_read_only') AS read_only,\
     current_setting('max_connections') AS connections_max,\
-    (SELECT sum(numbackends) FROM pg_stat_database) AS connections";
+    (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database) AS connections";
 
 /// Positions are given in bytes from the log's beginning.
 const REPLICATION: &str = ",CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END AS paused,\

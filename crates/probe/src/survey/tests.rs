@@ -1,5 +1,7 @@
 //! Tests of the questions without a server: what is said to whom, and what follows from answers.
 
+use std::iter;
+
 use dbvitals_wire::{Greeting, Table};
 
 use super::*;
@@ -9,11 +11,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn learned(product: Product, version: &str) -> Learned {
     let mut learned = Learned::default();
-    learned.note_login(&Greeting {
+    let greeting = Greeting {
         product: Some(product),
         version: Some(version.to_owned()),
         ..Greeting::default()
-    });
+    };
+    learned.note_login(&greeting, at(0));
     learned
 }
 
@@ -218,35 +221,77 @@ fn a_galera_node_has_to_be_in_sync_with_its_cluster() {
     check(&node("ON", "Primary", "4"), "ALL", rejects);
 }
 
+/// A survey of a MySQL server that has asked for the state, heard of a group, and asks on.
+fn survey_of_group(depth: Depth, read_only: &str, target: &Target) -> (Survey, Learned) {
+    let (mut survey, mut learned) = (Survey::new(depth), learned(Product::MySql, "9.7.4"));
+    let variables = shown(&[
+        ("group_replication_group_name", "a-b-c"),
+        ("read_only", read_only),
+    ]);
+    let channels = Table::new(["Replica_IO_Running"]);
+    let answer = Answer::of(vec![variables, shown(&[]), channels]);
+    let next = survey.hear(Ok(&answer), target, &mut learned, at(1));
+    assert!(matches!(next, Next::Ask));
+    let said = survey.statement(&learned, SECOND);
+    assert!(said.contains("replication_group_members"), "{said}");
+    (survey, learned)
+}
+
+/// The members of a group, this one first.
+fn members(rows: &[(&str, &str)]) -> Answer {
+    let table = Table::new(["MEMBER_STATE", "MEMBER_ROLE", "is_this"]);
+    let marks = ["1"].into_iter().chain(iter::repeat("0"));
+    let table = rows.iter().zip(marks).fold(table, |table, (row, mark)| {
+        table.with_row([Some(row.0), Some(row.1), Some(mark)])
+    });
+    Answer::of(vec![table])
+}
+
 #[test]
 fn a_member_of_a_replication_group_is_asked_for_its_place() {
     #[track_caller]
-    fn check(state: &str, role: &str, want: Want, expected: Option<Cause>) {
-        let mut learned = learned(Product::MySql, "8.4.0");
-        let (mut survey, target) = (Survey::new(Depth::Role), target(want, None));
-        let variables = shown(&[("group_replication_group_name", "a-b-c")]);
-        let channels = Table::new(["Replica_IO_Running"]);
-        let answer = Answer::of(vec![variables, shown(&[]), channels]);
-        let next = survey.hear(Ok(&answer), &target, &mut learned, at(1));
-        assert!(matches!(next, Next::Ask));
-        let said = survey.statement(&learned, SECOND);
-        assert!(said.contains("replication_group_members"), "{said}");
-        let member = Table::new(["MEMBER_STATE", "MEMBER_ROLE"]);
-        let member = Answer::of(vec![member.with_row([Some(state), Some(role)])]);
-        let Next::Done(outcome) = survey.hear(Ok(&member), &target, &mut learned, at(1)) else {
+    fn check(rows: &[(&str, &str)], want: Want, expected: Option<Cause>) {
+        let target = target(want, None);
+        let (mut survey, mut learned) = survey_of_group(Depth::Role, "OFF", &target);
+        let next = survey.hear(Ok(&members(rows)), &target, &mut learned, at(1));
+        let Next::Done(outcome) = next else {
             panic!("there is more to ask")
         };
         assert_eq!(outcome.err().map(|failure| failure.cause), expected);
     }
-    check("ONLINE", "PRIMARY", Want::Primary, None);
-    check(
-        "ONLINE",
-        "SECONDARY",
-        Want::Primary,
-        Some(Cause::NotPrimary),
-    );
-    check("ONLINE", "SECONDARY", Want::Replica, None);
-    check("RECOVERING", "SECONDARY", Want::Any, Some(Cause::NotSynced));
+    let (primary, secondary) = (("ONLINE", "PRIMARY"), ("ONLINE", "SECONDARY"));
+    check(&[primary], Want::Primary, None);
+    check(&[primary, secondary], Want::Primary, None);
+    let not_primary = Some(Cause::NotPrimary);
+    check(&[secondary, primary], Want::Primary, not_primary);
+    check(&[secondary, primary], Want::Replica, None);
+    let apart = Some(Cause::NotSynced);
+    check(&[("RECOVERING", "SECONDARY"), primary], Want::Any, apart);
+    check(&[("OFFLINE", "")], Want::Any, apart);
+    check(&[("ERROR", "")], Want::Any, apart);
+    let lost = ("UNREACHABLE", "SECONDARY");
+    check(&[primary, lost], Want::Any, apart);
+    check(&[primary, secondary, lost], Want::Any, None);
+    check(&[primary, lost, lost], Want::Any, apart);
+}
+
+#[test]
+fn a_group_that_may_not_be_seen_leaves_the_role_to_read_only_and_is_told_beyond() {
+    #[track_caller]
+    fn check(depth: Depth, read_only: &str, want: Want, expected: Option<Cause>) {
+        let target = target(want, None);
+        let (mut survey, mut learned) = survey_of_group(depth, read_only, &target);
+        let next = survey.hear(Err(&refused(1142)), &target, &mut learned, at(1));
+        let Next::Done(outcome) = next else {
+            panic!("there is more to ask")
+        };
+        assert_eq!(outcome.err().map(|failure| failure.cause), expected);
+    }
+    check(Depth::Role, "OFF", Want::Primary, None);
+    check(Depth::Role, "ON", Want::Replica, None);
+    check(Depth::Role, "ON", Want::Primary, Some(Cause::NotPrimary));
+    check(Depth::Lag, "OFF", Want::Any, Some(Cause::BadQuery));
+    check(Depth::Write, "OFF", Want::Any, Some(Cause::BadQuery));
 }
 
 #[test]
@@ -267,6 +312,25 @@ fn variables_that_a_server_has_are_named_from_the_second_question_on() {
     let row = Table::new(["read_only", "max_connections"]).with_row([Some("0"), Some("151")]);
     let again = ask(&Answer::of(vec![row, none()]), &mut learned);
     assert_eq!(again, said);
+}
+
+#[test]
+fn what_was_learned_is_kept_over_logins_but_not_for_ever() {
+    let mut learned = learned(Product::MariaDb, "10.11.19");
+    learned.hides_replication = true;
+    let mut greeting = Greeting {
+        product: Some(Product::MariaDb),
+        version: Some("10.11.19".to_owned()),
+        ..Greeting::default()
+    };
+    learned.note_login(&greeting, at(599));
+    assert!(learned.hides_replication);
+    learned.note_login(&greeting, at(600));
+    assert!(!learned.hides_replication);
+    learned.hides_replication = true;
+    greeting.version = Some("11.4.2".to_owned());
+    learned.note_login(&greeting, at(601));
+    assert!(!learned.hides_replication);
 }
 
 #[test]
@@ -296,6 +360,24 @@ fn the_state_of_replication_that_may_not_be_seen_is_told_at_depth_lag() {
         panic!("{next:?}")
     };
     assert_eq!(failure.cause, Cause::BadQuery);
+}
+
+#[test]
+fn nothing_is_written_where_it_cannot_be_seen_whether_the_server_follows_another() {
+    let target = target(Want::Any, None);
+    let hear = |product, version| {
+        let mut learned = learned(product, version);
+        let mut survey = Survey::new(Depth::Write);
+        survey.hear(Err(&refused(1227)), &target, &mut learned, at(1))
+    };
+    // Its counters tell everybody.
+    let next = hear(Product::MariaDb, "10.11.19");
+    assert!(matches!(next, Next::Ask), "{next:?}");
+    let Next::Done(Err(failure)) = hear(Product::MySql, "9.7.4") else {
+        panic!("a server that may be a replica would be written to")
+    };
+    assert_eq!(failure.cause, Cause::BadQuery);
+    assert!(failure.detail.contains("1227"), "{failure:?}");
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl Backend {
             // A full queue in front of a server that answers nobody is not full but dead.
             Class::Full if cause == Cause::QueueFull && !self.session => Leaning::Fail,
             Class::Full | Class::Slow => Leaning::Degrade,
-            Class::Ours if cause.proves_a_server() => Leaning::Degrade,
+            Class::Ours if observation.proves_a_server() => Leaning::Degrade,
             Class::Ours => Leaning::Nothing,
             Class::Passing => Leaning::Pass,
         }

@@ -165,7 +165,8 @@ impl Stage {
     fn end(&mut self, start: Start) {
         let (_, outcome) = self.end_of(&start);
         let mut seen = observe(start.path, Some(start.probe), (start.at, self.now), outcome);
-        if self.reply_to(&start) == Reply::CutOff {
+        let greeted = outcome.cause().is_some_and(Cause::proves_a_server);
+        if greeted || self.reply_to(&start) == Reply::CutOff {
             seen.depth = Some(Depth::Greeting);
         }
         let holds = matches!(self.plan.course, Course::Session { .. });

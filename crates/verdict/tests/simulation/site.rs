@@ -283,7 +283,11 @@ pub(crate) fn observe(
         probe,
         started,
         ended,
-        depth: None,
+        // Who refuses has greeted.
+        depth: outcome
+            .cause()
+            .is_some_and(Cause::proves_a_server)
+            .then_some(Depth::Greeting),
         outcome,
         phases: Phases::default(),
         session,

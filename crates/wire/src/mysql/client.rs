@@ -5,7 +5,7 @@
 //!       any of them ─▶ Over: fatal refusals, foreign peers, malformed bytes, goodbye
 //! ```
 //!
-//! An idle client is 40 bytes and owns no memory: the login is boxed and dropped, and so is the
+//! An idle client is 48 bytes and owns no memory: the login is boxed and dropped, and so is the
 //! reading of a result. A ping's answer is read where it arrived.
 
 use super::capabilities::Capabilities;

@@ -16,7 +16,7 @@ use super::capabilities::Capabilities;
 use super::handshake::{Handshake, NONCE_LENGTH};
 use super::packet::{self, Packet};
 use super::plugin::{self, Plugin};
-use super::reply::{self, LoginReply, Reply, caching_sha2};
+use super::reply::{self, LoginReply, Reply, caching_sha2, sha256};
 use super::response::{self, Response};
 use super::rsa;
 use crate::{Channel, Credentials, Event, Greeting, Login, Refusal, text};
@@ -63,9 +63,10 @@ impl LoginExchange {
         // Any other plugin is switched to by the server, if it has to be.
         let plugin = match Plugin::from_name(handshake.plugin) {
             Some(Plugin::CachingSha2) => Plugin::CachingSha2,
-            Some(Plugin::NativePassword | Plugin::Ed25519 | Plugin::ClearPassword) | None => {
-                Plugin::NativePassword
-            }
+            Some(
+                Plugin::NativePassword | Plugin::Sha256 | Plugin::Ed25519 | Plugin::ClearPassword,
+            )
+            | None => Plugin::NativePassword,
         };
         Self {
             login,
@@ -163,7 +164,9 @@ impl LoginExchange {
         }
         let nonce = match plugin {
             // A NUL follows these, as it does in the greeting.
-            Plugin::NativePassword | Plugin::CachingSha2 => nonce.get(..NONCE_LENGTH),
+            Plugin::NativePassword | Plugin::CachingSha2 | Plugin::Sha256 => {
+                nonce.get(..NONCE_LENGTH)
+            }
             Plugin::Ed25519 | Plugin::ClearPassword => Some(nonce),
         };
         let Some((nonce, answer)) =
@@ -171,19 +174,24 @@ impl LoginExchange {
         else {
             return malformed("a nonce of the plugin's length");
         };
-        (self.plugin, self.nonce, self.awaits_public_key) = (plugin, nonce, false);
-        self.send(&answer, out)
+        // Its servers take the password in clear within TLS alone, not over a unix socket.
+        let needs_key = plugin == Plugin::Sha256 && !self.tls && !self.password().is_empty();
+        (self.plugin, self.nonce, self.awaits_public_key) = (plugin, nonce, needs_key);
+        match needs_key {
+            true => self.send(&[sha256::PUBLIC_KEY_REQUEST], out),
+            false => self.send(&answer, out),
+        }
     }
 
     fn handle_more_data(&mut self, data: &[u8], out: &mut Vec<u8>) -> Step {
-        if self.plugin != Plugin::CachingSha2 {
-            return malformed("no more data from this plugin");
-        }
         if std::mem::take(&mut self.awaits_public_key) {
             return match self.encrypted_password(data) {
                 Some(encrypted) => self.send(&encrypted, out),
                 None => malformed("an RSA public key that holds the password"),
             };
+        }
+        if self.plugin != Plugin::CachingSha2 {
+            return malformed("no more data from this plugin");
         }
         match (data, self.login.channel) {
             ([caching_sha2::FAST], _) => Step::Wait,

@@ -21,6 +21,10 @@ pub(super) enum Plugin {
     NativePassword,
     /// `caching_sha2_password`: SHA-256; MySQL's default since 8.0.
     CachingSha2,
+    /// `sha256_password`: the password itself, in TLS or under the server's RSA key. MySQL 5.6 to 9;
+    /// also as a decoy, since 8.0: users who do not exist are asked by one plugin or another before
+    /// they are refused as for a wrong password.
+    Sha256,
     /// `client_ed25519`: MariaDB's plugin `ed25519`.
     Ed25519,
     /// `mysql_clear_password`: the password itself, for servers that ask PAM or LDAP.
@@ -28,9 +32,10 @@ pub(super) enum Plugin {
 }
 
 impl Plugin {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::NativePassword,
         Self::CachingSha2,
+        Self::Sha256,
         Self::Ed25519,
         Self::ClearPassword,
     ];
@@ -40,6 +45,7 @@ impl Plugin {
         match self {
             Self::NativePassword => "mysql_native_password",
             Self::CachingSha2 => "caching_sha2_password",
+            Self::Sha256 => "sha256_password",
             Self::Ed25519 => "client_ed25519",
             Self::ClearPassword => "mysql_clear_password",
         }
@@ -57,13 +63,14 @@ impl Plugin {
     }
 
     /// The plugin's first answer; `None` where the server's nonce is not of the plugin's length.
+    /// What answers in clear is for private channels.
     pub(super) fn answer(self, password: &str, nonce: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::NativePassword | Self::CachingSha2 if password.is_empty() => Some(Vec::new()),
             Self::NativePassword => Some(native_password(password, nonce.first_chunk()?).to_vec()),
             Self::CachingSha2 => Some(caching_sha2(password, nonce.first_chunk()?).to_vec()),
             Self::Ed25519 => Some(ed25519(password, nonce.try_into().ok()?).to_vec()),
-            Self::ClearPassword => Some(clear_password(password)),
+            Self::Sha256 | Self::ClearPassword => Some(clear_password(password)),
         }
     }
 }
@@ -110,7 +117,8 @@ fn ed25519_key(password: &str) -> ExpandedSecretKey {
     ExpandedSecretKey::from_bytes(&Sha512::digest(password).into())
 }
 
-/// The password and a NUL: for mysql_clear_password, and for caching_sha2_password's full exchange.
+/// The password and a NUL: for mysql_clear_password and sha256_password, and for
+/// caching_sha2_password's full exchange.
 pub(super) fn clear_password(password: &str) -> Vec<u8> {
     [password.as_bytes(), &[0]].concat()
 }

@@ -31,6 +31,12 @@ pub(super) mod caching_sha2 {
     pub(in super::super) const PUBLIC_KEY_REQUEST: u8 = 2;
 }
 
+/// sha256_password's word.
+pub(super) mod sha256 {
+    /// Client, in a packet by itself: the server's public key is needed.
+    pub(in super::super) const PUBLIC_KEY_REQUEST: u8 = 1;
+}
+
 /// The replies that end an exchange.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {

@@ -205,9 +205,10 @@ impl Server {
         }
         let nonce = match wanted {
             Plugin::Ed25519 => self.options.entropy.to_vec(),
-            Plugin::NativePassword | Plugin::CachingSha2 | Plugin::ClearPassword => {
-                [&self.nonce[..], &[0]].concat()
-            }
+            Plugin::NativePassword
+            | Plugin::CachingSha2
+            | Plugin::Sha256
+            | Plugin::ClearPassword => [&self.nonce[..], &[0]].concat(),
         };
         let sequence = self.next_sequence();
         reply::append_switch(sequence, wanted.name(), &nonce, out);
@@ -220,7 +221,10 @@ impl Server {
         let (plugin, password) = self.account()?;
         let right = match plugin {
             Plugin::Ed25519 => plugin::ed25519_verifies(password, &self.options.entropy, answer),
-            Plugin::NativePassword | Plugin::CachingSha2 | Plugin::ClearPassword => {
+            Plugin::NativePassword
+            | Plugin::CachingSha2
+            | Plugin::Sha256
+            | Plugin::ClearPassword => {
                 plugin.answer(password, &self.nonce).as_deref() == Some(answer)
             }
         };

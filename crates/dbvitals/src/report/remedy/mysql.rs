@@ -240,8 +240,10 @@ fn bad_query(case: &Case<'_>, account: &str) -> Option<String> {
 }
 
 fn write_failed(case: &Case<'_>) -> String {
+    let lock = "Another session holds what the write waits for: SHOW FULL PROCESSLIST and information_schema.innodb_trx name it (KILL ID); a backup's FLUSH TABLES WITH READ LOCK does the same to all tables.";
     match case.number {
-        1205 => "Another session locks the table dbvitals_heartbeat, or all of them: SHOW FULL PROCESSLIST and information_schema.innodb_trx name it; a backup's FLUSH TABLES WITH READ LOCK does the same.".to_owned(),
+        1205 => lock.to_owned(),
+        0 if case.detail.contains("lock") => lock.to_owned(),
         0 => "The commit does not end: look for a full disk, a global read lock, or a semi-synchronous primary that waits for its replicas (SHOW STATUS LIKE 'Rpl_semi_sync%').".to_owned(),
         _ => "Look into the server's log for the failed commit; the number and the words are the server's own.".to_owned(),
     }

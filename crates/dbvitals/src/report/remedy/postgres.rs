@@ -164,6 +164,7 @@ fn bad_query(case: &Case<'_>, role: &str) -> Option<String> {
 
 fn write_failed(case: &Case<'_>) -> String {
     match case.sqlstate {
+        "" if case.detail.contains("SyncRep") => "The commit waits for a standby that does not answer: bring it back (SELECT * FROM pg_stat_replication), or take it out of synchronous_standby_names and SELECT pg_reload_conf(), knowing that one copy is left.".to_owned(),
         "57014" | "55P03" | "" => "The commit does not end: look for locks on dbvitals_heartbeat (SELECT pid, wait_event, pg_blocking_pids(pid), query FROM pg_stat_activity); wait_event SyncRep means that a standby named in synchronous_standby_names is gone.".to_owned(),
         _ => "Look into the server's log for the failed commit; the code and the words are the server's own.".to_owned(),
     }

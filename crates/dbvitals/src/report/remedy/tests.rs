@@ -352,6 +352,32 @@ fn a_server_that_takes_no_writes_is_not_to_be_changed_lightly() {
 }
 
 #[test]
+fn a_write_that_does_not_end_is_told_by_what_it_waits_for() {
+    let write = |url, detail, parts: &[&str]| {
+        check(url, Cause::WriteFailed, &[Phase::Write], detail, parts);
+    };
+    let lock = "the write does not end, the server says of it: Waiting for global read lock";
+    let standby = "the write does not end, the server says of it: IPC SyncRep";
+    write(MYSQL, lock, &["KILL ID", "READ LOCK"]);
+    write(MYSQL, "1205 (HY000): Lock wait timeout", &["innodb_trx"]);
+    write(
+        MYSQL,
+        "the write was not committed in time",
+        &["full disk", "Rpl_semi_sync%"],
+    );
+    write(
+        POSTGRES,
+        standby,
+        &["synchronous_standby_names", "one copy is left"],
+    );
+    write(
+        POSTGRES,
+        "57014: canceling statement",
+        &["pg_blocking_pids"],
+    );
+}
+
+#[test]
 fn a_certificate_is_told_with_the_command_that_shows_it() {
     let refused = "the server's certificate is refused: invalid peer certificate: UnknownIssuer";
     check(
@@ -438,6 +464,22 @@ fn silence_is_told_by_what_was_asked_last() {
         &[Phase::Greeting],
         "the deadline ended",
         &["ps -C postgres", "kill -CONT"],
+    );
+    let full = Cause::QueueFull;
+    check(
+        MYSQL,
+        full,
+        &[Phase::Connect],
+        "",
+        &["ss -ltn sport = :3306"],
+    );
+    let socket = "unix:///run/db.sock";
+    check(
+        socket,
+        full,
+        &[Phase::Connect],
+        "",
+        &["ss -lx src /run/db.sock"],
     );
     let unresponsive = |phase, parts: &[&str]| {
         check(

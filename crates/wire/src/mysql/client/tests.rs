@@ -310,6 +310,32 @@ fn without_tls_the_password_goes_encrypted_with_the_servers_key() {
 }
 
 #[test]
+fn sha256_password_asks_for_the_key_at_once_and_says_an_empty_password_in_clear() {
+    let nonce = *b"a nonce of 20 bytes!";
+    let switch = [&nonce[..], &[0]].concat();
+    let (mut client, sequence) = greeted_client("secret");
+    let mut input = Vec::new();
+    reply::append_switch(sequence, "sha256_password", &switch, &mut input);
+    let request = [1, 0, 0, sequence + 1, 1];
+    assert_eq!(feed(&mut client, &input).1, request);
+    input.clear();
+    reply::append_more_data(sequence + 2, test_key::PUBLIC_KEY.as_bytes(), &mut input);
+    let (_, encrypted) = feed(&mut client, &input);
+    let masked = test_key::decrypt(&encrypted[4..]);
+    let password: Vec<u8> = masked
+        .iter()
+        .zip(nonce)
+        .map(|(byte, mask)| byte ^ mask)
+        .collect();
+    assert_eq!(password, b"secret\0");
+
+    let (mut client, sequence) = greeted_client("");
+    input.clear();
+    reply::append_switch(sequence, "sha256_password", &switch, &mut input);
+    assert_eq!(feed(&mut client, &input).1, [1, 0, 0, sequence + 1, 0]);
+}
+
+#[test]
 fn a_key_that_is_none_is_malformed() {
     let (mut client, sequence) = greeted_client("secret");
     let mut input = Vec::new();
@@ -534,7 +560,7 @@ fn goodbye_finishes_a_login_and_interrupts_nothing_else() {
 
 #[test]
 fn an_idle_client_is_a_few_words_and_owns_no_memory() {
-    assert!(size_of::<Client>() <= 40, "{} bytes", size_of::<Client>());
+    assert!(size_of::<Client>() <= 48, "{} bytes", size_of::<Client>());
     let client = idle_client();
     assert!(matches!(client.phase, Phase::Idle));
     assert!(
