@@ -33,11 +33,11 @@ const MARIADB: [Row; 13] = [
     (Depth::Query, Path::Held, 3, 174, 0, 15, 0),
     (Depth::Query, Path::Fresh, 11, 410, 1, 60, 0),
     (Depth::Role, Path::Held, 4, 3192, 0, 40, 0),
-    (Depth::Role, Path::Fresh, 13, 4057, 1, 570, 0),
+    (Depth::Role, Path::Fresh, 12, 3428, 1, 80, 0),
     (Depth::Lag, Path::Held, 4, 3192, 0, 40, 0),
-    (Depth::Lag, Path::Fresh, 13, 4057, 1, 570, 0),
+    (Depth::Lag, Path::Fresh, 12, 3428, 1, 80, 0),
     (Depth::Write, Path::Held, 8, 3465, 0, 150, 0),
-    (Depth::Write, Path::Fresh, 17, 4330, 1, 800, 0),
+    (Depth::Write, Path::Fresh, 16, 3701, 1, 220, 0),
 ];
 
 const POSTGRES: [Row; 13] = [
@@ -48,12 +48,12 @@ const POSTGRES: [Row; 13] = [
     (Depth::Ping, Path::Fresh, 13, 915, 1, 2800, 0),
     (Depth::Query, Path::Held, 2, 80, 0, 10, 0),
     (Depth::Query, Path::Fresh, 13, 978, 1, 3000, 0),
-    (Depth::Role, Path::Held, 2, 602, 0, 130, 0),
-    (Depth::Role, Path::Fresh, 13, 1500, 1, 3700, 0),
-    (Depth::Lag, Path::Held, 2, 1178, 0, 200, 0),
-    (Depth::Lag, Path::Fresh, 13, 2076, 1, 4200, 0),
-    (Depth::Write, Path::Held, 4, 948, 0, 160, 0),
-    (Depth::Write, Path::Fresh, 15, 1846, 1, 4000, 0),
+    (Depth::Role, Path::Held, 2, 617, 0, 60, 0),
+    (Depth::Role, Path::Fresh, 13, 1515, 1, 3000, 0),
+    (Depth::Lag, Path::Held, 2, 1193, 0, 140, 0),
+    (Depth::Lag, Path::Fresh, 13, 2091, 1, 3600, 0),
+    (Depth::Write, Path::Held, 4, 963, 0, 120, 0),
+    (Depth::Write, Path::Fresh, 15, 1861, 1, 3500, 0),
 ];
 
 /// A greeting that is read without a user, who is refused then.
@@ -83,6 +83,59 @@ pub(super) fn figures(protocol: Protocol, user: bool, depth: Depth, path: Path) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PAGE: &str = "../../docs/probe-depths.md";
+
+    /// Depth, path, way and figures of each row of a product's table.
+    fn rows(product: &str) -> Vec<(Depth, Path, String, Vec<u64>)> {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, section) = page.split_once(&format!("\n### {product}")).unwrap();
+        let section = section.split("\n### ").next().unwrap();
+        let row = |line: &str| {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let [_, depth, path, way, figures @ ..] = &cells[..] else {
+                return None;
+            };
+            let paths = [Path::Held, Path::Fresh];
+            let path = paths.into_iter().find(|it| it.name() == *path)?;
+            let figures = figures.iter().map(|cell| cell.replace(',', "").parse());
+            let figures: Vec<u64> = figures.map_while(Result::ok).collect();
+            Some((depth.parse().ok()?, path, (*way).to_owned(), figures))
+        };
+        section.lines().filter_map(row).collect()
+    }
+
+    #[test]
+    fn the_figures_are_those_of_the_page() {
+        for (product, protocol) in [
+            ("MariaDB", Protocol::MySql),
+            ("PostgreSQL", Protocol::Postgres),
+        ] {
+            let mut compared = 0;
+            for (depth, path, way, cells) in rows(product) {
+                let user = match way.as_str() {
+                    "TCP" => true,
+                    "TCP, no user" => false,
+                    _ => continue,
+                };
+                let [packets, _, bytes, _, sessions, cpu_micros, log_lines, _] = cells[..] else {
+                    panic!("{product}, {depth}: {cells:?}");
+                };
+                let expected = Figures {
+                    packets,
+                    bytes,
+                    sessions,
+                    cpu_micros,
+                    log_lines,
+                };
+                let ours = figures(protocol, user, depth, path);
+                assert_eq!(ours, Some(expected), "{product}, {depth}, {}", path.name());
+                compared += 1;
+            }
+            assert_eq!(compared, 14, "{product}");
+        }
+    }
 
     #[test]
     fn every_question_of_every_course_has_its_figures() {
