@@ -56,16 +56,6 @@ pub(crate) trait World {
     fn woken(&self, at: Moment) -> Moment;
 }
 
-/// A probe that came to its end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Probed {
-    pub(crate) path: Path,
-    pub(crate) depth: Depth,
-    pub(crate) started: Moment,
-    pub(crate) ended: Moment,
-    pub(crate) outcome: Outcome,
-}
-
 /// A monitor of one backend in a world.
 #[derive(Debug)]
 pub(crate) struct Rehearsal<'a, W> {
@@ -77,8 +67,8 @@ pub(crate) struct Rehearsal<'a, W> {
     fresh: Option<Flight>,
     /// Since when the held session has been open, or was last heard of.
     session: Option<Moment>,
-    /// The probes so far, where somebody looks at them.
-    pub(crate) probes: Option<Vec<Probed>>,
+    /// What was observed so far, where somebody looks at it.
+    pub(crate) observations: Option<Vec<Observation>>,
     pub(crate) transitions: Vec<Transition>,
 }
 
@@ -90,10 +80,10 @@ struct Flight {
 }
 
 impl<'a, W: World> Rehearsal<'a, W> {
-    /// A backend of which nothing is known, from this moment on.
-    pub(crate) fn new(plan: &Plan, world: &'a W, now: Moment) -> Self {
-        // Any seed will do: it decides the jitter alone, and always in the same way.
-        let mut monitor = Monitor::new(1);
+    /// A backend of which nothing is known, from this moment on. The seed decides the jitter, and
+    /// nothing else.
+    pub(crate) fn new(plan: &Plan, world: &'a W, seed: u64, now: Moment) -> Self {
+        let mut monitor = Monitor::new(seed);
         let plans = BTreeMap::from([(BACKEND, Arc::new(plan.clone()))]);
         monitor.handle_plan(&plans, now);
         Self {
@@ -104,14 +94,14 @@ impl<'a, W: World> Rehearsal<'a, W> {
             held: None,
             fresh: None,
             session: None,
-            probes: None,
+            observations: None,
             transitions: Vec::new(),
         }
     }
 
-    /// Keeps the probes.
-    pub(crate) fn keeping_probes(mut self) -> Self {
-        self.probes = Some(Vec::new());
+    /// Keeps what is observed.
+    pub(crate) fn keeping_observations(mut self) -> Self {
+        self.observations = Some(Vec::new());
         self
     }
 
@@ -185,19 +175,13 @@ impl<'a, W: World> Rehearsal<'a, W> {
                 ..ServerFacts::default()
             })
         });
-        if let Some(probes) = &mut self.probes {
-            probes.push(Probed {
-                path: asked.path,
-                depth: asked.depth,
-                started: asked.started,
-                ended: self.now,
-                outcome: answer.outcome,
-            });
-        }
         self.hear(seen);
     }
 
     fn hear(&mut self, observation: Observation) {
+        if let Some(observations) = &mut self.observations {
+            observations.push(observation.clone());
+        }
         self.monitor
             .handle_observation(BACKEND, observation, self.now);
         self.settle();

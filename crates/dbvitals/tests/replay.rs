@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbvitals_testkit::{Dialect, Moment, Mood, Port, ScriptedDatabase, eventually};
 use rustix::process::Signal;
@@ -175,6 +176,28 @@ fn crashes_and_returns_replayed_are_the_same_under_the_same_pace() {
     let expected = ["up", "down", "up", "down", "up", "down", "up"];
     assert_eq!(verdicts(&same, "other"), expected, "{same:#}");
     assert_eq!(same["transitions"][1]["other"]["cause"], "refused");
+}
+
+#[test]
+fn an_agent_that_was_stopped_is_no_outage_in_its_replay_either() {
+    let scene = Scene::new("stopped");
+    let _server = scene.server();
+    let agent = scene.agent();
+    agent.wait_for_verdict("orders", "up");
+    let passes = "dbvitals_probe_total{backend=\"orders\",outcome=\"pass\",cause=\"\"}";
+    for _ in 0..3 {
+        agent.signal(Signal::STOP);
+        // The scenario itself, nothing that is waited for.
+        std::thread::sleep(Duration::from_millis(900));
+        agent.signal(Signal::CONT);
+        let before = agent.metric(passes);
+        assert!(eventually(PATIENCE, || agent.metric(passes) >= before + 4.0));
+    }
+    end(agent);
+    let text = fs::read_to_string(&scene.record).expect("the record is there");
+    assert!(text.contains("\"n\":0,\"l\":"), "no lateness in {text}");
+    let same = scene.replayed(&[], 0);
+    assert_eq!(verdicts(&same, "other"), ["up"], "{same:#}");
 }
 
 #[test]

@@ -3,12 +3,17 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use dbvitals_verdict::{Cause, Change, Depth, Moment, Outcome, Path, Phases, Plan, Verdict};
+use dbvitals_verdict::{
+    Cause, Change, Depth, Moment, Observation, Outcome, Path, Phases, Plan, Verdict,
+};
 
-use crate::rehearsal::{Answer, Asked, Probed, Rehearsal, World};
+use crate::rehearsal::{Answer, Asked, Rehearsal, World};
 
 /// How long the rehearsed server takes for an answer, at most.
 const ANSWER_MAX: Duration = Duration::from_millis(1);
+
+/// Any will do, as long as the picture is the same every time.
+const SEED: u64 = 1;
 
 /// A freeze from its beginning to the recovery.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ pub(super) struct Freeze {
     /// When the first answer came after the thaw.
     pub(super) answered: Moment,
     pub(super) up: Moment,
-    pub(super) probes: Vec<Probed>,
+    pub(super) probes: Vec<Observation>,
 }
 
 impl Freeze {
@@ -40,25 +45,26 @@ impl Freeze {
         let settled = settled_at(plan);
         let from = last_answer(plan, &server, settled)?;
         server.frozen.set((from, FOREVER));
-        let mut frozen = Rehearsal::new(plan, &server, Moment::ORIGIN);
+        let mut frozen = Rehearsal::new(plan, &server, SEED, Moment::ORIGIN);
         frozen.play(from + plan.freeze_bound() + plan.timeout * (plan.fall + 1));
         let (down, cause) = reached(&frozen, from, Verdict::Down)?;
 
         let thaw = down + down.since(from) / 4;
         server.frozen.set((from, thaw));
-        let mut whole = Rehearsal::new(plan, &server, Moment::ORIGIN).keeping_probes();
+        let mut whole = Rehearsal::new(plan, &server, SEED, Moment::ORIGIN).keeping_observations();
         whole.play(thaw + plan.recovery_bound() * 2 + plan.relief_bound());
         let (up, _) = reached(&whole, thaw, Verdict::Up)?;
-        let probes = whole.probes.unwrap_or_default();
-        let unanswered = |probe: &&Probed| probe.started > from && probe.outcome != Outcome::Pass;
+        let probes = whole.observations.unwrap_or_default();
+        let unanswered =
+            |probe: &&Observation| probe.started > from && probe.outcome != Outcome::Pass;
         let asked = probes
             .iter()
             .filter(unanswered)
             .map(|it| it.started)
             .min()?;
-        let beside = |probe: &&Probed| unanswered(probe) && probe.path == Path::Fresh;
+        let beside = |probe: &&Observation| unanswered(probe) && probe.path == Path::Fresh;
         let suspected = probes.iter().filter(beside).map(|it| it.started).min();
-        let passes = |probe: &&Probed| probe.ended >= thaw && probe.outcome == Outcome::Pass;
+        let passes = |probe: &&Observation| probe.ended >= thaw && probe.outcome == Outcome::Pass;
         let answered = probes.iter().filter(passes).map(|it| it.ended).min()?;
         Some(Self {
             from,
@@ -84,9 +90,9 @@ fn settled_at(plan: &Plan) -> Moment {
 
 /// Just after the first answer from which on it takes longest to notice a freeze.
 fn last_answer(plan: &Plan, server: &Server, settled: Moment) -> Option<Moment> {
-    let mut fine = Rehearsal::new(plan, server, Moment::ORIGIN).keeping_probes();
+    let mut fine = Rehearsal::new(plan, server, SEED, Moment::ORIGIN).keeping_observations();
     fine.play(settled + (plan.fresh_interval + plan.interval) * 2);
-    let probes = fine.probes.unwrap_or_default();
+    let probes = fine.observations.unwrap_or_default();
     let path = match probes.iter().any(|probe| probe.path == Path::Held) {
         true => Path::Held,
         false => Path::Fresh,
@@ -94,7 +100,7 @@ fn last_answer(plan: &Plan, server: &Server, settled: Moment) -> Option<Moment> 
     let deepest = plan.deepest();
     let last = probes
         .iter()
-        .find(|it| it.path == path && it.depth == deepest && it.started >= settled)?;
+        .find(|it| it.path == path && it.depth == Some(deepest) && it.started >= settled)?;
     Some(last.ended + Duration::from_nanos(1))
 }
 

@@ -11,6 +11,9 @@ use crate::rehearsal::Rehearsal;
 /// How much further apart than their plans explain two conclusions may be and yet be the same.
 const SLACK: Duration = Duration::from_secs(1);
 
+/// Any will do, as long as a replay is the same every time.
+const SEED: u64 = 1;
+
 /// One backend under both configurations.
 #[derive(Debug)]
 pub(super) struct Comparison<'a> {
@@ -50,7 +53,7 @@ impl<'a> Comparison<'a> {
         let ends = observations.iter().map(|seen| seen.ended);
         let to = ends.chain(told).max().unwrap_or(from);
         let past = Past::of(recorded);
-        let mut played = Rehearsal::new(plan, &past, from);
+        let mut played = Rehearsal::new(plan, &past, SEED, from);
         let tolerance = tolerance(&recorded.plan).max(tolerance(plan));
         // What was concluded in time may come later in the other run: for as long as that, the
         // server is taken to stay as it was seen last.
@@ -126,39 +129,58 @@ impl Summary {
     }
 }
 
-/// How far apart the same conclusion may be in two runs.
+/// How far apart the same conclusion may be in two runs: each asks at its own moments.
 fn tolerance(plan: &Plan) -> Duration {
     let noticed = plan.black_hole_bound().max(plan.recovery_bound());
-    noticed + plan.relief_bound() + SLACK
+    noticed + plan.relief_bound() + plan.fresh_interval + SLACK
 }
 
 /// Puts into one row what both concluded: the same change at about the same time, in order.
 fn align(was: &[Conclusion], would_be: &[Conclusion], tolerance: Duration) -> Vec<Row> {
-    let is_same = |a: &Conclusion, b: &Conclusion| {
-        (a.from, a.to) == (b.from, b.to) && a.at.since(b.at).max(b.at.since(a.at)) <= tolerance
-    };
-    let (mut was, mut would_be) = (was.iter().peekable(), would_be.iter().peekable());
+    let (mut was, mut would_be) = (was, would_be);
     let mut rows = Vec::new();
     loop {
-        let row = match (was.peek(), would_be.peek()) {
+        let (first, second) = (was.first(), would_be.first());
+        let paired = first.zip(second).is_some_and(|(a, b)| {
+            is_same(a, b)
+                && apart(a, b) <= tolerance
+                && !has_nearer(was, b)
+                && !has_nearer(would_be, a)
+        });
+        let (takes_was, takes_would_be) = match (first, second) {
             (None, None) => return rows,
-            (Some(a), Some(b)) if is_same(a, b) => Row {
-                was: was.next().copied(),
-                would_be: would_be.next().copied(),
-            },
-            (Some(a), Some(b)) if b.at < a.at => Row {
-                was: None,
-                would_be: would_be.next().copied(),
-            },
-            (None, Some(_)) => Row {
-                was: None,
-                would_be: would_be.next().copied(),
-            },
-            (Some(_), _) => Row {
-                was: was.next().copied(),
-                would_be: None,
-            },
+            (Some(_), Some(_)) if paired => (true, true),
+            (Some(a), Some(b)) => (a.at <= b.at, b.at < a.at),
+            (was, would_be) => (was.is_some(), would_be.is_some()),
         };
-        rows.push(row);
+        rows.push(Row {
+            was: first.copied().filter(|_| takes_was),
+            would_be: second.copied().filter(|_| takes_would_be),
+        });
+        was = was.get(usize::from(takes_was)..).unwrap_or_default();
+        would_be = would_be
+            .get(usize::from(takes_would_be)..)
+            .unwrap_or_default();
     }
 }
+
+fn is_same(a: &Conclusion, b: &Conclusion) -> bool {
+    (a.from, a.to) == (b.from, b.to)
+}
+
+fn apart(a: &Conclusion, b: &Conclusion) -> Duration {
+    a.at.since(b.at).max(b.at.since(a.at))
+}
+
+/// Whether a later conclusion of a run is the same and nearer in time than its next one.
+fn has_nearer(run: &[Conclusion], other: &Conclusion) -> bool {
+    let Some((first, later)) = run.split_first() else {
+        return false;
+    };
+    let mut same = later.iter().filter(|it| is_same(it, other));
+    same.next()
+        .is_some_and(|next| apart(next, other) < apart(first, other))
+}
+
+#[cfg(test)]
+mod tests;

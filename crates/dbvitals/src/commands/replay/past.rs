@@ -19,6 +19,9 @@ use crate::rehearsal::{Answer, Asked, World};
 /// How long an answer is taken to need of which nothing is known.
 const ANSWER: Duration = Duration::from_millis(1);
 
+/// The passes that tell how long an answer usually takes.
+const PASSES: usize = 3;
+
 /// The share of its patience by which a probe may outlast a silence and yet hear nothing: jitter
 /// is no reason to be answered. A tenth.
 const NEAR_SHARE: u32 = 10;
@@ -189,11 +192,21 @@ impl Past {
         })
     }
 
-    /// What was last known before a moment, where the server lived then.
-    fn before(&self, index: usize, asked: &Asked, depth: Depth) -> Option<Fact> {
-        let earlier = self.facts(asked.path).get(..index).unwrap_or_default();
-        let mut known = earlier.iter().rev().filter_map(|fact| fact.at_depth(depth));
-        known.next().filter(|fact| !fact.seen.is_dead())
+    /// What was last known before a moment, where the server lived then: a slow answer among
+    /// quick ones was the end of a silence, so the quickest of the last few tells how long it takes.
+    fn before(&self, index: usize, path: Path, depth: Depth) -> (Option<Fact>, Duration) {
+        let earlier = self.facts(path).get(..index).unwrap_or_default();
+        let known = earlier.iter().rev().filter_map(|fact| fact.at_depth(depth));
+        let last = known.clone().next().filter(|fact| !fact.seen.is_dead());
+        let passes = known.filter(|fact| fact.seen == Seen::Pass);
+        let took = passes.take(PASSES).map(|fact| fact.took(depth)).min();
+        let took = match last.map(|fact| fact.seen) {
+            Some(Seen::Pass) | None => took.unwrap_or(ANSWER),
+            Some(Seen::Answer(_) | Seen::Silence(_) | Seen::End(_)) => {
+                last.map_or(ANSWER, |fact| fact.took(depth))
+            }
+        };
+        (last, took)
     }
 
     /// What the probe meets: the fact, and when it is met.
@@ -217,15 +230,16 @@ impl Past {
                 }
                 continue;
             }
-            if !under_way && fact.seen.is_dead() && self.lived_at(asked.started, fact.started) {
-                let known = self.before(index, asked, depth);
-                let took = known.map_or(ANSWER, |fact| fact.took(depth));
-                let fact = known.unwrap_or(Fact {
+            let lived = !under_way && self.lived_at(asked.started, fact.started);
+            if lived && (fact.seen.is_dead() || fact.seen == Seen::Pass) {
+                let (known, took) = self.before(index, asked.path, depth);
+                let pass = Fact {
                     seen: Seen::Pass,
                     depth: Some(depth),
                     ..fact
-                });
-                return Some((fact, asked.started + took));
+                };
+                let known = known.filter(|_| fact.seen.is_dead()).unwrap_or(pass);
+                return Some((known, asked.started + took));
             }
             match fact.seen {
                 Seen::Silence(_) => silence = Some(fact),
@@ -247,17 +261,17 @@ impl World for Past {
             // Nothing is known after this moment: it stays as it was.
             let facts = self.facts(asked.path);
             let last = facts.iter().rev().find_map(|fact| fact.at_depth(depth));
+            let (_, took) = self.before(facts.len(), asked.path, depth);
             let unknown = Fact {
                 started: asked.started,
-                ended: asked.started + ANSWER,
+                ended: asked.started + took,
                 seen: Seen::Pass,
                 depth: Some(depth),
                 phases: Phases::default(),
                 session: true,
                 role: None,
             };
-            let fact = last.unwrap_or(unknown);
-            (fact, asked.started + fact.took(depth))
+            (last.unwrap_or(unknown), asked.started + took)
         });
         let in_time = ended < asked.deadline;
         let outcome = match (fact.seen, in_time) {
