@@ -31,8 +31,8 @@ pub(crate) use writer::{Feed, Recorder};
 /// The schema of the header.
 pub(crate) const SCHEMA: &str = "dbvitals.record.v1";
 
-/// The least that a record may be bounded to, so that its header does not fill it.
-const SIZE_MIN: u64 = 64 * 1024;
+/// The least that a record may be bounded to: a header and some batches in either generation.
+const SIZE_MIN: u64 = 256 * 1024;
 
 /// Reads a size like `64MiB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
@@ -50,7 +50,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let number: u64 = digits.trim().parse().map_err(|_| refused())?;
     match number.checked_mul(unit) {
         Some(size) if size >= SIZE_MIN => Ok(size),
-        Some(_) => Err("a record needs at least 64KiB".to_owned()),
+        Some(_) => Err("a record needs at least 256KiB".to_owned()),
         None => Err(refused()),
     }
 }

@@ -289,7 +289,8 @@ impl Writer {
         if self.batch.is_empty() && self.bytes > 0 {
             return;
         }
-        if self.bytes > self.generation_bytes_max {
+        let bytes = self.bytes + self.batch.len() as u64;
+        if self.bytes > 0 && bytes > self.generation_bytes_max {
             self.rotate();
         }
         if let Some(lost) = self.trouble.filter(|lost| *lost > 0) {

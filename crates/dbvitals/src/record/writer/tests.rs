@@ -67,9 +67,7 @@ fn two_generations_stay_within_the_bound_and_are_read_as_one() {
     drop(feed);
     recorder.finish();
     let sizes = [&path, &older(&path)].map(|file| fs::metadata(file).unwrap().len());
-    // A batch may be the one that goes beyond it.
-    let slack = 2 * BATCH_BYTES as u64;
-    assert!(sizes.iter().sum::<u64>() <= bound + slack, "{sizes:?}");
+    assert!(sizes.iter().sum::<u64>() <= bound, "{sizes:?}");
 
     let record = Record::read(&path).unwrap();
     let kept = &record.backends[0].observations;
