@@ -79,7 +79,9 @@ impl Plan {
     }
 
     /// The longest time from a crash to the verdict down, of a backend that was up and settled;
-    /// the answers themselves take no time, since a dead server's kernel refuses at once.
+    /// the answers themselves take no time, since a dead server's kernel refuses at once. A fresh
+    /// session that was just being let in, and is cut off with the held one, adds one
+    /// `confirm_interval`: it tells no more than the held one's end did.
     pub fn crash_bound(&self) -> Duration {
         match self.course {
             // The kernel tells at once. The death of the session is the first failure, the probe

@@ -190,11 +190,7 @@ fn keep_older(path: &Path) -> io::Result<()> {
 
 /// Makes the file of a generation, and marks it as being written.
 fn create(path: &Path) -> io::Result<File> {
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    let file = File::options().append(true).create(true).open(path)?;
     // Whoever cannot lock a file of its own has no locks to respect either.
     let _ = file.try_lock();
     Ok(file)
@@ -302,7 +298,7 @@ impl Writer {
             self.batch.splice(0..0, header);
         }
         if self.trouble.is_some() {
-            // What was cut off stays a line of its own.
+            // What was cut off, and could not be taken back, stays a line of its own.
             self.batch.insert(0, b'\n');
         }
         match self.file.write_all(&self.batch) {
@@ -312,7 +308,11 @@ impl Writer {
                     tracing::info!(lost, "the record is written again");
                 }
             }
-            Err(error) => self.fail(&error),
+            Err(error) => {
+                // What was cut off goes, where it can: the rest of the record is to be read.
+                let _ = self.file.set_len(self.bytes);
+                self.fail(&error);
+            }
         }
         self.batch.clear();
         self.batch_lines = 0;

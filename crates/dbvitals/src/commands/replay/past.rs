@@ -1,6 +1,8 @@
 //! A record as the truth about a server over time: what a probe would have met that began then.
 //!
-//! A probe meets what its path's next observation met. Three things are known better than that:
+//! A probe meets what its path's next observation met, so a replay is as exact as the recorded paces
+//! were: what happened twice within one of them may be seen once, or not at all. Three things are
+//! known better than that:
 //!
 //! - Silence lasts as long as somebody listened to it, whoever else begins to wait meanwhile; from
 //!   then on a server is as the next observation shows it.
@@ -31,6 +33,8 @@ const NEAR_SHARE: u32 = 10;
 pub(super) struct Past {
     held: Vec<Fact>,
     fresh: Vec<Fact>,
+    /// When held sessions ended by themselves.
+    ends: Vec<(Moment, Cause)>,
     late: Vec<(Moment, Moment)>,
     deepest: Depth,
 }
@@ -146,6 +150,7 @@ impl Past {
         let mut past = Self {
             held: Vec::new(),
             fresh: Vec::new(),
+            ends: Vec::new(),
             late: recorded.late.clone(),
             deepest: recorded.plan.deepest(),
         };
@@ -169,6 +174,11 @@ impl Past {
                 }
             }
         }
+        let ends = past.held.iter().filter_map(|fact| match fact.seen {
+            Seen::End(cause) => Some((fact.ended, cause)),
+            Seen::Pass | Seen::Answer(_) | Seen::Silence(_) => None,
+        });
+        past.ends = ends.collect();
         past
     }
 
@@ -300,12 +310,8 @@ impl World for Past {
     }
 
     fn session_end(&self, since: Moment) -> Option<(Moment, Cause)> {
-        let from = self.held.partition_point(|fact| fact.ended <= since);
-        let mut later = self.held.get(from..).unwrap_or_default().iter();
-        later.find_map(|fact| match fact.seen {
-            Seen::End(cause) => Some((fact.ended, cause)),
-            Seen::Pass | Seen::Answer(_) | Seen::Silence(_) => None,
-        })
+        let index = self.ends.partition_point(|(at, _)| *at <= since);
+        self.ends.get(index).copied()
     }
 
     fn woken(&self, at: Moment) -> Moment {
