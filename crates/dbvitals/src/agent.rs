@@ -35,11 +35,18 @@ use crate::agent::board::{BackendBoard, Board};
 use crate::agent::control::Control;
 use crate::agent::event_loop::EventLoop;
 use crate::agent::plan::BackendPlan;
+use crate::record::Recorder;
 
 /// Transitions that a slow reader may be behind before it loses the oldest.
 const TRANSITIONS_KEPT: usize = 1024;
 /// Backends for which another shard is worth its thread.
 const BACKENDS_PER_SHARD_MIN: usize = 64;
+
+/// How many shards share out so many backends.
+pub(crate) fn shards_for(backends: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.min(backends.div_ceil(BACKENDS_PER_SHARD_MIN)).max(1)
+}
 
 /// One change on one backend, ready to be told.
 #[derive(Debug)]
@@ -76,17 +83,16 @@ impl Agent {
         clock: Clock,
         seed: u64,
         told: broadcast::Sender<Arc<Told>>,
+        recorder: Option<&Recorder>,
     ) -> anyhow::Result<Self> {
         let board = Arc::new(Board::new(clock));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = cores
-            .min(backends.len().div_ceil(BACKENDS_PER_SHARD_MIN))
-            .max(1);
+        let shards = shards_for(backends.len());
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for shard in 0..shards {
             let beat = board.add_shard();
+            let record = recorder.map(|recorder| recorder.feed(shard, shards));
             let (event_loop, handle) =
-                EventLoop::new(clock, seed ^ shard as u64, beat, told.clone())
+                EventLoop::new(clock, seed ^ shard as u64, beat, told.clone(), record)
                     .context("failed to open an epoll descriptor")?;
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{shard}"))

@@ -5,7 +5,10 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 mod ending;
+pub(crate) mod explain;
 pub(crate) mod man;
+mod pace;
+pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod wait;
 

@@ -17,6 +17,8 @@ mod journal;
 mod misuse;
 mod password;
 mod probing;
+mod record;
+mod rehearsal;
 mod report;
 mod suggestion;
 mod systemd;
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Command::Config(args) => commands::config::run(args, json),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
+        Command::Explain(args) => commands::explain::run(args, json),
+        Command::Replay(args) => commands::replay::run(args, json),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -24,6 +24,7 @@ use crate::agent::Told;
 use crate::agent::board::{BackendBoard, ShardBeat};
 use crate::agent::log;
 use crate::agent::plan::BackendPlan;
+use crate::record::Feed;
 
 /// How long the thread waits at the most, so that it shows a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -99,6 +100,7 @@ pub(crate) struct EventLoop {
     commands: Receiver<Command>,
     beat: Arc<ShardBeat>,
     told: broadcast::Sender<Arc<Told>>,
+    record: Option<Feed>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -162,6 +164,7 @@ impl EventLoop {
         seed: u64,
         beat: Arc<ShardBeat>,
         told: broadcast::Sender<Arc<Told>>,
+        record: Option<Feed>,
     ) -> io::Result<(Self, ShardHandle)> {
         let prober = Prober::new(clock)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -179,6 +182,7 @@ impl EventLoop {
             commands,
             beat,
             told,
+            record,
             stopping,
         };
         Ok((event_loop, handle))
@@ -198,6 +202,9 @@ impl EventLoop {
         let now = self.clock.now();
         let lag = due.map_or(Duration::ZERO, |due| now.since(due));
         self.beat.beat(now, lag);
+        if let Some(record) = &self.record {
+            record.note_lag(now, lag);
+        }
         self.take_commands();
         self.monitor.handle_timeout(now);
         self.settle();
@@ -313,6 +320,9 @@ impl EventLoop {
             }
             Action::Announce(transition) => {
                 let standing = self.monitor.standing(transition.backend);
+                if let Some(record) = &self.record {
+                    record.announce(transition.backend.0 as usize, &transition);
+                }
                 let Some(watched) = self.watched_mut(transition.backend.0) else {
                     return;
                 };
@@ -340,6 +350,9 @@ impl EventLoop {
         };
         watched.board.count(&observation);
         log::observation(&watched.board, &observation);
+        if let Some(record) = &self.record {
+            record.observe(target.0 as usize, &observation);
+        }
         watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;
         // What a server said of itself may be new, and a board that nothing changes grows old.
@@ -406,7 +419,7 @@ mod tests {
         let board = Board::new(clock).entry(&plan);
         let (told, _) = broadcast::channel(1);
         let beat = Arc::default();
-        let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told).unwrap();
+        let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told, None).unwrap();
         let assignment = Assignment {
             place: 0,
             plan,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::Admin;
+use dbvitals_verdict::{Admin, Plan};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -33,10 +33,11 @@ use crate::agent::plan::{
     notice,
 };
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, log, transitions};
+use crate::agent::{Agent, log, shards_for, transitions};
 use crate::cli::ServeArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
+use crate::record::Recorder;
 use crate::systemd::Systemd;
 use crate::{config, discovery};
 
@@ -195,6 +196,25 @@ fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Mi
     ))
 }
 
+/// Begins the record of a run; found out now, because a run without its record may be worth nothing.
+fn start_record(
+    path: &Path,
+    bytes_max: u64,
+    plan: &AgentPlan,
+    clock: Clock,
+) -> Result<Recorder, Misuse> {
+    let plans = plan.backends.iter();
+    let plans = plans.map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)));
+    let shards = shards_for(plan.backends.len());
+    Recorder::start(path, bytes_max, &plan.name, &plans.collect(), shards, clock).map_err(|error| {
+        Misuse(format!(
+            "cannot record into {}: {}; name another file with --record",
+            path.display(),
+            dbvitals_probe::plain(&error)
+        ))
+    })
+}
+
 async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
@@ -206,6 +226,10 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         control_socket::bind(plan.control.as_deref(), plan.state_dir.as_deref())?;
     let mut signals = Signals::new().context("failed to listen to signals")?;
     let log = log::start(args.debug, args.log);
+    let recorder = match &args.record {
+        Some(path) => Some(start_record(path, args.record_max, &plan, clock)?),
+        None => None,
+    };
     let told = transitions();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
     let agent = Agent::start(
@@ -214,6 +238,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         clock,
         fastrand::u64(..),
         told,
+        recorder.as_ref(),
     )?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -291,6 +316,9 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     );
     serving.hooks.close().await;
     serving.agent.stop();
+    if let Some(recorder) = recorder {
+        recorder.finish();
+    }
     if let Some(printer) = printer {
         printer.finish();
     }

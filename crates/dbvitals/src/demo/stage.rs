@@ -85,7 +85,7 @@ impl Stage {
         let sender = transitions();
         let told = sender.subscribe();
         let order = |_: &str| Admin::Ready;
-        let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender)?;
+        let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
         let mut publishers = Publishers::start(agent.board(), gates).await;
         let desk = Desk {
             board: Arc::clone(agent.board()),
