@@ -6,11 +6,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use dbvitals_verdict::{Depth, Want};
 
 use crate::expectation::parse_want;
-use crate::{depth, duration};
+use crate::{depth, duration, record};
 
 /// Knows whether a MySQL, MariaDB or PostgreSQL server is really alive and fit.
 #[derive(Debug, Parser)]
@@ -43,6 +43,21 @@ pub(crate) enum Command {
     /// See it at work, with no database installed
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+    /// Check and show configuration files
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(ConfigArgs),
+    /// Print what makes a shell complete dbvitals' arguments
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Print the manual pages
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
+    /// Tell how soon each kind of fault is noticed, and what that costs a server
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Show what another configuration would have concluded from a record of `serve --record`
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -68,12 +83,47 @@ With no arguments it watches the MySQL and PostgreSQL servers that listen on thi
 Examples:
   dbvitals serve
   dbvitals serve --gate 13306 mysql://vitals@127.0.0.1:3306
+  dbvitals serve --record /var/lib/dbvitals/record mysql://vitals@127.0.0.1:3306
   dbvitals serve -c /etc/dbvitals/dbvitals.toml";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
   dbvitals demo          until Ctrl-C
   dbvitals demo --once   one round of the script, then a table";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  dbvitals config check                      /etc/dbvitals/dbvitals.toml; exit code 3 if anything is wrong
+  dbvitals config show -c dbvitals.toml      what is in force, and where each value came from
+  dbvitals config default > dbvitals.toml    a file to start from
+  dbvitals config schema                     for editors and other checkers";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  dbvitals completions bash > /etc/bash_completion.d/dbvitals
+  dbvitals completions zsh > /usr/local/share/zsh/site-functions/_dbvitals
+  dbvitals completions fish > ~/.config/fish/completions/dbvitals.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  dbvitals man check | man -l -                      the page of one command
+  dbvitals man --dir /usr/local/share/man/man1       all pages, a file each";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Nothing is probed. With no target it explains the defaults.
+
+Examples:
+  dbvitals explain
+  dbvitals explain --interval 500ms --timeout 2s --fall 3
+  dbvitals explain mysql://vitals@10.0.0.11?depth=role
+  dbvitals explain -c /etc/dbvitals/dbvitals.toml";
+
+const REPLAY_EXAMPLES: &str = "\
+Exit codes: 0 the same conclusions, 1 others, 3 misuse, or a record that cannot be read.
+
+Examples:
+  dbvitals replay /var/lib/dbvitals/record --fall 3
+  dbvitals replay /var/lib/dbvitals/record -c other.toml";
 
 /// Where the password comes from, for commands that take URLs.
 #[derive(Debug, Args)]
@@ -164,9 +214,27 @@ pub(crate) struct ServeArgs {
     pub(crate) http: Option<String>,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
+    /// Keep every observation in this file, for replay
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// How large the record may become, both its generations (FILE and FILE.1) together
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = record::parse_size, requires = "record")]
+    pub(crate) record_max: u64,
     /// Log every probe
     #[arg(long)]
     pub(crate) debug: bool,
+    /// How the log is written; text that goes to the systemd journal has priorities, and no times
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// A JSON object per line
+    Json,
 }
 
 /// Arguments of `demo`.
@@ -175,4 +243,129 @@ pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) question: ConfigQuestion,
+}
+
+/// What can be asked about the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigQuestion {
+    /// Say everything that is wrong with a file, passwords that cannot be read included
+    Check(ConfigFileArgs),
+    /// Show what is in force, and where each value came from; passwords are left out
+    Show(ConfigFileArgs),
+    /// Print a file with every default and its reason
+    Default,
+    /// Print the JSON Schema of the file
+    Schema,
+}
+
+/// Which configuration file.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFileArgs {
+    /// The file, or - for standard input [default: /etc/dbvitals/dbvitals.toml]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub(crate) file: Option<PathBuf>,
+    /// The same, as serve has it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: CompletionShell,
+}
+
+/// The shells whose completions are known to work.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CompletionShell {
+    /// GNU bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// Friendly interactive shell
+    Fish,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The page of this command [default: all pages, one after the other]
+    #[arg(value_name = "COMMAND", conflicts_with = "directory")]
+    pub(crate) command: Vec<String>,
+    /// Write all pages into this directory, a file each
+    #[arg(long = "dir", value_name = "DIRECTORY")]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// A pace in place of a plan's own.
+#[derive(Debug, Args)]
+pub(crate) struct PaceArgs {
+    /// The time from one question to the next
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) interval: Option<Duration>,
+    /// How long each probe may take
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) timeout: Option<Duration>,
+    /// Failures in a row that make down
+    #[arg(long, value_name = "N")]
+    pub(crate) fall: Option<u32>,
+    /// Passes in a row that make up
+    #[arg(long, value_name = "N")]
+    pub(crate) rise: Option<u32>,
+    /// The pace while an opinion is changing
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) fast_interval: Option<Duration>,
+    /// The pace while down
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) down_interval: Option<Duration>,
+    /// The pace of confirming probes after a held session died
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) confirm_interval: Option<Duration>,
+    /// The pace of fresh sessions
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) fresh_interval: Option<Duration>,
+    /// After how long without proof a verdict becomes unknown
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) stale_after: Option<Duration>,
+    /// The latency budget: over it a server is degraded
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) slow_over: Option<Duration>,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "targets")]
+    pub(crate) config: Option<PathBuf>,
+    /// What would be watched; nothing of it is asked
+    #[arg(value_name = "[NAME=]URL")]
+    pub(crate) targets: Vec<String>,
+    /// How far each probe goes
+    #[arg(long, value_parser = depth::parse, conflicts_with = "config")]
+    pub(crate) depth: Option<Depth>,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// What `serve --record` wrote
+    #[arg(value_name = "RECORD")]
+    pub(crate) record: PathBuf,
+    /// The other configuration; its backends are told by their names
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
 }

@@ -1,8 +1,14 @@
 //! The commands: each takes its arguments and ends in an [`Exit`](crate::exit::Exit).
 
 pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod demo;
 mod ending;
+pub(crate) mod explain;
+pub(crate) mod man;
+mod pace;
+pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod wait;
 

@@ -13,11 +13,15 @@ mod discovery;
 mod duration;
 mod exit;
 mod expectation;
+mod journal;
 mod misuse;
 mod password;
 mod probing;
+mod record;
+mod rehearsal;
 mod report;
 mod suggestion;
+mod systemd;
 mod target_url;
 
 use std::io;
@@ -39,12 +43,17 @@ fn main() -> ExitCode {
         Command::Wait(args) => commands::wait::run(args, json),
         Command::Serve(args) => commands::serve::run(args, json),
         Command::Demo(args) => commands::demo::run(args, json),
+        Command::Config(args) => commands::config::run(args, json),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
+        Command::Explain(args) => commands::explain::run(args, json),
+        Command::Replay(args) => commands::replay::run(args, json),
     };
     match ended {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => Exit::Fine.into(),
         Err(error) => {
-            misuse::tell(&format!("{error:#}"));
+            misuse::tell_failure(&format!("{error:#}"));
             Exit::Unknown.into()
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::journal;
+
 /// What a person got wrong: one sentence on standard error, exit code 3.
 #[derive(Debug)]
 pub(crate) struct Misuse(pub(crate) String);
@@ -18,6 +20,12 @@ impl From<String> for Misuse {
     fn from(sentence: String) -> Self {
         Self(sentence)
     }
+}
+
+/// Writes to standard error what ended a command.
+pub(crate) fn tell_failure(error: &str) {
+    let told = format!("dbvitals: {error}");
+    anstream::eprintln!("{}", journal::marked(&told));
 }
 
 /// Writes a sentence to standard error, as all commands do.

@@ -159,6 +159,12 @@ impl TargetUrl {
             .map_err(|why| format!("{shown}: {why}"))
     }
 
+    /// The certificates of the authority that the URL names, as they are on disk now.
+    pub(crate) fn authority(&self) -> Option<Vec<u8>> {
+        // One that cannot be read is refused where the target is made.
+        self.ca.as_ref().and_then(|path| std::fs::read(path).ok())
+    }
+
     /// The target to probe, with this password.
     pub(crate) fn target(&self, password: Option<SecretString>) -> Result<Target, String> {
         let mut target = Target::new(self.protocol, self.address.clone());

@@ -5,6 +5,10 @@
 //! may run beside these tests: the runner sees to that, and [`on_both`] within this binary.
 
 #[path = "support/agent.rs"]
+#[expect(
+    dead_code,
+    reason = "the tests of serve without databases use more of it"
+)]
 mod agent;
 #[path = "real_serve/discovery.rs"]
 mod discovery;
@@ -17,6 +21,10 @@ mod faults;
 #[path = "support/gate.rs"]
 mod gate;
 #[path = "support/http.rs"]
+#[expect(
+    dead_code,
+    reason = "the tests of serve without databases use more of it"
+)]
 mod http;
 #[path = "real_serve/quiet.rs"]
 mod quiet;

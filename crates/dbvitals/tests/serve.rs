@@ -17,55 +17,19 @@ mod http;
 mod http_port;
 #[path = "serve/misuse.rs"]
 mod misuse;
+#[path = "serve/orders.rs"]
+mod orders;
 #[path = "serve/output.rs"]
 mod output;
+#[path = "serve/reload.rs"]
+mod reload;
+#[path = "support/service.rs"]
+mod service;
 
-use std::net::{SocketAddr, TcpListener};
-
-use dbvitals_testkit::Port;
+use crate::service::Service;
 
 /// Quick probes, so that a change is noticed soon.
 const QUICK: &str = "[defaults]\n\
     interval = \"50ms\"\n\
     fast_interval = \"20ms\"\n\
     down_interval = \"50ms\"\n";
-
-/// Something that listens, for `tcp://` targets: it can stop and start again on its port. Probes
-/// of the depth connect never reach its accept queue.
-#[derive(Debug)]
-struct Service {
-    port: Port,
-    listener: Option<TcpListener>,
-}
-
-impl Service {
-    fn start() -> Self {
-        let mut service = Self::absent();
-        service.start_again();
-        service
-    }
-
-    /// A service that does not listen yet.
-    fn absent() -> Self {
-        Self {
-            port: Port::reserve(),
-            listener: None,
-        }
-    }
-
-    fn start_again(&mut self) {
-        self.listener = Some(TcpListener::bind(self.address()).expect("a reserved port is free"));
-    }
-
-    fn stop(&mut self) {
-        self.listener = None;
-    }
-
-    fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port.number()))
-    }
-
-    fn url(&self) -> String {
-        format!("tcp://{}", self.address())
-    }
-}

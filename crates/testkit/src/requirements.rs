@@ -6,6 +6,7 @@
 
 use std::env;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use crate::account;
 use crate::programs;
@@ -99,6 +100,29 @@ pub fn namespaces_ready_for(name: &str) -> bool {
         format!("needs user, mount and network namespaces, which are forbidden here ({why})");
     left_out(name, &needs);
     false
+}
+
+/// The path of HAProxy for the test `name`, which needs real servers as well; where one of them is
+/// missing, that is told on standard error.
+///
+/// # Panics
+///
+/// Panics instead when something is missing and `DBVITALS_REQUIRE_SERVERS` is `1`.
+#[must_use]
+pub fn haproxy_for(name: &str) -> Option<PathBuf> {
+    if let Some(haproxy) = programs::find("haproxy") {
+        return servers_ready_for(name).then_some(haproxy);
+    }
+    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
+    assert!(
+        !required,
+        "{REQUIRE}=1, but no haproxy: run scripts/servers"
+    );
+    left_out(
+        name,
+        "needs haproxy; scripts/test installs it (package haproxy)",
+    );
+    None
 }
 
 /// Says on standard error that the test `name`, or a part of it, was left out, and why: "needs …".

@@ -313,6 +313,17 @@ impl Backend {
         }
     }
 
+    /// Brings the next fresh probe forward. Its pace goes on from there, so that a question now and
+    /// then costs no more than the probe that it brings.
+    pub(crate) fn handle_refresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if self.fresh.flight.is_none() {
+            self.fresh.next = Some(now);
+        }
+        if self.fresh_due().is_some_and(|at| at <= now) {
+            self.start_fresh(now, actions);
+        }
+    }
+
     /// Goes on under another plan of the same course; counts and session are kept.
     pub(crate) fn handle_plan(&mut self, plan: Arc<Plan>, now: Moment) {
         let old = (self.plan.rise, self.plan.fall);

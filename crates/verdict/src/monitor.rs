@@ -118,6 +118,14 @@ impl Monitor {
         });
     }
 
+    /// Somebody wants to know now: brings the next fresh probe forward, unless one is under way.
+    pub fn handle_refresh(&mut self, id: BackendId, now: Moment) {
+        self.notice(now);
+        self.update(id, now, |backend, _, actions| {
+            backend.handle_refresh(now, actions);
+        });
+    }
+
     /// Does what is due by now.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.notice(now);

@@ -79,7 +79,9 @@ impl Plan {
     }
 
     /// The longest time from a crash to the verdict down, of a backend that was up and settled;
-    /// the answers themselves take no time, since a dead server's kernel refuses at once.
+    /// the answers themselves take no time, since a dead server's kernel refuses at once. A fresh
+    /// session that was just being let in, and is cut off with the held one, adds one
+    /// `confirm_interval`: it tells no more than the held one's end did.
     pub fn crash_bound(&self) -> Duration {
         match self.course {
             // The kernel tells at once. The death of the session is the first failure, the probe
@@ -131,17 +133,105 @@ impl Plan {
     pub fn notices_freeze(&self) -> bool {
         match self.course {
             Course::Session { .. } => true,
-            Course::Sessionless { depth, deeper } => {
-                depth.max(deeper.unwrap_or(depth)) >= Depth::Greeting
-            }
+            Course::Sessionless { .. } => self.deepest() >= Depth::Greeting,
+        }
+    }
+
+    /// The longest time from the moment answers take longer than the budget, though not as long as
+    /// the timeout, to the verdict degraded, of a backend that was up and settled; `None` where
+    /// there is no budget, or where nobody asks what a slow server would answer late.
+    pub fn slow_bound(&self) -> Option<Duration> {
+        self.slow_over?;
+        let notices = self.deepest() >= Depth::Greeting;
+        let further = self.timeout.max(self.degrading_interval(Depth::Greeting));
+        let first = self.first_asked(Depth::Greeting) + self.timeout;
+        notices.then(|| first + further * self.fall.saturating_sub(1))
+    }
+
+    /// The longest time from the moment a server admits nobody new, while it serves who is in, to
+    /// the verdict degraded, of a backend that was up and settled; each of the `fall` answers adds
+    /// the time it takes. `None` where nobody logs in, and so nobody is refused.
+    pub fn full_bound(&self) -> Option<Duration> {
+        let first = match self.course {
+            // The held session is served on; the fresh path's turn has to come.
+            Course::Session { .. } => self.fresh_interval,
+            Course::Sessionless { .. } => self.first_asked(Depth::Login),
+        };
+        let further = self.degrading_interval(Depth::Login) * self.fall.saturating_sub(1);
+        self.notices_full().then(|| first + further)
+    }
+
+    /// The longest time from the moment a server is no longer what is wanted (its role, its lag,
+    /// what a statement answers, whether it can write) to the verdict down, of a backend that was
+    /// up and settled and is asked for it at `depth`; each of the `fall` answers adds the time it
+    /// takes. `None` where this plan does not ask as deep as that.
+    pub fn unfit_bound(&self, depth: Depth) -> Option<Duration> {
+        let further = self.changing_interval() * self.fall.saturating_sub(1);
+        (self.deepest() >= depth).then(|| self.first_asked(depth) + further)
+    }
+
+    /// Whether any question of this plan is refused by a server that is full.
+    pub fn notices_full(&self) -> bool {
+        self.deepest() >= Depth::Login
+    }
+
+    /// The deepest question of this plan.
+    pub fn deepest(&self) -> Depth {
+        match self.course {
+            Course::Session { depth } => depth,
+            Course::Sessionless { depth, deeper } => depth.max(deeper.unwrap_or(depth)),
+        }
+    }
+
+    /// The longest time until a question of at least this depth is asked, of a backend that is up
+    /// and settled.
+    fn first_asked(&self, depth: Depth) -> Duration {
+        match self.is_for_the_deeper(depth) {
+            // Its turn comes first, and then that of the probe in whose place it is asked.
+            true => self.fresh_interval + self.interval,
+            false => self.interval,
+        }
+    }
+
+    /// The longest time from one question to the next while a backend becomes degraded.
+    fn degrading_interval(&self, depth: Depth) -> Duration {
+        match self.is_for_the_deeper(depth) {
+            // The shallow question may come in between: both are due at about the same moment.
+            true => self.changing_interval() * 2,
+            false => self.changing_interval(),
+        }
+    }
+
+    /// Whether the shallow question of a sessionless course is too shallow for this.
+    fn is_for_the_deeper(&self, needed: Depth) -> bool {
+        match self.course {
+            Course::Session { .. } => false,
+            Course::Sessionless { depth, deeper } => depth < needed && deeper >= Some(needed),
         }
     }
 
     /// The longest time from the moment a server is well again to the verdict up, of a backend
-    /// that was down; each of the `rise` answers adds the time it takes.
+    /// that was down; each of the `rise` answers adds the time it takes. Under a latency budget it
+    /// may be degraded first, since a question of before is answered late.
     pub fn recovery_bound(&self) -> Duration {
-        self.down_interval.max(self.timeout)
-            + self.changing_interval() * self.rise.saturating_sub(1)
+        // The path that did not decide keeps the pace at which it was to confirm.
+        let first = self.down_interval.max(self.changing_interval());
+        first.max(self.timeout) + self.changing_interval() * self.rise.saturating_sub(1)
+    }
+
+    /// The longest time from the moment a server that was full or slow is well again to the
+    /// verdict up, of a backend that was degraded; each of the `rise` answers adds the time it
+    /// takes.
+    pub fn relief_bound(&self) -> Duration {
+        let pace = match self.course {
+            Course::Session { .. } => self.interval.max(self.down_interval),
+            Course::Sessionless { deeper: None, .. } => self.interval.max(self.down_interval),
+            // The deeper question waits for its pace, and for a probe in whose place to be asked.
+            Course::Sessionless {
+                deeper: Some(_), ..
+            } => self.interval + self.down_interval,
+        };
+        pace.max(self.timeout) + self.changing_interval() * self.rise.saturating_sub(1)
     }
 
     /// The pace while an opinion is changing: never slower than the usual one.
@@ -289,6 +379,25 @@ mod tests {
         check(Course::Sessionless { depth, deeper }, 2, 1200, 33_000);
         let deeper = None;
         assert!(!Plan::new(Course::Sessionless { depth, deeper }).notices_freeze());
+    }
+
+    #[test]
+    fn what_only_some_questions_show_is_promised_where_they_are_asked() {
+        let mut plan = Plan::new(Course::Session { depth: Depth::Ping });
+        assert_eq!(plan.full_bound(), Some(Duration::from_millis(30_200)));
+        assert_eq!(
+            (plan.slow_bound(), plan.unfit_bound(Depth::Role)),
+            (None, None)
+        );
+        plan.slow_over = Some(Duration::from_millis(100));
+        assert_eq!(plan.slow_bound(), Some(Duration::from_secs(3)));
+        let depth = Depth::Role;
+        let role = Plan::new(Course::Session { depth });
+        let noticed = Some(Duration::from_millis(1200));
+        assert_eq!(role.unfit_bound(depth), noticed);
+        let (depth, deeper) = (Depth::Connect, Some(Depth::Greeting));
+        let stranger = Plan::new(Course::Sessionless { depth, deeper });
+        assert_eq!(stranger.full_bound(), None);
     }
 
     #[test]

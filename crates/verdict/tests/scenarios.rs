@@ -193,6 +193,19 @@ fn an_unanswered_ping_brings_one_fresh_probe_and_no_more() {
     assert_eq!(stage.starts_on(Path::Fresh).len(), 1);
 }
 
+#[test]
+fn a_role_gone_wrong_is_noticed_on_the_held_session() {
+    let plan = Plan::new(Course::Session { depth: Depth::Role });
+    let mut stage = Stage::up(plan.clone());
+    stage.both(Reply::FailOn(Cause::NotPrimary));
+    let turned = stage.now;
+    stage.play(3 * SECOND);
+    let down = stage.announced(Verdict::Down).unwrap();
+    let bound = plan.unfit_bound(Depth::Role).unwrap();
+    assert!(down <= turned + bound + 2 * MS, "{down}");
+    assert_eq!(stage.standing().evidence.class, Some(Class::Unfit));
+}
+
 // --- Sessions ----------------------------------------------------------------------------------
 
 #[test]

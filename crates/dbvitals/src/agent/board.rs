@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dbvitals_probe::Clock;
 use dbvitals_verdict::{
-    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Standing, Transition,
-    Verdict,
+    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Path, Plan, Role, ServerFacts,
+    Standing, Transition, Verdict, Want,
 };
+use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::agent::hooks::HookRecords;
 use crate::agent::plan::BackendPlan;
 
 /// After how long without a sign of life a shard counts as dead.
@@ -24,31 +26,56 @@ const SHARD_SILENT_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Board {
     clock: Clock,
-    backends: Vec<Arc<BackendBoard>>,
+    backends: ArcSwap<Vec<Arc<BackendBoard>>>,
     shards: Mutex<Vec<Arc<ShardBeat>>>,
+    hooks: Arc<HookRecords>,
 }
 
 impl Board {
-    pub(crate) fn new(backends: &[BackendPlan], clock: Clock) -> Self {
-        let now = clock.now();
-        let entry = |plan: &BackendPlan| Arc::new(BackendBoard::new(plan, now));
+    /// A board without backends.
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            backends: backends.iter().map(entry).collect(),
+            backends: ArcSwap::default(),
             shards: Mutex::default(),
+            hooks: Arc::default(),
         }
+    }
+
+    /// An entry for a backend that is to be shown on this board.
+    pub(crate) fn entry(&self, plan: &BackendPlan) -> Arc<BackendBoard> {
+        Arc::new(BackendBoard::new(plan, self.clock.now()))
+    }
+
+    /// Shows these backends from now on, and no others.
+    pub(crate) fn show(&self, backends: Vec<Arc<BackendBoard>>) {
+        self.backends.store(Arc::new(backends));
+    }
+
+    /// The present wall-clock time.
+    pub(crate) fn wall_now(&self) -> Timestamp {
+        let now = self.clock.wall(self.clock.now());
+        // Years beyond 9999 are nobody's present.
+        Timestamp::try_from(now).unwrap_or_default()
     }
 
     pub(crate) fn clock(&self) -> Clock {
         self.clock
     }
 
-    pub(crate) fn backends(&self) -> &[Arc<BackendBoard>] {
-        &self.backends
+    /// How the hooks fared.
+    pub(crate) fn hooks(&self) -> &Arc<HookRecords> {
+        &self.hooks
     }
 
-    pub(crate) fn backend(&self, name: &str) -> Option<&Arc<BackendBoard>> {
-        self.backends.iter().find(|backend| &*backend.name == name)
+    pub(crate) fn backends(&self) -> Arc<Vec<Arc<BackendBoard>>> {
+        self.backends.load_full()
+    }
+
+    pub(crate) fn backend(&self, name: &str) -> Option<Arc<BackendBoard>> {
+        let backends = self.backends.load();
+        let found = backends.iter().find(|backend| &*backend.name == name);
+        found.map(Arc::clone)
     }
 
     /// A sign of life for one more shard.
@@ -122,15 +149,68 @@ impl ShardBeat {
 pub(crate) struct Sign {
     pub(crate) verdict: Verdict,
     pub(crate) admin: Admin,
+    pub(crate) role: Option<Role>,
+    /// It refuses writes, as far as is known.
+    pub(crate) read_only: bool,
+}
+
+impl Sign {
+    /// Whether a backend is what is wanted, as far as its role goes.
+    pub(crate) fn meets(self, want: Want) -> bool {
+        match want {
+            Want::Any => true,
+            Want::Primary => self.role == Some(Role::Primary) && !self.read_only,
+            Want::Replica => self.role == Some(Role::Replica),
+            Want::Writable => self.role.is_some() && !self.read_only,
+        }
+    }
+}
+
+impl From<&Standing> for Sign {
+    fn from(standing: &Standing) -> Self {
+        let facts = newest_facts(standing);
+        Self {
+            verdict: standing.verdict,
+            admin: standing.admin,
+            role: standing.role,
+            read_only: facts.and_then(|facts| facts.read_only).unwrap_or(false),
+        }
+    }
+}
+
+/// What a server said of itself last.
+pub(crate) fn newest_facts(standing: &Standing) -> Option<&ServerFacts> {
+    let evidence = &standing.evidence;
+    let told = |observation: &&Observation| {
+        let facts = observation.server.as_deref();
+        facts.is_some_and(|facts| facts.read_only.is_some())
+    };
+    let paths = [&evidence.held, &evidence.fresh].into_iter().flatten();
+    let newest = paths
+        .filter(told)
+        .max_by_key(|observation| observation.ended);
+    newest.and_then(|observation| observation.server.as_deref())
+}
+
+/// What an operator said with an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) reason: Option<String>,
+    /// When it ends by itself; wall time, because it outlives the agent.
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// What is known of one backend.
 #[derive(Debug)]
 pub(crate) struct BackendBoard {
     pub(crate) name: Arc<str>,
-    pub(crate) plan: Arc<Plan>,
+    plan: ArcSwap<Plan>,
     standing: ArcSwap<Standing>,
     sign: watch::Sender<Sign>,
+    /// Fresh probes that have ended, for whoever waits for one.
+    fresh_ended: watch::Sender<u64>,
+    /// Why an operator's order was given, and until when it holds.
+    order: ArcSwapOption<Order>,
     /// Nanoseconds of the newest proof; 0 before there is any.
     proof_at: AtomicU64,
     passes: AtomicU64,
@@ -142,7 +222,7 @@ pub(crate) struct BackendBoard {
 }
 
 impl BackendBoard {
-    pub(crate) fn new(plan: &BackendPlan, now: Moment) -> Self {
+    fn new(plan: &BackendPlan, now: Moment) -> Self {
         let standing = Standing {
             verdict: Verdict::Unknown,
             since: now,
@@ -151,15 +231,13 @@ impl BackendBoard {
             sessions_lost: 0,
             evidence: Evidence::default(),
         };
-        let sign = Sign {
-            verdict: Verdict::Unknown,
-            admin: Admin::Ready,
-        };
         Self {
             name: Arc::clone(&plan.name),
-            plan: Arc::clone(&plan.plan),
+            plan: ArcSwap::new(Arc::clone(&plan.plan)),
+            sign: watch::Sender::new(Sign::from(&standing)),
             standing: ArcSwap::from_pointee(standing),
-            sign: watch::Sender::new(sign),
+            fresh_ended: watch::Sender::new(0),
+            order: ArcSwapOption::empty(),
             proof_at: AtomicU64::new(0),
             passes: AtomicU64::new(0),
             pass_micros: AtomicU64::new(0),
@@ -172,6 +250,9 @@ impl BackendBoard {
 
     /// Counts a probe; the path of every ping.
     pub(crate) fn count(&self, observation: &Observation) {
+        if observation.path == Path::Fresh {
+            self.fresh_ended.send_modify(|count| *count += 1);
+        }
         match observation.outcome {
             Outcome::Pass => {
                 let micros = u64::try_from(observation.took().as_micros()).unwrap_or(u64::MAX);
@@ -199,13 +280,15 @@ impl BackendBoard {
         if let Some(at) = standing.evidence.proof_at {
             self.note_proof(at);
         }
-        let sign = Sign {
-            verdict: standing.verdict,
-            admin: standing.admin,
-        };
+        let sign = Sign::from(&standing);
         self.standing.store(Arc::new(standing));
         self.sign
             .send_if_modified(|old| std::mem::replace(old, sign) != sign);
+    }
+
+    /// Goes on under another plan.
+    pub(crate) fn set_plan(&self, plan: &Arc<Plan>) {
+        self.plan.store(Arc::clone(plan));
     }
 
     /// Puts up that nothing is known any more: nobody looks.
@@ -233,9 +316,29 @@ impl BackendBoard {
         self.standing.load_full()
     }
 
-    /// Follows verdict and admin state.
+    /// Follows verdict, admin state and role.
     pub(crate) fn watch(&self) -> watch::Receiver<Sign> {
         self.sign.subscribe()
+    }
+
+    /// Is told of each fresh probe that has ended.
+    pub(crate) fn follow_fresh(&self) -> watch::Receiver<u64> {
+        self.fresh_ended.subscribe()
+    }
+
+    /// The plan in force.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
+    }
+
+    /// Why the operator's order that holds was given; `None` while it is ready.
+    pub(crate) fn order(&self) -> Option<Arc<Order>> {
+        self.order.load_full()
+    }
+
+    /// Shows why an operator's order was given.
+    pub(crate) fn show_order(&self, order: Option<Order>) {
+        self.order.store(order.map(Arc::new));
     }
 
     /// How old the newest proof is; `None` before there is any.

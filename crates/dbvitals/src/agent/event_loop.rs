@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use dbvitals_probe::{Clock, Order, Prober, TargetId};
 use dbvitals_verdict::{
-    Action, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome, Standing,
-    Verdict,
+    Action, Admin, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome,
+    Standing, Verdict,
 };
 use mio::Waker;
 use tokio::sync::broadcast;
@@ -23,6 +24,7 @@ use crate::agent::Told;
 use crate::agent::board::{BackendBoard, ShardBeat};
 use crate::agent::log;
 use crate::agent::plan::BackendPlan;
+use crate::record::Feed;
 
 /// How long the thread waits at the most, so that it shows a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -31,14 +33,54 @@ const SHOW_EVERY: Duration = Duration::from_secs(5);
 /// How long the goodbyes at the end may take.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(1200);
 
-/// Ends a shard from outside.
+/// Commands that may wait for a shard; it takes them each time it turns.
+const COMMANDS_MAX: usize = 1024;
+
+/// What a shard is told from outside.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// These are its backends from now on, and no others.
+    Watch(Vec<Assignment>),
+    /// An operator's order about the backend at a place.
+    Order(u32, Admin),
+    /// A fresh probe of the backend at a place is wanted now.
+    Refresh(u32),
+}
+
+/// One backend that a shard watches, and where: its index there, its id in the monitor and in the
+/// prober.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) place: u32,
+    pub(crate) plan: BackendPlan,
+    pub(crate) board: Arc<BackendBoard>,
+    pub(crate) admin: Admin,
+    /// Whether its target is another one than the one watched at this place so far.
+    pub(crate) anew: bool,
+}
+
+/// A shard that has more commands than it can take, or is gone.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("an event loop takes no more commands")]
+pub(crate) struct Busy;
+
+/// Tells a shard what to do from outside.
 #[derive(Debug)]
 pub(crate) struct ShardHandle {
+    commands: SyncSender<Command>,
     stopping: Arc<AtomicBool>,
     waker: Arc<Waker>,
 }
 
 impl ShardHandle {
+    /// Gives a command; it is carried out soon, in order.
+    pub(crate) fn tell(&self, command: Command) -> Result<(), Busy> {
+        self.commands.try_send(command).map_err(|_| Busy)?;
+        // A shard that cannot be woken looks up once a second by itself.
+        let _ = self.waker.wake();
+        Ok(())
+    }
+
     /// Asks the shard to say goodbye to its servers and end.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
@@ -53,13 +95,16 @@ pub(crate) struct EventLoop {
     clock: Clock,
     monitor: Monitor,
     prober: Prober,
-    backends: Vec<Watched>,
+    /// By their places.
+    backends: Vec<Option<Watched>>,
+    commands: Receiver<Command>,
     beat: Arc<ShardBeat>,
     told: broadcast::Sender<Arc<Told>>,
+    record: Option<Feed>,
     stopping: Arc<AtomicBool>,
 }
 
-/// One backend of this shard; its index is its id in the monitor and in the prober.
+/// One backend of this shard.
 #[derive(Debug)]
 struct Watched {
     board: Arc<BackendBoard>,
@@ -80,7 +125,7 @@ impl Watched {
     fn complain(&mut self, observation: &Observation) {
         match observation.outcome {
             Outcome::Pass => self.complained = None,
-            Outcome::Fail(cause) if self.board.plan.classes.of(cause) == Class::Ours => {
+            Outcome::Fail(cause) if self.board.plan().classes.of(cause) == Class::Ours => {
                 if self.complained.replace(cause) != Some(cause) {
                     log::own_fault(&self.board, cause, observation.detail.as_deref());
                 }
@@ -91,6 +136,17 @@ impl Watched {
 }
 
 impl Watched {
+    fn new(plan: &BackendPlan, board: Arc<BackendBoard>, now: Moment) -> Self {
+        Self {
+            board,
+            holds: matches!(plan.plan.course, Course::Session { .. }),
+            troubled: false,
+            shown_at: now,
+            sessions_lost: 0,
+            complained: None,
+        }
+    }
+
     /// Says that a held session ended while a fresh one works: nothing is wrong with the server,
     /// but somebody or some timeout ends sessions.
     fn tell_losses(&mut self, standing: &Standing) {
@@ -102,43 +158,31 @@ impl Watched {
 }
 
 impl EventLoop {
-    /// A shard for these backends, and the handle that ends it.
+    /// A shard without backends, and the handle that gives it some.
     pub(crate) fn new(
-        backends: Vec<(BackendPlan, Arc<BackendBoard>)>,
         clock: Clock,
         seed: u64,
         beat: Arc<ShardBeat>,
         told: broadcast::Sender<Arc<Told>>,
+        record: Option<Feed>,
     ) -> io::Result<(Self, ShardHandle)> {
-        let mut prober = Prober::new(clock)?;
-        let mut monitor = Monitor::new(seed);
-        let mut plans = BTreeMap::new();
-        let mut watched = Vec::with_capacity(backends.len());
-        for (index, (plan, board)) in (0..).zip(backends) {
-            prober.add_target(TargetId(index), Arc::clone(&plan.target));
-            watched.push(Watched {
-                board,
-                holds: matches!(plan.plan.course, Course::Session { .. }),
-                troubled: false,
-                shown_at: clock.now(),
-                sessions_lost: 0,
-                complained: None,
-            });
-            plans.insert(BackendId(index), plan.plan);
-        }
-        monitor.handle_plan(&plans, clock.now());
+        let prober = Prober::new(clock)?;
         let stopping = Arc::new(AtomicBool::new(false));
+        let (sender, commands) = sync_channel(COMMANDS_MAX);
         let handle = ShardHandle {
+            commands: sender,
             stopping: Arc::clone(&stopping),
             waker: prober.waker(),
         };
         let event_loop = Self {
             clock,
-            monitor,
+            monitor: Monitor::new(seed),
             prober,
-            backends: watched,
+            backends: Vec::new(),
+            commands,
             beat,
             told,
+            record,
             stopping,
         };
         Ok((event_loop, handle))
@@ -158,6 +202,10 @@ impl EventLoop {
         let now = self.clock.now();
         let lag = due.map_or(Duration::ZERO, |due| now.since(due));
         self.beat.beat(now, lag);
+        if let Some(record) = &self.record {
+            record.note_lag(now, lag);
+        }
+        self.take_commands();
         self.monitor.handle_timeout(now);
         self.settle();
         let until = (now + BEAT_EVERY).min(self.monitor.poll_timeout().unwrap_or(now + BEAT_EVERY));
@@ -168,6 +216,71 @@ impl EventLoop {
             self.stopping.store(true, Ordering::Release);
         }
         self.settle();
+    }
+
+    fn take_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            let now = self.clock.now();
+            match command {
+                Command::Watch(assignments) => self.watch(assignments, now),
+                Command::Order(place, admin) => {
+                    self.monitor.handle_admin(BackendId(place), admin, now);
+                }
+                Command::Refresh(place) => self.monitor.handle_refresh(BackendId(place), now),
+            }
+            self.settle();
+        }
+    }
+
+    /// Watches these backends from now on. One whose target is the same keeps its session and its
+    /// verdict; what is gone is left politely.
+    fn watch(&mut self, assignments: Vec<Assignment>, now: Moment) {
+        let plan = |it: &Assignment| (BackendId(it.place), Arc::clone(&it.plan.plan));
+        let known = |place: u32| matches!(self.backends.get(place as usize), Some(Some(_)));
+        let kept = |it: &&Assignment| !it.anew && known(it.place);
+        let staying: BTreeMap<_, _> = assignments.iter().filter(kept).map(plan).collect();
+        self.monitor.handle_plan(&staying, now);
+        self.settle();
+        for (place, slot) in (0..).zip(&mut self.backends) {
+            if !staying.contains_key(&BackendId(place))
+                && let Some(gone) = slot.take()
+            {
+                self.prober.remove_target(TargetId(place));
+                gone.board.forget(now);
+            }
+        }
+        let all: BTreeMap<_, _> = assignments.iter().map(plan).collect();
+        let orders: Vec<_> = assignments.iter().map(|it| (it.place, it.admin)).collect();
+        for assignment in assignments {
+            self.assign(assignment, now);
+        }
+        self.monitor.handle_plan(&all, now);
+        for (place, admin) in orders {
+            self.monitor.handle_admin(BackendId(place), admin, now);
+        }
+    }
+
+    fn assign(&mut self, assignment: Assignment, now: Moment) {
+        let Assignment {
+            place, plan, board, ..
+        } = assignment;
+        let index = place as usize;
+        if self.backends.len() <= index {
+            self.backends.resize_with(index + 1, || None);
+        }
+        board.set_plan(&plan.plan);
+        match &mut self.backends[index] {
+            Some(watched) => watched.holds = matches!(plan.plan.course, Course::Session { .. }),
+            vacant => {
+                self.prober
+                    .add_target(TargetId(place), Arc::clone(&plan.target));
+                *vacant = Some(Watched::new(&plan, board, now));
+            }
+        }
+    }
+
+    fn watched_mut(&mut self, place: u32) -> Option<&mut Watched> {
+        self.backends.get_mut(place as usize)?.as_mut()
     }
 
     /// Carries out actions and takes observations until there are none.
@@ -191,25 +304,29 @@ impl EventLoop {
                 path,
                 depth,
                 deadline,
-            } => self.prober.start(Order {
-                target: TargetId(backend.0),
-                probe,
-                path,
-                depth,
-                deadline,
-                hold: self
-                    .backends
-                    .get(backend.0 as usize)
-                    .is_some_and(|it| it.holds),
-            }),
+            } => {
+                let hold = self.watched_mut(backend.0).is_some_and(|it| it.holds);
+                self.prober.start(Order {
+                    target: TargetId(backend.0),
+                    probe,
+                    path,
+                    depth,
+                    deadline,
+                    hold,
+                });
+            }
             Action::CancelProbe { backend, path } => {
                 self.prober.cancel(TargetId(backend.0), path);
             }
             Action::Announce(transition) => {
-                let Some(watched) = self.backends.get_mut(transition.backend.0 as usize) else {
+                let standing = self.monitor.standing(transition.backend);
+                if let Some(record) = &self.record {
+                    record.announce(transition.backend.0 as usize, &transition);
+                }
+                let Some(watched) = self.watched_mut(transition.backend.0) else {
                     return;
                 };
-                if let Some(standing) = self.monitor.standing(transition.backend) {
+                if let Some(standing) = standing {
                     watched.troubled = standing.verdict != Verdict::Up;
                     watched.board.put_up(standing);
                 }
@@ -228,11 +345,14 @@ impl EventLoop {
     fn observe(&mut self, target: TargetId, observation: Observation) {
         let now = self.clock.now();
         let id = BackendId(target.0);
-        let Some(watched) = self.backends.get_mut(target.0 as usize) else {
+        let Some(Some(watched)) = self.backends.get_mut(target.0 as usize) else {
             return;
         };
         watched.board.count(&observation);
         log::observation(&watched.board, &observation);
+        if let Some(record) = &self.record {
+            record.observe(target.0 as usize, &observation);
+        }
         watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;
         // What a server said of itself may be new, and a board that nothing changes grows old.
@@ -267,7 +387,7 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         let now = self.clock.now();
-        for watched in &self.backends {
+        for watched in self.backends.iter().flatten() {
             watched.board.forget(now);
         }
     }
@@ -278,6 +398,9 @@ mod tests {
     use dbvitals_probe::{Address, Protocol, Target};
     use dbvitals_verdict::{Depth, Plan};
 
+    use crate::agent::board::Board;
+    use crate::agent::plan::Origin;
+
     use super::*;
 
     #[test]
@@ -286,17 +409,25 @@ mod tests {
         let address = Address::Unix("/nowhere".into());
         let plan = BackendPlan {
             name: "orders".into(),
+            origin: Origin::default(),
             target: Arc::new(Target::new(Protocol::Opaque, address)),
             plan: Arc::new(Plan::new(Course::Sessionless {
                 depth: Depth::Connect,
                 deeper: None,
             })),
         };
-        let board = Arc::new(BackendBoard::new(&plan, clock.now()));
-        let own = vec![(plan, Arc::clone(&board))];
+        let board = Board::new(clock).entry(&plan);
         let (told, _) = broadcast::channel(1);
         let beat = Arc::default();
-        let (event_loop, _) = EventLoop::new(own, clock, 1, beat, told).unwrap();
+        let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told, None).unwrap();
+        let assignment = Assignment {
+            place: 0,
+            plan,
+            board: Arc::clone(&board),
+            admin: Admin::Ready,
+            anew: true,
+        };
+        event_loop.watch(vec![assignment], clock.now());
         board.put_up(Standing {
             verdict: Verdict::Up,
             ..Standing::clone(&board.standing())

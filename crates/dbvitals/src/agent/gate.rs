@@ -139,7 +139,8 @@ impl Gate {
     }
 }
 
-async fn hear_out(mut stream: TcpStream) -> io::Result<()> {
+/// Says no more, and reads what the other end sends up to its end.
+pub(super) async fn hear_out(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(HEARD_MAX), &mut tokio::io::sink()).await?;
     Ok(())
@@ -150,7 +151,7 @@ pub(crate) fn try_address(address: GateAddress) -> io::Result<()> {
     bind(address).map(drop)
 }
 
-fn listen(address: GateAddress) -> io::Result<TcpListener> {
+pub(super) fn listen(address: GateAddress) -> io::Result<TcpListener> {
     let socket = bind(address)?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())

@@ -1,46 +1,69 @@
-//! The HTTP port: health per backend, all that is known of them, the agent's own liveness and
-//! readiness, metrics.
+//! HTTP: health per backend, all that is known of them, operators' orders, the agent's own liveness
+//! and readiness, metrics.
 //!
-//! Every answer comes from the board; no request reaches a database. A backend is fit (200) while
-//! up or degraded and ready; whatever else is the case is 503, with the reason in the body.
+//! Every answer comes from the board; a request reaches a database only where it asks for a fresh
+//! probe, and then one probe serves all who ask meanwhile. A backend is fit (200) while up or
+//! degraded and ready; whatever else is the case is 503, with the reason in the body.
+
+mod admin;
+mod backends;
+mod condition;
+mod hooks;
 
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, get, on};
+use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 use axum::{Json, Router};
 use dbvitals_verdict::{Admin, Standing, Verdict};
 use serde::Serialize;
 
+pub(crate) use admin::{Access, Reload};
+pub(super) use backends::Seen;
+
+use self::backends::{Backends, Health};
+use self::condition::Condition;
 use crate::agent::board::Board;
+use crate::agent::control::Control;
 use crate::agent::metrics;
-
-mod backends;
-
-use backends::{Backends, Health};
+use crate::agent::orders::Orders;
 
 const ADMIN_STATE: HeaderName = HeaderName::from_static("x-admin-state");
 const EVIDENCE_AGE: HeaderName = HeaderName::from_static("x-evidence-age-ms");
 
-/// The routes over a board.
-pub(crate) fn router(board: Arc<Board>) -> Router {
+/// What requests are answered from, and who may do more than read.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    pub(crate) board: Arc<Board>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) access: Access,
+    /// Where a reload is asked for; `None` where there is no file to reload.
+    pub(crate) reload: Option<Reload>,
+}
+
+/// The routes of a desk.
+pub(crate) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/health/{name}", answers_probes(health))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
+        .route("/api/v1/hooks", get(all_hooks))
+        .route("/api/v1/backends/{name}/state", post(admin::set_state))
+        .route("/api/v1/reload", post(admin::reload))
         .route("/liveness", get(liveness))
         .route("/readiness", get(readiness))
         .route("/metrics", get(serve_metrics))
         .fallback(not_found)
-        .with_state(board)
+        .with_state(desk)
 }
 
 /// Balancers ask with whatever method they like; GET includes HEAD.
-fn answers_probes<H, T>(handler: H) -> MethodRouter<Arc<Board>>
+fn answers_probes<H, T>(handler: H) -> MethodRouter<Desk>
 where
-    H: axum::handler::Handler<T, Arc<Board>>,
+    H: axum::handler::Handler<T, Desk>,
     T: 'static,
 {
     on(MethodFilter::GET.or(MethodFilter::OPTIONS), handler)
@@ -52,24 +75,35 @@ pub(crate) fn is_fit(standing: &Standing) -> bool {
 }
 
 async fn health(
-    State(board): State<Arc<Board>>,
+    State(desk): State<Desk>,
     Path(name): Path<String>,
     Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
     // An unknown condition must not be answered as if it were met.
-    if let Some((key, _)) = asked.first() {
-        let detail = format!("{key}= is not known here; ask without it");
-        return refuse(StatusCode::BAD_REQUEST, "unknown_parameter", detail);
-    }
-    let Some(backend) = board.backend(&name) else {
-        return refuse_backend(&name, &board);
+    let condition = match Condition::read(&asked) {
+        Ok(condition) => condition,
+        Err((error, detail)) => return refuse(StatusCode::BAD_REQUEST, error, detail),
     };
+    let board = &desk.board;
+    let Some(backend) = board.backend(&name) else {
+        return refuse_backend(&name, board);
+    };
+    if condition.wants_probe(&backend, board.clock().now())
+        && let Err(busy) = condition::probe(&backend, &desk.control).await
+    {
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            format!("no fresh probe could be asked for: {busy}"),
+        );
+    }
     let standing = backend.standing();
-    let status = match is_fit(&standing) {
+    let unmet = condition.unmet(&standing);
+    let status = match is_fit(&standing) && unmet.is_none() {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let body = Health::new(backend, &standing, &board);
+    let body = Health::new(&backend, &standing, board).with_unmet(unmet);
     let mut headers = HeaderMap::new();
     headers.insert(ADMIN_STATE, HeaderValue::from_static(standing.admin.name()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -80,20 +114,26 @@ async fn health(
 }
 
 /// All that is known of every backend.
-async fn all_backends(State(board): State<Arc<Board>>) -> Response {
-    Json(Backends::of(board.backends(), &board)).into_response()
+async fn all_backends(State(desk): State<Desk>) -> Response {
+    Json(Backends::of(&desk.board.backends(), &desk.board)).into_response()
+}
+
+/// How the hooks fared.
+async fn all_hooks(State(desk): State<Desk>) -> Response {
+    Json(hooks::Hooks::of(desk.board.hooks(), desk.board.clock())).into_response()
 }
 
 /// All that is known of one backend.
-async fn one_backend(State(board): State<Arc<Board>>, Path(name): Path<String>) -> Response {
-    match board.backend(&name) {
-        Some(backend) => Json(Backends::of([backend], &board)).into_response(),
-        None => refuse_backend(&name, &board),
+async fn one_backend(State(desk): State<Desk>, Path(name): Path<String>) -> Response {
+    match desk.board.backend(&name) {
+        Some(backend) => Json(Backends::of(&[backend], &desk.board)).into_response(),
+        None => refuse_backend(&name, &desk.board),
     }
 }
 
 fn refuse_backend(name: &str, board: &Board) -> Response {
-    let known: Vec<_> = board.backends().iter().map(|it| &*it.name).collect();
+    let backends = board.backends();
+    let known: Vec<_> = backends.iter().map(|it| &*it.name).collect();
     let detail = format!(
         "there is no backend {name:?} here; known are {}",
         known.join(", ")
@@ -102,8 +142,8 @@ fn refuse_backend(name: &str, board: &Board) -> Response {
 }
 
 /// Whether the agent itself runs: every event loop turned lately.
-async fn liveness(State(board): State<Arc<Board>>) -> Response {
-    match board.is_alive() {
+async fn liveness(State(desk): State<Desk>) -> Response {
+    match desk.board.is_alive() {
         true => (StatusCode::OK, "alive\n").into_response(),
         false => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -114,13 +154,14 @@ async fn liveness(State(board): State<Arc<Board>>) -> Response {
 }
 
 /// Whether the agent has something to say: every backend was probed at least once.
-async fn readiness(State(board): State<Arc<Board>>) -> Response {
-    let waiting = board
+async fn readiness(State(desk): State<Desk>) -> Response {
+    let waiting = desk
+        .board
         .backends()
         .iter()
         .filter(|it| !it.was_probed())
         .count();
-    match (board.is_alive(), waiting) {
+    match (desk.board.is_alive(), waiting) {
         (true, 0) => (StatusCode::OK, "ready\n").into_response(),
         (_, waiting) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -130,16 +171,16 @@ async fn readiness(State(board): State<Arc<Board>>) -> Response {
     }
 }
 
-async fn serve_metrics(State(board): State<Arc<Board>>) -> Response {
+async fn serve_metrics(State(desk): State<Desk>) -> Response {
     let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
-    (headers, metrics::text(&board)).into_response()
+    (headers, metrics::text(&desk.board)).into_response()
 }
 
 async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/backends[/NAME], /liveness, /readiness and /metrics"
+        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

@@ -2,6 +2,7 @@
 //!
 //! Lines go to standard error by way of a bounded queue and a thread of its own. Where standard
 //! error is blocked and the queue full, lines are lost, not probes; how many is said at the end.
+//! They are text, text as the systemd journal likes it, or JSON.
 
 use std::io;
 
@@ -10,10 +11,12 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::agent::board::BackendBoard;
+use crate::cli::LogFormat;
 use crate::duration;
+use crate::journal::{self, Prefixed};
 
 /// Starts the log; it ends, and is written out, when the guard is dropped.
-pub(crate) fn start(debug: bool) -> WorkerGuard {
+pub(crate) fn start(debug: bool, format: LogFormat) -> WorkerGuard {
     let (writer, guard): (NonBlocking, _) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(10_000)
@@ -23,12 +26,20 @@ pub(crate) fn start(debug: bool) -> WorkerGuard {
         false => LevelFilter::INFO,
     };
     let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_writer(writer)
-        .with_ansi(colours)
         .with_target(false)
-        .with_max_level(level)
-        .init();
+        .with_max_level(level);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text if journal::is_read() => log
+            .with_ansi(false)
+            .without_time()
+            .with_level(false)
+            .map_event_format(Prefixed)
+            .init(),
+        LogFormat::Text => log.with_ansi(colours).init(),
+    }
     guard
 }
 

@@ -9,6 +9,7 @@ use std::fmt::{self, Write};
 use dbvitals_verdict::Verdict;
 
 use crate::agent::board::Board;
+use crate::agent::hooks;
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -23,13 +24,14 @@ pub(crate) fn text(board: &Board) -> String {
 
 fn write_all(out: &mut String, board: &Board) -> fmt::Result {
     let now = board.clock().now();
+    let backends = board.backends();
     head(
         out,
         "dbvitals_backend_verdict",
         "gauge",
         "1 for the verdict that holds, 0 for the others.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let holds = backend.standing().verdict;
         let name = Label(&backend.name);
         for verdict in Verdict::ALL {
@@ -46,7 +48,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "gauge",
         "1 for the cause of what is wrong; class ours is the check's own fault.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let evidence = &backend.standing().evidence;
         if let (Some(cause), Some(class)) = (evidence.cause, evidence.class) {
             let name = Label(&backend.name);
@@ -62,7 +64,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Probes ended, by outcome and cause.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let name = Label(&backend.name);
         let passes = backend.passes();
         writeln!(
@@ -82,7 +84,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "summary",
         "Time that passed probes took.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let name = Label(&backend.name);
         let (sum, count) = (backend.pass_time().as_secs_f64(), backend.passes());
         writeln!(
@@ -100,7 +102,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "gauge",
         "Age of the newest proof behind the verdict; absent before there is any.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         if let Some(age) = backend.evidence_age(now) {
             let (name, age) = (Label(&backend.name), age.as_secs_f64());
             writeln!(
@@ -115,7 +117,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Changes of the verdict, by what it became.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let name = Label(&backend.name);
         for (to, count) in backend.transitions() {
             writeln!(
@@ -130,7 +132,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Held sessions that died while a fresh one worked.",
     )?;
-    for backend in board.backends() {
+    for backend in &*backends {
         let (name, lost) = (Label(&backend.name), backend.standing().sessions_lost);
         writeln!(
             out,
@@ -154,16 +156,17 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "How often the agent was too late to judge anybody.",
     )?;
-    writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())
+    writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())?;
+    hooks::metrics::write(out, board.hooks())
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
+pub(super) fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
     writeln!(out, "# HELP {name} {help}")?;
     writeln!(out, "# TYPE {name} {kind}")
 }
 
 /// A label's value, escaped.
-struct Label<'a>(&'a str);
+pub(super) struct Label<'a>(pub(super) &'a str);
 
 impl fmt::Display for Label<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

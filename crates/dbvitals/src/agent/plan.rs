@@ -1,11 +1,16 @@
 //! What an agent is to do, checked: made from the command line or the configuration file.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dbvitals_probe::{Address, Protocol, Target};
 use dbvitals_verdict::{Course, Depth, Plan};
 
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::agent::agent_check::AgentCheckPlan;
+use crate::agent::hooks::HookPlan;
 use crate::duration;
 use crate::target_url::TargetUrl;
 
@@ -16,8 +21,16 @@ pub(crate) struct AgentPlan {
     pub(crate) name: String,
     /// Where HTTP is answered, if it is.
     pub(crate) http: Option<SocketAddr>,
+    /// Where operators' orders are kept, if they are to outlive the agent.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// The socket for operators of this machine.
+    pub(crate) control: Option<PathBuf>,
+    /// Who has its content may give orders over HTTP.
+    pub(crate) token: Option<SecretString>,
     pub(crate) backends: Vec<BackendPlan>,
     pub(crate) gates: Vec<GatePlan>,
+    pub(crate) agent_checks: Vec<AgentCheckPlan>,
+    pub(crate) hooks: Vec<Arc<HookPlan>>,
     /// What a person should know about this plan, a sentence each.
     pub(crate) notices: Vec<String>,
 }
@@ -28,10 +41,50 @@ pub(crate) struct BackendPlan {
     pub(crate) name: Arc<str>,
     pub(crate) target: Arc<Target>,
     pub(crate) plan: Arc<Plan>,
+    /// What the target was made of; where it is the same, a session to it need not be given up.
+    pub(crate) origin: Origin,
+}
+
+/// All that a target is made of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    /// The URL without its password, with what the configuration adds.
+    text: String,
+    password: Option<SecretString>,
+    /// The authority's certificates, as they were read.
+    authority: Option<Vec<u8>>,
+}
+
+impl Origin {
+    /// What this target was made of.
+    pub(crate) fn of(url: &TargetUrl, target: &Target) -> Self {
+        let statement = target.statement.as_deref();
+        let text = format!(
+            "{} {} {:?} {:?} {:?}",
+            url.shown, target.address, target.want, target.max_lag, statement
+        );
+        let credentials = target.credentials.as_ref();
+        Self {
+            text,
+            password: credentials.and_then(|credentials| credentials.password.clone()),
+            authority: url.authority(),
+        }
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        fn exposed(origin: &Origin) -> Option<&str> {
+            origin.password.as_ref().map(ExposeSecret::expose_secret)
+        }
+        self.text == other.text
+            && self.authority == other.authority
+            && exposed(self) == exposed(other)
+    }
 }
 
 /// A listener that exists only while its backend is fit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GatePlan {
     pub(crate) name: String,
     pub(crate) listen: GateAddress,

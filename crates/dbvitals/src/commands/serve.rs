@@ -4,56 +4,82 @@
 //! threads of their own, and gates and HTTP in this one, until SIGTERM or SIGINT: gates close at
 //! once, servers are told goodbye, and the exit code is 0.
 
+mod control_socket;
 mod printer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
+use dbvitals_verdict::{Admin, Plan};
+use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use self::printer::Printer;
-use super::ending::Ending;
+use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::gate;
+use crate::agent::hooks::{Hooks, HooksPlan};
+use crate::agent::http::{Access, Desk};
+use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, default_plan, notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
+    notice,
 };
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, log};
+use crate::agent::{Agent, log, shards_for, transitions};
 use crate::cli::ServeArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
+use crate::record::Recorder;
+use crate::systemd::Systemd;
 use crate::{config, discovery};
+
+/// How long the end may take, as systemd is told: gates and goodbyes take little over a second.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     let plan = match &args.config {
-        Some(path) => {
-            let mut plan = config::read(path)?;
-            if let Some(http) = &args.http {
-                plan.http = config::http_address(http).map_err(Misuse)?;
-                for gate in &plan.gates {
-                    check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
-                }
-            }
-            plan
-        }
+        Some(path) => read_plan(path, args.http.as_deref())?,
         None => plan_of_arguments(args)?,
     };
     for notice in &plan.notices {
         tell(notice);
     }
-    for gate in &plan.gates {
-        gate::try_address(gate.listen).map_err(|error| cannot_listen(&gate.listen, &error))?;
+    for address in addresses(&plan) {
+        gate::try_address(address).map_err(|error| cannot_listen(&address, &error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(serve(plan, args.debug, json))
+    let ended = runtime.block_on(serve(plan, args, json));
+    // A hook's program on a dead disk may be starting still; its thread is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The plan of a configuration file; a flag may say where HTTP is answered instead.
+fn read_plan(path: &Path, http: Option<&str>) -> Result<AgentPlan, Misuse> {
+    let mut plan = config::read(path)?;
+    if let Some(http) = http {
+        plan.http = config::http_address(http).map_err(Misuse)?;
+        for gate in &plan.gates {
+            check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
+        }
+        for check in &plan.agent_checks {
+            let name = format!("agent check {:?}", check.name);
+            check_apart(&name, check.listen, plan.http)?;
+        }
+    }
+    Ok(plan)
 }
 
 /// The plan of a command line: the targets given, or those found on this machine.
@@ -94,6 +120,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         notices.extend(notice(&url, &plan));
         backends.push(BackendPlan {
             name: url.name.as_str().into(),
+            origin: Origin::of(&url, &target),
             target: Arc::new(target),
             plan: Arc::new(plan),
         });
@@ -107,8 +134,13 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     Ok(AgentPlan {
         name: config::host_name(),
         http,
+        state_dir: None,
+        control: None,
+        token: None,
         backends,
         gates,
+        agent_checks: Vec::new(),
+        hooks: Vec::new(),
         notices,
     })
 }
@@ -164,39 +196,273 @@ fn cannot_listen(address: &impl std::fmt::Display, error: &std::io::Error) -> Mi
     ))
 }
 
-async fn serve(plan: AgentPlan, debug: bool, json: bool) -> anyhow::Result<Exit> {
+/// Begins the record of a run; found out now, because a run without its record may be worth nothing.
+fn start_record(
+    path: &Path,
+    bytes_max: u64,
+    plan: &AgentPlan,
+    clock: Clock,
+) -> Result<Recorder, Misuse> {
+    let plans = plan.backends.iter();
+    let plans = plans.map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)));
+    let shards = shards_for(plan.backends.len());
+    Recorder::start(path, bytes_max, &plan.name, &plans.collect(), shards, clock).map_err(|error| {
+        Misuse(format!(
+            "cannot record into {}: {}; name another file with --record",
+            path.display(),
+            dbvitals_probe::plain(&error)
+        ))
+    })
+}
+
+async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
         None => None,
     };
-    let mut ending = Ending::new().context("failed to listen to signals")?;
-    let log = log::start(debug);
-    let (agent, transitions) = Agent::start(&plan.backends, Clock::start(), fastrand::u64(..))?;
+    let clock = Clock::start();
+    let orders = Arc::new(open_orders(plan.state_dir.as_deref(), clock)?);
+    let control_listener =
+        control_socket::bind(plan.control.as_deref(), plan.state_dir.as_deref())?;
+    let mut signals = Signals::new().context("failed to listen to signals")?;
+    let log = log::start(args.debug, args.log);
+    let recorder = match &args.record {
+        Some(path) => Some(start_record(path, args.record_max, &plan, clock)?),
+        None => None,
+    };
+    let told = transitions();
+    let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
+    let agent = Agent::start(
+        &plan.backends,
+        &|name| orders.admin(name),
+        clock,
+        fastrand::u64(..),
+        told,
+        recorder.as_ref(),
+    )?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,
         backends = plan.backends.len(),
         gates = plan.gates.len(),
+        agent_checks = plan.agent_checks.len(),
+        hooks = plan.hooks.len(),
         http = plan.http.map(tracing::field::display),
+        control = control_listener
+            .as_ref()
+            .map(|it| tracing::field::display(it.path().display())),
         "watching"
     );
-    let publishers = Publishers::start(agent.board(), plan.gates, http_listener);
-    let printer = match json {
-        true => Some(Printer::start(transitions, agent.board().clock())?),
-        false => None,
+    let records = Arc::clone(agent.board().hooks());
+    let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
+    let (reload, mut reloads) = mpsc::channel(1);
+    let desk = |access| Desk {
+        board: Arc::clone(agent.board()),
+        control: Arc::clone(agent.control()),
+        orders: Arc::clone(&orders),
+        access,
+        reload: args.config.as_ref().map(|_| reload.clone()),
     };
-    let why = ending.wait().await;
-    publishers.close().await;
+    let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
+    publishers.follow_checks(plan.agent_checks.clone()).await;
+    if let Some(listener) = http_listener {
+        let access = match &plan.token {
+            Some(token) => Access::Bearer(Arc::new(token.clone())),
+            None => Access::Reader,
+        };
+        publishers.answer_at(listener, desk(access));
+    }
+    if let Some(socket) = &control_listener {
+        publishers.answer_operators(socket.listen()?, desk(Access::Operator));
+    }
+    let printer = for_printer.map(|transitions| Printer::start(transitions, clock));
+    let printer = printer.transpose()?;
+    let mut serving = Serving {
+        args,
+        plan,
+        agent,
+        orders,
+        publishers,
+        hooks,
+        systemd: Arc::new(Systemd::from_environment()),
+    };
+    serving.show_orders();
+    serving.systemd.ready();
+    let mut attending = JoinSet::new();
+    let board = Arc::clone(serving.agent.board());
+    attending.spawn(Arc::clone(&serving.systemd).attend(board));
+    let why = loop {
+        let next_end = serving.next_end();
+        tokio::select! {
+            signal = signals.wait() => match signal {
+                Heard::End(signal) => break signal,
+                // Said in the log, whichever way it went.
+                Heard::Reload => drop(serving.reload().await),
+            },
+            Some(answer) = reloads.recv() => {
+                // Who asked may have gone.
+                let _ = answer.send(serving.reload().await);
+            }
+            () = serving.orders.given() => {}
+            () = tokio::time::sleep(next_end) => serving.end_orders(),
+        }
+    };
+    serving.systemd.stopping(ENDS_WITHIN);
+    attending.shutdown().await;
+    serving.publishers.close().await;
     tracing::info!(
         signal = why,
         "ending: gates are closed, saying goodbye to the servers"
     );
-    agent.stop();
+    serving.hooks.close().await;
+    serving.agent.stop();
+    if let Some(recorder) = recorder {
+        recorder.finish();
+    }
     if let Some(printer) = printer {
         printer.finish();
     }
     drop(log);
     Ok(Exit::Fine)
+}
+
+/// Where gates and agent checks listen.
+fn addresses(plan: &AgentPlan) -> impl Iterator<Item = GateAddress> + '_ {
+    let gates = plan.gates.iter().map(|gate| gate.listen);
+    gates.chain(plan.agent_checks.iter().map(|check| check.listen))
+}
+
+/// The hooks, with what they tell of the backends beside what the board knows.
+fn hooks_plan(plan: &AgentPlan) -> HooksPlan {
+    let address = |it: &BackendPlan| (Arc::clone(&it.name), it.target.address.clone());
+    HooksPlan {
+        agent: plan.name.clone(),
+        hooks: plan.hooks.clone(),
+        addresses: plan.backends.iter().map(address).collect(),
+    }
+}
+
+/// A running agent with everything that tells others, and what changes them under way.
+#[derive(Debug)]
+struct Serving<'a> {
+    args: &'a ServeArgs,
+    plan: AgentPlan,
+    agent: Agent,
+    orders: Arc<Orders>,
+    publishers: Publishers,
+    hooks: Hooks,
+    systemd: Arc<Systemd>,
+}
+
+/// How long to sleep where no order has an end, and at the most: the wall clock may be set.
+const ORDERS_LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
+
+impl Serving<'_> {
+    /// Reads the configuration file again. What did not change keeps its session, its verdict and
+    /// its listener; a file that is wrong changes nothing. Answers what became of it, or why not.
+    async fn reload(&mut self) -> Result<String, String> {
+        self.systemd.reloading();
+        let reloaded = self.try_reload().await;
+        self.systemd.ready();
+        match &reloaded {
+            Ok(detail) => tracing::info!(detail, "the configuration is reloaded"),
+            Err(why) => {
+                tracing::error!(why, "the configuration is not reloaded, the old one holds")
+            }
+        }
+        reloaded
+    }
+
+    async fn try_reload(&mut self) -> Result<String, String> {
+        let Some(path) = &self.args.config else {
+            return Err("the agent was started without a configuration file".to_owned());
+        };
+        let plan = read_plan(path, self.args.http.as_deref());
+        let plan = plan.map_err(|misuse| misuse.0)?;
+        self.check_gates(&plan)?;
+        let orders = Arc::clone(&self.orders);
+        let reloaded = self
+            .agent
+            .control()
+            .watch(&plan.backends, &|name| orders.admin(name))
+            .map_err(|busy| busy.to_string())?;
+        self.publishers.follow(plan.gates.clone()).await;
+        self.publishers
+            .follow_checks(plan.agent_checks.clone())
+            .await;
+        self.hooks.handle_plan(hooks_plan(&plan));
+        let mut detail = format!(
+            "{} backends kept, {} changed, {} added, {} removed",
+            reloaded.kept, reloaded.changed, reloaded.added, reloaded.removed
+        );
+        let fixed = [
+            ("http", plan.http != self.plan.http),
+            ("state_dir", plan.state_dir != self.plan.state_dir),
+            ("control", plan.control != self.plan.control),
+        ];
+        for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
+            detail.push_str(&format!("; {key} takes a restart"));
+        }
+        self.plan = plan;
+        self.show_orders();
+        Ok(detail)
+    }
+
+    /// A gate or an agent check that is new has to find its address free, or nothing changes.
+    fn check_gates(&self, plan: &AgentPlan) -> Result<(), String> {
+        let listens = |address: &GateAddress| {
+            let mut old = addresses(&self.plan);
+            old.any(|old| old.clashes_with(*address))
+        };
+        for address in addresses(plan).filter(|address| !listens(address)) {
+            gate::try_address(address).map_err(|error| cannot_listen(&address, &error).0)?;
+        }
+        Ok(())
+    }
+
+    fn show_orders(&self) {
+        for backend in &*self.agent.board().backends() {
+            backend.show_order(self.orders.order(&backend.name));
+        }
+    }
+
+    /// How long until an order ends by itself.
+    fn next_end(&self) -> Duration {
+        let now = self.agent.board().wall_now();
+        let until = self.orders.next_end().map(|end| end.duration_since(now));
+        let until = until.map(|left| Duration::try_from(left).unwrap_or_default());
+        until.map_or(ORDERS_LOOKED_AT_EVERY, |left| {
+            left.min(ORDERS_LOOKED_AT_EVERY)
+        })
+    }
+
+    /// Ends the orders whose time is up.
+    fn end_orders(&self) {
+        for name in self.orders.forget_ended(self.agent.board().wall_now()) {
+            tracing::info!(backend = name, "an operator's order has ended by itself");
+            // A shard that takes no commands is told with the next reload at the latest.
+            let _ = self.agent.control().order(&name, Admin::Ready);
+        }
+        self.show_orders();
+    }
+}
+
+fn open_orders(state_dir: Option<&Path>, clock: Clock) -> Result<Orders, Misuse> {
+    let Some(directory) = state_dir else {
+        return Ok(Orders::in_memory());
+    };
+    let now = Timestamp::try_from(clock.wall(clock.now())).unwrap_or_default();
+    let (orders, notices) = Orders::open(directory, now).map_err(|error| {
+        Misuse(format!(
+            "cannot use the state directory {}: {}; make it writable, or name another as state_dir",
+            directory.display(),
+            dbvitals_probe::plain(&error)
+        ))
+    })?;
+    for notice in notices {
+        tell(&notice);
+    }
+    Ok(orders)
 }
 
 async fn bind_http(address: SocketAddr) -> Result<TcpListener, Misuse> {

@@ -10,21 +10,32 @@ use std::sync::Arc;
 
 use dbvitals_probe::Statement;
 use dbvitals_verdict::{Cause, Class, Classes, Depth, Plan};
+use secrecy::SecretString;
 use toml::de::DeTable;
 
 use super::ConfigError;
+use super::agent_checks::{Others, read_agent_checks};
 use super::gates::read_gates;
+use super::hooks::read_hooks;
 use super::reader::{Placed, Reader, Section};
-use crate::agent::plan::{AgentPlan, BackendPlan, default_plan, notice};
+use crate::agent::plan::{AgentPlan, BackendPlan, Origin, default_plan, notice};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
 use crate::target_url::TargetUrl;
 
-const SECTIONS: [&str; 5] = ["agent", "defaults", "backend", "gate", "classes"];
-const LATER_SECTIONS: [&str; 5] = ["service", "route", "agent_check", "hook", "coordination"];
-const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
-const PACE_KEYS: [&str; 10] = [
+pub(super) const SECTIONS: [&str; 7] = [
+    "agent",
+    "defaults",
+    "backend",
+    "gate",
+    "agent_check",
+    "hook",
+    "classes",
+];
+pub(super) const LATER_SECTIONS: [&str; 3] = ["service", "route", "coordination"];
+pub(super) const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
+pub(super) const PACE_KEYS: [&str; 10] = [
     "interval",
     "confirm_interval",
     "fast_interval",
@@ -36,7 +47,7 @@ const PACE_KEYS: [&str; 10] = [
     "fall",
     "stale_after",
 ];
-const BACKEND_KEYS: [&str; 8] = [
+pub(super) const BACKEND_KEYS: [&str; 8] = [
     "url",
     "password_file",
     "password_env",
@@ -62,7 +73,8 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
     let mut reader = Reader::default();
     let root = root.get_ref();
     check_sections(&mut reader, root);
-    let (name, http) = read_agent(&mut reader, root);
+    let agent = read_agent(&mut reader, root);
+    let http = agent.http;
     let defaults = reader.table(root, "defaults");
     if let Some(section) = defaults {
         reader.known_keys(section, &PACE_KEYS);
@@ -75,12 +87,24 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
     };
     let backends = read_backends(&mut reader, root, surroundings, &mut notices);
     let gates = read_gates(&mut reader, root, &backends, http);
+    let others = Others {
+        backends: &backends,
+        gates: &gates,
+        http,
+    };
+    let agent_checks = read_agent_checks(&mut reader, root, others);
+    let hooks = read_hooks(&mut reader, root, &backends);
     match reader.errors.is_empty() {
         true => Ok(AgentPlan {
-            name,
+            name: agent.name,
             http,
+            state_dir: agent.state_dir,
+            control: agent.control,
+            token: agent.token,
             backends: backends.into_values().collect(),
             gates,
+            agent_checks,
+            hooks,
             notices,
         }),
         false => Err(reader.errors),
@@ -137,27 +161,46 @@ fn read_classes(reader: &mut Reader, root: &DeTable<'_>) -> Classes {
     classes
 }
 
-fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> (String, Option<SocketAddr>) {
-    let mut http = HTTP_DEFAULT.parse().ok();
-    let mut name = host_name();
+/// The section `[agent]`.
+struct AgentSection {
+    name: String,
+    http: Option<SocketAddr>,
+    state_dir: Option<PathBuf>,
+    control: Option<PathBuf>,
+    token: Option<SecretString>,
+}
+
+fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
+    let mut agent = AgentSection {
+        name: host_name(),
+        http: HTTP_DEFAULT.parse().ok(),
+        state_dir: None,
+        control: None,
+        token: None,
+    };
     let Some(section) = reader.table(root, "agent") else {
-        return (name, http);
+        return agent;
     };
     reader.known_keys(section, &AGENT_KEYS);
     if let Some(given) = reader.string(section, "name") {
-        name = given.value;
+        agent.name = given.value;
     }
-    for key in ["state_dir", "control", "token_file"] {
-        // Checked for their type, and without effect until something uses them.
-        let _ = reader.string(section, key);
+    let path = |given: Placed<String>| PathBuf::from(given.value);
+    agent.state_dir = reader.string(section, "state_dir").map(path);
+    agent.control = reader.string(section, "control").map(path);
+    if let Some(given) = reader.string(section, "token_file") {
+        match password::from_file(&PathBuf::from(given.value)) {
+            Ok(token) => agent.token = Some(token),
+            Err(error) => reader.refuse(given.offset, format!("token_file: {error}")),
+        }
     }
     if let Some(given) = reader.string(section, "http") {
         match http_address(&given.value) {
-            Ok(address) => http = address,
+            Ok(address) => agent.http = address,
             Err(why) => reader.refuse(given.offset, format!("http: {why}")),
         }
     }
-    (name, http)
+    agent
 }
 
 /// Reads where HTTP is to be answered: an address with its port, or `off`.
@@ -283,6 +326,7 @@ fn read_backend(
     target.statement = statement;
     Some(BackendPlan {
         name: name.value.as_str().into(),
+        origin: Origin::of(&url, &target),
         target: Arc::new(target),
         plan: Arc::new(plan),
     })
@@ -391,7 +435,7 @@ fn read_password(
     reader: &mut Reader,
     section: Section<'_>,
     url: &TargetUrl,
-) -> Option<secrecy::SecretString> {
+) -> Option<SecretString> {
     let file = reader.string(section, "password_file");
     let variable = reader.string(section, "password_env");
     let (offset, read) = match (file, variable) {

@@ -10,7 +10,7 @@ use super::reader::{Reader, Section};
 use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown};
 use crate::suggestion::hint;
 
-const KEYS: [&str; 5] = ["listen", "of", "want", "on_unknown", "on_degraded"];
+pub(super) const KEYS: [&str; 5] = ["listen", "of", "want", "on_unknown", "on_degraded"];
 
 /// Reads the gates, whose backends have been read already.
 pub(super) fn read_gates(

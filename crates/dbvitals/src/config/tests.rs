@@ -65,9 +65,17 @@ fn a_backend_says_what_it_must_be_and_what_causes_mean() {
 /// A good start to which each wrong line is added.
 const BACKEND: &str = "[backend.orders]\nurl = \"mysql://u@h\"\n";
 
+fn refusal(text: &str) -> String {
+    let source = Source {
+        name: "f.toml".to_owned(),
+        text: text.to_owned(),
+    };
+    let complaints = source.plan().expect_err(text);
+    source.refusal(&complaints).to_string()
+}
+
 fn check_refused(text: &str, place: &str, parts: &[&str]) {
-    let errors = file::plan(text).expect_err(text);
-    let message = located("f.toml", text, errors);
+    let message = refusal(text);
     assert!(
         message.starts_with(&format!("f.toml:{place}: ")),
         "{text}\n{message}"
@@ -192,8 +200,7 @@ fn wrong_files_are_refused_with_place_and_remedy() {
 #[test]
 fn all_errors_of_a_file_are_told_at_once_in_its_order() {
     let text = format!("{BACKEND}fall = 0\n[defaults]\nintervall = \"1s\"\n[agent]\nhttp = 1\n");
-    let errors = file::plan(&text).unwrap_err();
-    let message = located("f.toml", &text, errors);
+    let message = refusal(&text);
     let places: Vec<_> = message
         .lines()
         .filter_map(|line| line.trim_start_matches("dbvitals: ").split(": ").next())

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock, Statement, Target};
-use dbvitals_verdict::{Course, Depth, Moment, Plan};
+use dbvitals_verdict::{Admin, Course, Depth, Moment, Plan};
 use dbvitals_wire::Credentials;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
-use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown};
+use crate::agent::http::{Access, Desk};
+use crate::agent::orders::Orders;
+use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, Told};
+use crate::agent::{Agent, Told, transitions};
 use crate::config;
 use crate::demo::port::Port;
 use crate::demo::script::ServerName;
@@ -80,9 +82,21 @@ impl Stage {
 
         let clock = Clock::start();
         let started = clock.now();
-        let (agent, told) = Agent::start(&backends, clock, fastrand::u64(..))?;
-        let publishers = Publishers::start(agent.board(), gates, Some(listener));
-        let boards = agent.board().backends().iter().map(Arc::clone);
+        let sender = transitions();
+        let told = sender.subscribe();
+        let order = |_: &str| Admin::Ready;
+        let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
+        let mut publishers = Publishers::start(agent.board(), gates).await;
+        let desk = Desk {
+            board: Arc::clone(agent.board()),
+            control: Arc::clone(agent.control()),
+            orders: Arc::new(Orders::in_memory()),
+            access: Access::Reader,
+            reload: None,
+        };
+        publishers.answer_at(listener, desk);
+        let boards = agent.board().backends();
+        let boards = boards.iter().map(Arc::clone);
         let plans = backends.iter().map(|backend| Arc::clone(&backend.plan));
         let cast = servers
             .into_iter()
@@ -152,6 +166,7 @@ fn backend_plan(name: ServerName, address: SocketAddr) -> BackendPlan {
     };
     BackendPlan {
         name: name.name().into(),
+        origin: Origin::default(),
         target: Arc::new(target),
         plan: Arc::new(plan),
     }

@@ -54,6 +54,11 @@ impl ConfigFile {
         Self { path }
     }
 
+    /// Puts another text into the file.
+    pub(crate) fn write(&self, text: &str) {
+        fs::write(&self.path, text).expect("the target directory can be written");
+    }
+
     /// `dbvitals serve -c` with this file.
     pub(crate) fn serve(&self) -> Command {
         serve(["-c".as_ref(), self.path.as_os_str()])
@@ -102,7 +107,7 @@ impl Agent {
             told,
             http,
         };
-        agent.wait_for_log(" watching ");
+        agent.wait_for_log("watching");
         agent
     }
 
@@ -154,6 +159,11 @@ impl Agent {
     pub(crate) fn request(&self, method: &str, path: &str) -> Answer {
         let address = SocketAddr::from(([127, 0, 0, 1], self.http.number()));
         http::request(address, method, path)
+    }
+
+    /// The address at which it answers HTTP.
+    pub(crate) fn http(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.http.number()))
     }
 
     /// The status and the body of `/health/NAME`.

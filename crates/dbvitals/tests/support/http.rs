@@ -2,8 +2,10 @@
 //!
 //! No library: the tests look at the very bytes that a balancer would get.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long an answer may take; it comes from memory.
@@ -31,13 +33,47 @@ impl Answer {
 
 /// Asks, and reads the answer to its end.
 pub(crate) fn request(address: SocketAddr, method: &str, path: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("the HTTP port is open");
+    let stream = TcpStream::connect(address).expect("the HTTP port is open");
     stream
         .set_read_timeout(Some(ANSWERS_WITHIN))
         .expect("a socket takes a timeout");
+    exchange(stream, method, path, &[], "")
+}
+
+/// Sends a body, with further header fields.
+pub(crate) fn send(address: SocketAddr, path: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+    let stream = TcpStream::connect(address).expect("the HTTP port is open");
+    stream
+        .set_read_timeout(Some(ANSWERS_WITHIN))
+        .expect("a socket takes a timeout");
+    exchange(stream, "POST", path, fields, body)
+}
+
+/// The same at a unix socket.
+pub(crate) fn send_to_socket(socket: &Path, path: &str, body: &str) -> Answer {
+    let stream = UnixStream::connect(socket).expect("the control socket is there");
+    stream
+        .set_read_timeout(Some(ANSWERS_WITHIN))
+        .expect("a socket takes a timeout");
+    exchange(stream, "POST", path, &[], body)
+}
+
+fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let fields: String = fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Length: {}\r\n{fields}\r\n{body}",
+        body.len()
     )
     .expect("the kernel takes a request");
     let mut text = String::new();

@@ -21,6 +21,8 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) enum Reply {
     Pass,
     Fail(Cause),
+    /// Answered badly, on a session that goes on.
+    FailOn(Cause),
     /// Greeted, and then cut off.
     CutOff,
     /// Not before the deadline; then the prober says this.
@@ -150,8 +152,11 @@ impl Stage {
     fn end_of(&self, start: &Start) -> (Moment, Outcome) {
         match self.reply_to(start) {
             Reply::Pass => (start.at + MS, Outcome::Pass),
-            Reply::Fail(cause) => (start.at + MS, Outcome::Fail(cause)),
+            Reply::Fail(cause) | Reply::FailOn(cause) => (start.at + MS, Outcome::Fail(cause)),
             Reply::CutOff => (start.at + MS, Outcome::Fail(Cause::Closed)),
+            Reply::Late(late) if start.at + late > start.deadline => {
+                (start.deadline, Outcome::Fail(Cause::Unresponsive))
+            }
             Reply::Late(late) => (start.at + late, Outcome::Pass),
             Reply::Silent(cause) => (start.deadline, Outcome::Fail(cause)),
         }
@@ -165,7 +170,8 @@ impl Stage {
             seen.depth = Some(Depth::Greeting);
         }
         let holds = matches!(self.plan.course, Course::Session { .. });
-        let goes_on = matches!(outcome, Outcome::Pass | Outcome::Fail(Cause::OverBudget));
+        let goes_on = matches!(outcome, Outcome::Pass | Outcome::Fail(Cause::OverBudget))
+            || matches!(self.reply_to(&start), Reply::FailOn(_));
         seen.session = match start.path {
             Path::Held => goes_on,
             Path::Fresh => goes_on && holds && !self.session,

@@ -5,10 +5,12 @@
 //! fresh refused is a full server, held lost and fresh fine a session that somebody ended, both
 //! broken a dead server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_probe::Clock;
 use dbvitals_verdict::{Class, Classes, Observation, Standing, Verdict};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::agent::board::{BackendBoard, Board};
@@ -37,6 +39,16 @@ struct State {
     detail: Option<String>,
     /// The check itself is at fault; that takes nothing out of rotation, so it is said loudly.
     warning: Option<String>,
+    /// What an operator said with the order that holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Given>,
+}
+
+/// What an operator said with an order.
+#[derive(Debug, Serialize)]
+struct Given {
+    reason: Option<String>,
+    until: Option<Timestamp>,
 }
 
 /// The body of `/api/v1/backends`, or of one of them.
@@ -57,7 +69,7 @@ struct Backend {
 
 /// What one path saw last.
 #[derive(Debug, Serialize)]
-struct Seen {
+pub(in crate::agent) struct Seen {
     outcome: &'static str,
     cause: Option<&'static str>,
     class: Option<&'static str>,
@@ -77,17 +89,20 @@ impl Health {
         }
     }
 
+    /// Says what was asked for beyond the verdict and is not the case.
+    pub(super) fn with_unmet(mut self, unmet: Option<String>) -> Self {
+        self.state.detail = unmet.or(self.state.detail);
+        self
+    }
+
     pub(super) fn evidence_age_ms(&self) -> Option<u64> {
         self.state.evidence_age_ms
     }
 }
 
 impl Backends {
-    pub(super) fn of<'a>(
-        backends: impl IntoIterator<Item = &'a std::sync::Arc<BackendBoard>>,
-        board: &Board,
-    ) -> Self {
-        let backends = backends.into_iter();
+    pub(super) fn of(backends: &[Arc<BackendBoard>], board: &Board) -> Self {
+        let backends = backends.iter();
         Self {
             schema: "dbvitals.backends.v1",
             backends: backends.map(|it| Backend::new(it, board)).collect(),
@@ -115,6 +130,10 @@ impl State {
             admin: standing.admin.name(),
             detail: detail.or_else(|| evidence.cause.map(|cause| cause.meaning().to_owned())),
             warning: warning(backend, standing),
+            order: backend.order().map(|order| Given {
+                reason: order.reason.clone(),
+                until: order.until,
+            }),
         }
     }
 }
@@ -124,7 +143,7 @@ fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
     let evidence = &standing.evidence;
     let newest = [&evidence.fresh, &evidence.held].into_iter().flatten();
     let mut causes = newest.filter_map(|observation| observation.outcome.cause());
-    let cause = causes.find(|cause| backend.plan.classes.of(*cause) == Class::Ours)?;
+    let cause = causes.find(|cause| backend.plan().classes.of(*cause) == Class::Ours)?;
     Some(format!(
         "the check itself fails ({cause}), which takes no server out of rotation: {}",
         cause.meaning()
@@ -137,7 +156,11 @@ impl Backend {
         let evidence = &standing.evidence;
         let seen = |observation: &Option<Observation>| {
             let observation = observation.as_ref()?;
-            Some(Seen::new(observation, &backend.plan.classes, board.clock()))
+            Some(Seen::new(
+                observation,
+                &backend.plan().classes,
+                board.clock(),
+            ))
         };
         Self {
             state: State::new(backend, &standing, board),
@@ -149,7 +172,11 @@ impl Backend {
 }
 
 impl Seen {
-    fn new(observation: &Observation, classes: &Classes, clock: Clock) -> Self {
+    pub(in crate::agent) fn new(
+        observation: &Observation,
+        classes: &Classes,
+        clock: Clock,
+    ) -> Self {
         let cause = observation.outcome.cause();
         Self {
             outcome: match cause {

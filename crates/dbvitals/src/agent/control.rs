@@ -1,0 +1,156 @@
+//! What may be asked of an agent while it runs: other backends, an operator's order, a fresh probe.
+//!
+//! Knows which shard watches which backend, and where. Called by `serve` on a reload and by HTTP;
+//! everything here is a message to a shard, so nobody waits for a probe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dbvitals_verdict::Admin;
+
+use crate::agent::board::{BackendBoard, Board};
+use crate::agent::event_loop::{Assignment, Busy, Command, ShardHandle};
+use crate::agent::plan::{BackendPlan, Origin};
+
+/// Gives the shards their work.
+#[derive(Debug)]
+pub(crate) struct Control {
+    board: Arc<Board>,
+    shards: Vec<ShardHandle>,
+    places: Mutex<BTreeMap<Arc<str>, Place>>,
+}
+
+/// Where a backend is watched.
+#[derive(Debug, Clone)]
+struct Place {
+    shard: usize,
+    index: u32,
+    origin: Origin,
+    board: Arc<BackendBoard>,
+}
+
+/// What a new set of backends changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Reloaded {
+    /// Backends that keep their session and their verdict.
+    pub(crate) kept: usize,
+    /// Backends that start anew, because their target is another.
+    pub(crate) changed: usize,
+    pub(crate) added: usize,
+    pub(crate) removed: usize,
+}
+
+impl Control {
+    pub(crate) fn new(board: Arc<Board>, shards: Vec<ShardHandle>) -> Self {
+        Self {
+            board,
+            shards,
+            places: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Watches these backends from now on, each under the order that an operator gave. What did
+    /// not change keeps its session, its verdict and its place on the board.
+    pub(crate) fn watch(
+        &self,
+        plans: &[BackendPlan],
+        order: &dyn Fn(&str) -> Admin,
+    ) -> Result<Reloaded, Busy> {
+        let mut places = self.places();
+        let mut next = BTreeMap::new();
+        let mut reloaded = Reloaded::default();
+        let mut assignments: Vec<Vec<Assignment>> = Vec::new();
+        assignments.resize_with(self.shards.len(), Vec::new);
+        let mut taken: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.shards.len()];
+        for plan in plans {
+            if let Some(place) = places.get(&plan.name) {
+                taken[place.shard].insert(place.index);
+            }
+        }
+        for plan in plans {
+            let known = places.get(&plan.name).cloned();
+            let anew = known
+                .as_ref()
+                .is_none_or(|place| place.origin != plan.origin);
+            match (&known, anew) {
+                (None, _) => reloaded.added += 1,
+                (Some(_), true) => reloaded.changed += 1,
+                (Some(_), false) => reloaded.kept += 1,
+            }
+            let place = match known {
+                Some(place) => Place {
+                    origin: plan.origin.clone(),
+                    ..place
+                },
+                None => self.find_place(plan, &mut taken),
+            };
+            assignments[place.shard].push(Assignment {
+                place: place.index,
+                plan: plan.clone(),
+                board: Arc::clone(&place.board),
+                admin: order(&plan.name),
+                anew,
+            });
+            next.insert(Arc::clone(&plan.name), place);
+        }
+        reloaded.removed = places
+            .keys()
+            .filter(|name| !next.contains_key(*name))
+            .count();
+        for (shard, assignments) in self.shards.iter().zip(assignments) {
+            shard.tell(Command::Watch(assignments))?;
+        }
+        let shown = plans.iter().filter_map(|plan| next.get(&plan.name));
+        self.board
+            .show(shown.map(|place| Arc::clone(&place.board)).collect());
+        *places = next;
+        Ok(reloaded)
+    }
+
+    /// A place in the shard that has the fewest.
+    fn find_place(&self, plan: &BackendPlan, taken: &mut [BTreeSet<u32>]) -> Place {
+        let fewest = (0..taken.len()).min_by_key(|shard| taken[*shard].len());
+        let shard = fewest.unwrap_or_default();
+        let index = (0..).find(|index| !taken[shard].contains(index));
+        let index = index.unwrap_or_default();
+        taken[shard].insert(index);
+        Place {
+            shard,
+            index,
+            origin: plan.origin.clone(),
+            board: self.board.entry(plan),
+        }
+    }
+
+    /// Passes an operator's order on; `false` where there is no such backend.
+    pub(crate) fn order(&self, name: &str, admin: Admin) -> Result<bool, Busy> {
+        self.tell(name, |index| Command::Order(index, admin))
+    }
+
+    /// Asks for a fresh probe now; `false` where there is no such backend.
+    pub(crate) fn refresh(&self, name: &str) -> Result<bool, Busy> {
+        self.tell(name, Command::Refresh)
+    }
+
+    fn tell(&self, name: &str, command: impl FnOnce(u32) -> Command) -> Result<bool, Busy> {
+        let Some((shard, index)) = self.places().get(name).map(|it| (it.shard, it.index)) else {
+            return Ok(false);
+        };
+        self.shards[shard].tell(command(index)).map(|()| true)
+    }
+
+    /// Has every shard say goodbye to its servers and end.
+    pub(crate) fn stop(&self) {
+        for shard in &self.shards {
+            shard.stop();
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

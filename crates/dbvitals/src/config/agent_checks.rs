@@ -1,0 +1,316 @@
+//! The sections `[agent_check.NAME]`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::reader::{Reader, Section, start};
+use crate::agent::agent_check::{AgentCheckPlan, WeightBy, WeightPlan};
+use crate::agent::plan::{BackendPlan, GateAddress, GatePlan};
+use crate::suggestion::hint;
+use dbvitals_verdict::{Course, Depth};
+
+pub(super) const KEYS: [&str; 3] = ["listen", "of", "weight"];
+pub(super) const WEIGHT_KEYS: [&str; 5] = ["by", "from", "to", "min", "degraded"];
+
+/// The latency up to which nothing is taken from a weight, unless the file says otherwise.
+const LATENCY_FROM: Duration = Duration::from_millis(10);
+/// The lag up to which nothing is taken from a weight, unless the file says otherwise.
+const LAG_FROM: Duration = Duration::from_secs(1);
+
+/// What the agent checks may not collide with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Others<'a> {
+    pub(super) backends: &'a BTreeMap<String, BackendPlan>,
+    pub(super) gates: &'a [GatePlan],
+    pub(super) http: Option<SocketAddr>,
+}
+
+/// Reads the agent checks, whose backends and gates have been read already.
+pub(super) fn read_agent_checks(
+    reader: &mut Reader,
+    root: &DeTable<'_>,
+    others: Others<'_>,
+) -> Vec<AgentCheckPlan> {
+    let mut checks: Vec<AgentCheckPlan> = Vec::new();
+    for (name, table) in reader.named_tables(root, "agent_check") {
+        let title = format!("agent_check.{}", name.value);
+        let section = Section {
+            title: &title,
+            table,
+            offset: name.offset,
+        };
+        reader.known_keys(section, &KEYS);
+        let Some(check) = read_agent_check(reader, section, name.value, root, others.backends)
+        else {
+            continue;
+        };
+        if let Some(other) = taken_by(check.listen, &checks, others) {
+            let port = check.listen.port();
+            let message = format!("port {port} is used already, by {other}");
+            reader.refuse(section.offset, message);
+        }
+        checks.push(check);
+    }
+    checks
+}
+
+fn taken_by(listen: GateAddress, checks: &[AgentCheckPlan], others: Others<'_>) -> Option<String> {
+    let gates = others
+        .gates
+        .iter()
+        .map(|gate| (format!("gate {:?}", gate.name), gate.listen));
+    let checks = checks
+        .iter()
+        .map(|check| (format!("agent check {:?}", check.name), check.listen));
+    let http = others
+        .http
+        .map(|http| ("http of [agent]".to_owned(), GateAddress::One(http)));
+    gates
+        .chain(checks)
+        .chain(http)
+        .find(|(_, other)| listen.clashes_with(*other))
+        .map(|(name, _)| name)
+}
+
+fn read_agent_check(
+    reader: &mut Reader,
+    section: Section<'_>,
+    name: String,
+    root: &DeTable<'_>,
+    backends: &BTreeMap<String, BackendPlan>,
+) -> Option<AgentCheckPlan> {
+    let listen = reader.string(section, "listen");
+    let of = reader.string(section, "of");
+    for (key, example) in [("listen", "0.0.0.0:8307"), ("of", "the name of a backend")] {
+        if !section.table.contains_key(key) {
+            let title = section.title;
+            let message = format!("[{title}] has no {key}; add {key} = \"{example}\"");
+            reader.refuse(section.offset, message);
+        }
+    }
+    let backend = of.as_ref().and_then(|of| backends.get(&of.value));
+    let weight = read_weight(reader, section, backend);
+    let (listen, of) = (listen?, of?);
+    let address = GateAddress::parse(&listen.value)
+        .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
+        .ok();
+    let tables = reader.named_tables(root, "backend");
+    let known: Vec<_> = tables.iter().map(|(name, _)| name.value.as_str()).collect();
+    if !known.contains(&of.value.as_str()) {
+        let hint = hint(&of.value, &known);
+        let message = format!("there is no backend {:?}; {hint}", of.value);
+        reader.refuse(of.offset, message);
+    }
+    Some(AgentCheckPlan {
+        name,
+        listen: address?,
+        of: Arc::clone(&backend?.name),
+        weight,
+    })
+}
+
+/// Reads `weight`: a word, or a table that says more.
+fn read_weight(
+    reader: &mut Reader,
+    section: Section<'_>,
+    backend: Option<&BackendPlan>,
+) -> WeightPlan {
+    let mut plan = WeightPlan::default();
+    let Some(value) = section.table.get("weight") else {
+        return plan;
+    };
+    let offset = start(value.span());
+    match value.get_ref() {
+        DeValue::String(word) => {
+            plan.by = read_by(reader, offset, word, (None, None), backend);
+        }
+        DeValue::Table(table) => {
+            let section = Section {
+                title: "weight",
+                table,
+                offset,
+            };
+            reader.known_keys(section, &WEIGHT_KEYS);
+            for (key, place) in [("min", &mut plan.min), ("degraded", &mut plan.degraded)] {
+                if let Some(percent) = reader.count(section, key) {
+                    match u8::try_from(percent.value) {
+                        Ok(value @ 1..=100) => *place = value,
+                        Ok(_) | Err(_) => reader.refuse(
+                            percent.offset,
+                            format!("{key} must be from 1 to 100, in percent; 0 would drain"),
+                        ),
+                    }
+                }
+            }
+            let slope = (
+                reader.duration(section, "from").map(|it| it.value),
+                reader.duration(section, "to").map(|it| it.value),
+            );
+            match reader.string(section, "by") {
+                Some(by) => plan.by = read_by(reader, by.offset, &by.value, slope, backend),
+                None if slope != (None, None) => {
+                    reader.refuse(offset, "weight: from and to say nothing without by");
+                }
+                None => {}
+            }
+        }
+        DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_) => reader.refuse(
+            offset,
+            "weight must be \"latency\", \"lag\", or a table like { by = \"latency\", from = \"5ms\", to = \"200ms\", degraded = 50 }",
+        ),
+    }
+    plan
+}
+
+/// Reads what lowers the weight; where `to` is not said, it is where the backend is not fit
+/// any more.
+fn read_by(
+    reader: &mut Reader,
+    offset: usize,
+    word: &str,
+    (from, to): (Option<Duration>, Option<Duration>),
+    backend: Option<&BackendPlan>,
+) -> Option<WeightBy> {
+    let backend = backend?;
+    let (by, lower) = match word {
+        "latency" => {
+            let from = from.unwrap_or(LATENCY_FROM);
+            let end = backend.plan.slow_over.unwrap_or(backend.plan.timeout);
+            let to = to.unwrap_or(end);
+            (WeightBy::Latency { from, to }, from < to)
+        }
+        "lag" => {
+            if !tells_lag(backend) {
+                let message = format!(
+                    "weight: {} never tells its lag; give it depth = \"lag\"",
+                    backend.name
+                );
+                reader.refuse(offset, message);
+                return None;
+            }
+            let Some(to) = to.or(backend.target.max_lag) else {
+                let message = format!(
+                    "weight: there is no lag at which the weight is at its least; give {} a max_lag, or write {{ by = \"lag\", to = \"10s\" }}",
+                    backend.name
+                );
+                reader.refuse(offset, message);
+                return None;
+            };
+            let from = from.unwrap_or(LAG_FROM);
+            (WeightBy::Lag { from, to }, from < to)
+        }
+        _ => {
+            let hint = hint(word, &["latency", "lag"]);
+            let message = format!("weight: {word:?} lowers no weight; {hint}");
+            reader.refuse(offset, message);
+            return None;
+        }
+    };
+    if !lower {
+        reader.refuse(offset, "weight: from must be below to, which is max_lag, slow_over or timeout unless it is written");
+    }
+    Some(by)
+}
+
+fn tells_lag(backend: &BackendPlan) -> bool {
+    let (Course::Session { depth } | Course::Sessionless { depth, .. }) = backend.plan.course;
+    depth >= Depth::Lag
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{WeightBy, WeightPlan};
+    use crate::config::{file, message};
+
+    const BACKEND: &str = "[backend.a]\nurl = \"mysql://v@h\"\nmax_lag = \"11s\"\n";
+
+    fn weight(text: &str) -> Result<WeightPlan, String> {
+        let text = format!(
+            "{BACKEND}[backend.b]\nurl = \"mysql://v@i\"\n\
+             [agent_check.c]\nlisten = \"127.0.0.1:8307\"\nof = {text}\n"
+        );
+        let plan = file::plan(&text).map_err(|errors| message(&text, errors))?;
+        Ok(plan.agent_checks[0].weight)
+    }
+
+    #[test]
+    fn a_weight_is_whole_unless_the_file_says_otherwise() {
+        assert_eq!(weight("\"a\""), Ok(WeightPlan::default()));
+        assert_eq!(
+            (WeightPlan::default().by, WeightPlan::default().degraded),
+            (None, 100)
+        );
+    }
+
+    #[test]
+    fn a_weight_by_a_word_ends_where_the_backend_is_not_fit_any_more() {
+        let by = |text| weight(text).unwrap().by;
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        let lag = Some(WeightBy::Lag {
+            from: s(1),
+            to: s(11),
+        });
+        assert_eq!(by("\"a\"\nweight = \"lag\""), lag);
+        let latency = Some(WeightBy::Latency {
+            from: ms(10),
+            to: s(1),
+        });
+        assert_eq!(by("\"b\"\nweight = \"latency\""), latency);
+        let lag = Some(WeightBy::Lag {
+            from: s(2),
+            to: s(5),
+        });
+        let table =
+            "\"a\"\nweight = { by = \"lag\", from = \"2s\", to = \"5s\", min = 7, degraded = 40 }";
+        let plan = weight(table).unwrap();
+        assert_eq!((plan.by, plan.min, plan.degraded), (lag, 7, 40));
+    }
+
+    #[test]
+    fn a_weight_that_makes_no_sense_is_refused() {
+        let refused = |text: &str, part: &str| {
+            let message = weight(text).unwrap_err();
+            assert!(
+                message.starts_with("9:") || message.starts_with("8:"),
+                "{message}"
+            );
+            assert!(message.contains(part), "{message}");
+        };
+        refused("\"a\"\nweight = \"lagg\"", "did you mean \"lag\"?");
+        refused("\"a\"\nweight = 50", "must be \"latency\"");
+        refused("\"b\"\nweight = \"lag\"", "depth = \"lag\"");
+        refused("\"a\"\nweight = { by = \"lag\", from = \"20s\" }", "below");
+        refused("\"a\"\nweight = { from = \"20s\" }", "without by");
+        refused("\"a\"\nweight = { degraded = 0 }", "from 1 to 100");
+        refused("\"a\"\nweight = { min = 101 }", "from 1 to 100");
+        refused("\"a\"\nweight = { fro = \"1s\" }", "did you mean \"from\"?");
+        refused("\"c\"", "there is no backend \"c\"");
+    }
+
+    #[test]
+    fn an_agent_check_has_a_port_of_its_own() {
+        let check = |more: &str, part: &str| {
+            let text = format!(
+                "{BACKEND}[agent_check.c]\nlisten = \"127.0.0.1:8306\"\nof = \"a\"\n{more}"
+            );
+            let message = message(&text, file::plan(&text).unwrap_err());
+            assert!(message.contains(part), "{message}");
+        };
+        check("", "port 8306 is used already, by http of [agent]");
+        let off = "[agent]\nhttp = \"off\"\n";
+        let gate = format!("{off}[gate.g]\nlisten = \"8306\"\nof = \"a\"\n");
+        check(&gate, "by gate \"g\"");
+        let other = format!("{off}[agent_check.d]\nlisten = \"8306\"\nof = \"a\"\n");
+        check(&other, "by agent check \"c\"");
+    }
+}

@@ -1,0 +1,209 @@
+//! The agent check as HAProxy meets it: a line for each connection, whatever the client does.
+//!
+//! What is watched is a plain listener or a scripted server. How HAProxy itself takes the lines is
+//! in `real_haproxy.rs`.
+
+#[expect(dead_code, reason = "an agent can do more than is asked of it here")]
+#[path = "support/agent.rs"]
+mod agent;
+#[expect(dead_code, reason = "no header matters here")]
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/service.rs"]
+mod service;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use dbvitals_testkit::{Dialect, Mood, Port, Script, ScriptedDatabase, ScriptedServer, eventually};
+use rustix::process::Signal;
+
+use crate::agent::{Agent, ConfigFile, PATIENCE};
+use crate::service::Service;
+
+/// Quick probes, so that a change is noticed soon.
+const QUICK: &str = "[defaults]\n\
+    interval = \"50ms\"\n\
+    fast_interval = \"20ms\"\n\
+    down_interval = \"50ms\"\n";
+
+/// MySQL's first words when all connections are taken: error 1040.
+const TOO_MANY_CONNECTIONS: &[u8] = b"\x17\0\0\0\xff\x10\x04Too many connections";
+
+/// An agent that watches one URL as `web`, with an agent check that this is added to.
+fn agent_with_check(url: &str, more: &str) -> (Agent, Port) {
+    let port = Port::reserve();
+    let config = ConfigFile::new(&format!(
+        "{QUICK}[backend.web]\nurl = \"{url}\"\n\
+         [agent_check.web]\nlisten = \"127.0.0.1:{}\"\nof = \"web\"\n{more}",
+        port.number()
+    ));
+    (Agent::start(config.serve()), port)
+}
+
+fn connect(port: &Port) -> TcpStream {
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let stream = TcpStream::connect(address).expect("the agent check listens");
+    let patience = Some(PATIENCE);
+    stream
+        .set_read_timeout(patience)
+        .expect("a socket takes a timeout");
+    stream
+}
+
+/// All that is heard on a connection until its end, which comes in order.
+fn hear(stream: &mut TcpStream) -> String {
+    let mut heard = String::new();
+    let end = stream.read_to_string(&mut heard);
+    end.expect("an end in order, not a reset");
+    heard
+}
+
+fn ask(port: &Port) -> String {
+    hear(&mut connect(port))
+}
+
+fn wait_for_line(port: &Port, expected: &str) {
+    let mut line = String::new();
+    let told = eventually(PATIENCE, || {
+        line = ask(port);
+        line == expected
+    });
+    assert!(told, "{line:?} and never {expected:?}");
+}
+
+#[test]
+fn a_line_follows_the_verdict_and_says_why_and_since_when() {
+    let mut service = Service::start();
+    let (agent, port) = agent_with_check(&service.url(), "");
+    wait_for_line(&port, "ready up 100%\n");
+    service.stop();
+    agent.wait_for_verdict("web", "down");
+    let line = ask(&port);
+    let age = line.strip_prefix("ready down #refused for ");
+    let age = age.and_then(|it| it.strip_suffix("ms\n").or(it.strip_suffix("s\n")));
+    let age = age.and_then(|it| it.parse::<f64>().ok());
+    assert!(age.is_some_and(|it| it >= 0.0), "{line:?}");
+    service.start_again();
+    wait_for_line(&port, "ready up 100%\n");
+    agent.expect_verdicts(&["up", "down", "up"]);
+}
+
+#[test]
+fn nothing_is_said_before_there_is_evidence() {
+    // A server that never says a word, and has a minute to say it.
+    let silent = ScriptedServer::start(Script::Silent);
+    let more = "[defaults]\ntimeout = \"20s\"\nfresh_interval = \"20s\"\nstale_after = \"90s\"\n";
+    let port = Port::reserve();
+    let config = ConfigFile::new(&format!(
+        "{more}[backend.web]\nurl = \"mysql://v@{}\"\n\
+         [agent_check.web]\nlisten = \"127.0.0.1:{}\"\nof = \"web\"\n",
+        silent.address(),
+        port.number()
+    ));
+    let agent = Agent::start(config.serve());
+    assert_eq!(ask(&port), "");
+    assert_eq!(agent.health("web").1["verdict"], "unknown");
+}
+
+#[test]
+fn a_degraded_backend_keeps_its_weight_unless_the_file_says_otherwise() {
+    let full = ScriptedServer::start(Script::Bytes(TOO_MANY_CONNECTIONS.to_vec()));
+    let url = format!("mysql://u@{}", full.address());
+    for (more, expected) in [
+        ("", "ready up 100%\n"),
+        ("weight = { degraded = 30 }\n", "ready up 30%\n"),
+    ] {
+        let (agent, port) = agent_with_check(&url, more);
+        agent.wait_for_verdict("web", "degraded");
+        assert_eq!(ask(&port), expected);
+    }
+}
+
+#[test]
+fn a_slow_server_loses_weight_and_gets_it_back() {
+    let database = ScriptedDatabase::start(Dialect::MySql);
+    let weight = "weight = { by = \"latency\", from = \"100ms\", to = \"300ms\", min = 5 }\n";
+    let url = format!("mysql://vitals@{}", database.address());
+    let (_agent, port) = agent_with_check(&url, weight);
+    wait_for_line(&port, "ready up 100%\n");
+    database.switch(Mood::Slow(Duration::from_millis(400)));
+    wait_for_line(&port, "ready up 5%\n");
+    database.switch(Mood::Fine);
+    wait_for_line(&port, "ready up 100%\n");
+}
+
+#[test]
+fn clients_are_answered_alike_whether_they_speak_first_listen_or_leave() {
+    let service = Service::start();
+    let (_agent, port) = agent_with_check(&service.url(), "");
+    wait_for_line(&port, "ready up 100%\n");
+    for _ in 0..20 {
+        let mut stream = connect(&port);
+        stream.write_all(b"web\n").expect("the kernel takes bytes");
+        assert_eq!(hear(&mut stream), "ready up 100%\n");
+        drop(connect(&port));
+    }
+}
+
+#[test]
+fn clients_that_stay_are_cut_off_and_keep_nobody_out() {
+    let service = Service::start();
+    let (agent, port) = agent_with_check(&service.url(), "");
+    wait_for_line(&port, "ready up 100%\n");
+    let descriptors = || {
+        let path = format!("/proc/{}/fd", agent.pid());
+        std::fs::read_dir(path).expect("the agent runs").count()
+    };
+    let before = descriptors();
+    let mut visitors: Vec<_> = (0..500).map(|_| connect(&port)).collect();
+    // Who is too much is closed unanswered; who is answered gets the whole line.
+    let lines: Vec<_> = visitors.iter_mut().map(hear).collect();
+    let answered = lines.iter().filter(|it| *it == "ready up 100%\n").count();
+    let unanswered = lines.iter().filter(|it| it.is_empty()).count();
+    assert!(
+        answered >= 200 && answered + unanswered == 500,
+        "{answered} {unanswered}"
+    );
+    wait_for_line(&port, "ready up 100%\n");
+    // Nobody has closed, and yet all are gone.
+    assert!(
+        eventually(PATIENCE, || descriptors() <= before),
+        "{}",
+        descriptors()
+    );
+    drop(visitors);
+}
+
+#[test]
+fn a_crowd_that_waited_while_the_agent_stood_still_is_answered() {
+    let service = Service::start();
+    let (agent, port) = agent_with_check(&service.url(), "");
+    wait_for_line(&port, "ready up 100%\n");
+    agent.signal(Signal::STOP);
+    let mut visitors: Vec<_> = (0..100).map(|_| connect(&port)).collect();
+    agent.signal(Signal::CONT);
+    for visitor in &mut visitors {
+        assert_eq!(hear(visitor), "ready up 100%\n");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_told_at_start() {
+    let service = Service::start();
+    let port = Port::reserve();
+    let _taken = TcpListener::bind(("127.0.0.1", port.number())).expect("it is reserved");
+    let config = ConfigFile::new(&format!(
+        "[backend.web]\nurl = \"{}\"\n\
+         [agent_check.web]\nlisten = \"127.0.0.1:{}\"\nof = \"web\"\n",
+        service.url(),
+        port.number()
+    ));
+    let mut command = config.serve();
+    command.args(["--http", "off"]);
+    let output = command.output().expect("dbvitals can be started");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("cannot listen at 127.0.0.1"), "{told}");
+}
