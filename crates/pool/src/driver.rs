@@ -1,0 +1,156 @@
+//! What the pool needs of a database driver: one trait, with what may be cancelled said of each
+//! method.
+//!
+//! The pool calls everything that takes time from tasks of its own, each with a limit, and never
+//! from the future that an application awaits: an application that gives up cancels nothing here.
+
+use std::error::Error;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use crate::ending::Ending;
+
+/// A kind of connection: how to open one, how to find out whether it lives, how to close it.
+///
+/// # Cancel safety
+///
+/// The pool drops the future of [`connect`](Self::connect), [`ping`](Self::ping),
+/// [`settle`](Self::settle) or [`close`](Self::close) when its limit has passed or the pool is
+/// dropped. Whatever they were working on is dropped with it and not used again, so none of them
+/// has to be cancel safe; what they have opened must close when it is dropped.
+pub trait Driver: Send + Sync + 'static {
+    /// What is pooled.
+    type Connection: Send + 'static;
+    /// How opening or using one fails.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Opens a connection, ready for use. Ends with `connect_timeout`.
+    fn connect(&self)
+    -> impl Future<Output = Result<Opened<Self::Connection>, Self::Error>> + Send;
+
+    /// Asks the server for a sign of life. Ends with `ping_timeout`; the connection is dropped
+    /// unless it succeeds.
+    fn ping(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Tidies up a connection that [`at_return`](Self::at_return) calls unsettled. Ends with
+    /// `ping_timeout`; the connection is dropped unless it succeeds.
+    fn settle(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        self.ping(connection)
+    }
+
+    /// Says goodbye. Ends with `close_timeout`; dropping the connection is enough by default.
+    fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send {
+        drop(connection);
+        std::future::ready(())
+    }
+
+    /// What state a user left a connection in. Must neither wait nor do IO.
+    fn at_return(&self, connection: &mut Self::Connection) -> Returned {
+        let _ = connection;
+        Returned::Unknown
+    }
+
+    /// Whether the driver knows already that a connection is closed. Must neither wait nor do IO.
+    fn is_closed(&self, connection: &Self::Connection) -> bool {
+        let _ = connection;
+        false
+    }
+
+    /// What unread bytes on an idle connection mean, if the driver can tell without waiting.
+    fn judge_unread(&self, connection: &mut Self::Connection) -> Unread {
+        let _ = connection;
+        Unread::Unclear
+    }
+
+    /// Why the server ended a connection, if it said so.
+    fn ending(&self, connection: &Self::Connection) -> Option<Ending> {
+        let _ = connection;
+        None
+    }
+
+    /// What an error of a command means for the connection it was on.
+    fn judge_error(&self, error: &Self::Error) -> Fault;
+}
+
+/// A connection that was opened, and what is known of it.
+#[derive(Debug)]
+pub struct Opened<C> {
+    pub(crate) connection: C,
+    pub(crate) socket: Option<OwnedFd>,
+    pub(crate) idle_limit: Option<Duration>,
+}
+
+impl<C> Opened<C> {
+    /// A connection of which nothing else is known: only pings can tell whether it lives.
+    pub fn new(connection: C) -> Self {
+        Self {
+            connection,
+            socket: None,
+            idle_limit: None,
+        }
+    }
+
+    /// Adds a duplicate of the connection's socket (`AsFd::as_fd(&stream).try_clone_to_owned()`).
+    /// The pool only looks at it, never reads or writes, and closes it with the connection.
+    #[must_use]
+    pub fn with_socket(mut self, socket: OwnedFd) -> Self {
+        self.socket = Some(socket);
+        self
+    }
+
+    /// Adds how long the server lets a session idle before it ends it.
+    #[must_use]
+    pub fn with_idle_limit(mut self, limit: Duration) -> Self {
+        self.idle_limit = Some(limit);
+        self
+    }
+}
+
+/// What state a connection came back in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returned {
+    /// The server answered on this lease, last so long ago, and nothing is pending.
+    Proven {
+        /// The time since its last answer.
+        ago: Duration,
+    },
+    /// Nothing is pending, and whether the server answered is not known.
+    Unknown,
+    /// Something is left behind, and [`Driver::settle`] is to tidy it up.
+    Unsettled,
+    /// A command was begun and not ended.
+    InFlight,
+    /// It is of no use any more.
+    Broken,
+}
+
+/// What unread bytes on an idle connection mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// Something a living server says by itself, such as a notification.
+    Alive,
+    /// The server's last words.
+    Dead,
+    /// Only a ping can tell.
+    Unclear,
+}
+
+/// What an error of a command means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection was lost before the server can have seen the command: anything may be
+    /// repeated on another one.
+    LostBefore,
+    /// The connection was lost, and whether the command took effect is not known: only what does
+    /// no harm twice may be repeated.
+    Lost,
+    /// The server answered with an error; the connection is fine.
+    Answered,
+}

@@ -1,0 +1,262 @@
+//! Health: whether a checkout now would yield a working connection in time.
+//!
+//! Answered from what the pool has seen lately. Where that is too old, one idle connection is
+//! pinged, or one more opened, by the keeper, and all who ask meanwhile share the answer; no
+//! connection is taken from an application that could have had it, and a full pool is not taken
+//! for a dead server.
+
+use std::time::Duration;
+
+use dbvitals_verdict::{Class, Moment, Verdict};
+use tokio::time::timeout;
+
+use crate::books::Census;
+use crate::clock;
+use crate::driver::Driver;
+use crate::pool::Pool;
+
+/// What a pool is in a position to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// A checkout now would yield a working connection in time.
+    Fit,
+    /// All connections are in use, and checkouts wait for longer than asked about. What is in use
+    /// answers, or did.
+    Saturated,
+    /// The server answers on what is open, and lets nobody new in.
+    Refusing,
+    /// The server cannot be reached.
+    Unreachable,
+    /// The server did not answer in time.
+    Silent,
+    /// There is no evidence that is young enough, and none was asked for.
+    Unknown,
+    /// The pool was closed.
+    Closed,
+}
+
+impl Condition {
+    /// The verdict for who routes traffic: degraded is still fit.
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            Self::Fit => Verdict::Up,
+            Self::Saturated | Self::Refusing => Verdict::Degraded,
+            Self::Unreachable | Self::Silent | Self::Closed => Verdict::Down,
+            Self::Unknown => Verdict::Unknown,
+        }
+    }
+
+    /// What it means for traffic; `None` where nothing is wrong or nothing is known.
+    pub const fn class(self) -> Option<Class> {
+        match self {
+            Self::Saturated | Self::Refusing => Some(Class::Full),
+            Self::Unreachable | Self::Silent => Some(Class::Dead),
+            Self::Fit | Self::Unknown | Self::Closed => None,
+        }
+    }
+
+    /// A sentence for people.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Fit => "A checkout now would yield a working connection.",
+            Self::Saturated => "All connections are in use, and checkouts wait.",
+            Self::Refusing => "The server answers on open connections, and lets nobody new in.",
+            Self::Unreachable => "The server cannot be reached.",
+            Self::Silent => "The server did not answer in time.",
+            Self::Unknown => "Nothing was heard of the server lately.",
+            Self::Closed => "The pool is closed.",
+        }
+    }
+}
+
+/// A pool's health, and on what it rests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// What the pool is in a position to do.
+    pub condition: Condition,
+    /// How old the newest proof of a living server is; `None` before the first.
+    pub evidence_age: Option<Duration>,
+    /// Connections in use.
+    pub leased: usize,
+    /// How many there may be.
+    pub max_open: usize,
+    /// Checkouts in the line.
+    pub waiting: usize,
+    /// For how long the first of them waits.
+    pub longest_wait: Option<Duration>,
+    /// How the last attempt to connect failed, where none has succeeded since.
+    pub failure: Option<String>,
+}
+
+impl Health {
+    /// The verdict for who routes traffic.
+    pub fn verdict(&self) -> Verdict {
+        self.condition.verdict()
+    }
+
+    /// Whether traffic may come.
+    pub fn is_fit(&self) -> bool {
+        matches!(self.verdict(), Verdict::Up | Verdict::Degraded)
+    }
+}
+
+impl<D: Driver> Pool<D> {
+    /// What the pool knows by now, without asking anybody. Evidence counts for
+    /// `evidence_max_age`, and a wait of more than that is a sign of saturation.
+    pub fn health(&self) -> Health {
+        let max_age = self.shared().settings.evidence_max_age;
+        let condition = self.condition(max_age, max_age);
+        self.tell(condition.unwrap_or(Condition::Unknown))
+    }
+
+    /// Says whether a checkout now would yield a working connection within `limit`, from evidence
+    /// that is young enough, or by getting some. Ends by that limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any point; what was asked for is answered for those who ask next.
+    pub async fn check_health(&self, limit: Duration) -> Health {
+        let max_age = self.shared().settings.evidence_max_age;
+        let asked = clock::exact();
+        let answer = async {
+            loop {
+                let news = self.shared().news.notified();
+                tokio::pin!(news);
+                news.as_mut().enable();
+                // What was heard since the question counts, however long the answer takes.
+                let max_age = max_age.max(clock::exact().since(asked));
+                if let Some(condition) = self.condition(limit, max_age) {
+                    return condition;
+                }
+                if !self.shared().ledger.seek_evidence(clock::exact()) {
+                    return self.without_evidence();
+                }
+                news.await;
+            }
+        };
+        let condition = timeout(limit, answer).await;
+        self.tell(condition.unwrap_or_else(|_| self.without_evidence()))
+    }
+
+    /// The condition, as far as what is known is enough for one.
+    fn condition(&self, limit: Duration, max_age: Duration) -> Option<Condition> {
+        let ledger = &self.shared().ledger;
+        if ledger.is_closed() {
+            return Some(Condition::Closed);
+        }
+        let max_open = self.shared().bounds().max_open;
+        judge(&ledger.census(), max_open, clock::exact(), limit, max_age)
+    }
+
+    /// What is left to say when nothing could be found out.
+    fn without_evidence(&self) -> Condition {
+        let census = self.shared().ledger.census();
+        match () {
+            () if census.outage_since.is_some() => Condition::Unreachable,
+            () if census.leased >= self.shared().bounds().max_open => Condition::Saturated,
+            () => Condition::Silent,
+        }
+    }
+
+    fn tell(&self, condition: Condition) -> Health {
+        let census = self.shared().ledger.census();
+        let now = clock::exact();
+        Health {
+            condition,
+            evidence_age: census.proven.map(|at| now.since(at)),
+            leased: census.leased,
+            max_open: self.shared().bounds().max_open,
+            waiting: census.waiting,
+            longest_wait: census.waiting_since.map(|since| now.since(since)),
+            failure: self.shared().failure().map(|error| error.to_string()),
+        }
+    }
+}
+
+/// Concludes from the books; `None` where they do not tell enough.
+fn judge(
+    census: &Census,
+    max_open: usize,
+    now: Moment,
+    limit: Duration,
+    max_age: Duration,
+) -> Option<Condition> {
+    let is_young = census.proven.is_some_and(|at| now.since(at) <= max_age);
+    let is_full = census.leased >= max_open;
+    let waits_long = census
+        .waiting_since
+        .is_some_and(|since| now.since(since) > limit);
+    match (census.outage_since, is_young) {
+        (Some(_), true) if census.idle == 0 => Some(Condition::Refusing),
+        (Some(_), false) if census.leased == 0 || !is_full => Some(Condition::Unreachable),
+        _ if waits_long && is_full => Some(Condition::Saturated),
+        (_, true) => Some(Condition::Fit),
+        (_, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(ms: u64) -> Moment {
+        Moment::ORIGIN + Duration::from_millis(ms)
+    }
+
+    /// A census of a pool of 4, at ten seconds.
+    fn census(idle: usize, leased: usize, proven_ms: u64) -> Census {
+        Census {
+            idle,
+            leased,
+            proven: Some(at(proven_ms)),
+            ..Census::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(census: &Census, expected: Option<Condition>) {
+        assert_eq!(judge(census, 4, at(10_000), SECOND, SECOND), expected);
+    }
+
+    #[test]
+    fn young_evidence_is_enough_and_old_is_none() {
+        check(&census(1, 0, 9_500), Some(Condition::Fit));
+        check(&census(0, 4, 9_500), Some(Condition::Fit));
+        check(&census(1, 0, 8_000), None);
+        check(&Census::default(), None);
+    }
+
+    #[test]
+    fn a_full_pool_is_told_from_a_dead_server() {
+        let full = Census {
+            waiting: 1,
+            waiting_since: Some(at(8_000)),
+            ..census(0, 4, 9_500)
+        };
+        check(&full, Some(Condition::Saturated));
+        let outage = Census {
+            outage_since: Some(at(9_000)),
+            ..census(0, 0, 8_000)
+        };
+        check(&outage, Some(Condition::Unreachable));
+        let refusing = Census {
+            outage_since: Some(at(9_000)),
+            ..census(0, 2, 9_900)
+        };
+        check(&refusing, Some(Condition::Refusing));
+    }
+
+    #[test]
+    fn a_short_wait_is_no_saturation() {
+        let busy = Census {
+            waiting: 3,
+            waiting_since: Some(at(9_900)),
+            ..census(0, 4, 9_990)
+        };
+        check(&busy, Some(Condition::Fit));
+    }
+}

@@ -1,0 +1,131 @@
+//! Pooled sessions of MySQL and MariaDB through mysql_async.
+//!
+//! The driver shows neither its stream nor its descriptor, so the socket is found by what can be
+//! known of it: it is new in this process, and its own port is the one that the server sees. Where
+//! a proxy or a forbidden system call is in the way, there is nothing to look at, and the pool
+//! pings by age alone.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Error, Opts};
+
+use crate::driver::{Driver, Fault, Opened, Returned};
+use crate::ending::Ending;
+use crate::socket_search::{Sought, known_sockets};
+
+/// What is asked once of each session: how long it may idle, and whom the server sees.
+const ASK: &str = "SELECT @@wait_timeout, \
+    (SELECT host FROM information_schema.processlist WHERE id = CONNECTION_ID())";
+/// The server has ended the session, or is about to: shutdown, killed, idle for too long.
+const SHUTDOWN: u16 = 1053;
+const KILLED: [u16; 2] = [1927, 3169];
+const IDLE: u16 = 4031;
+
+/// Opens sessions of MySQL or MariaDB.
+///
+/// A pooled session is mysql_async's [`Conn`]. The driver itself marks one whose command was
+/// cancelled, which is then closed rather than given back. A result that was not read to its end,
+/// or a transaction that was dropped, is tidied up by the driver before the next command.
+#[derive(Debug, Clone)]
+pub struct MySql {
+    opts: Opts,
+}
+
+impl MySql {
+    /// Sessions with these options; those of mysql_async's own pool have no effect.
+    pub fn new(opts: impl Into<Opts>) -> Self {
+        Self { opts: opts.into() }
+    }
+}
+
+impl Driver for MySql {
+    type Connection = Conn;
+    type Error = Error;
+
+    async fn connect(&self) -> Result<Opened<Conn>, Error> {
+        let before = known_sockets();
+        let mut session = Conn::new(self.opts.clone()).await?;
+        let row: Option<(u64, Option<String>)> = session.query_first(ASK).await?;
+        let (limit, seen) = row.unwrap_or_default();
+        let sought = match self.opts.socket() {
+            // Over a unix socket the server sees no port.
+            Some(path) if port_of(seen.as_deref()).is_none() => Some(Sought::Path(path.into())),
+            _ => port_of(seen.as_deref()).map(Sought::Port),
+        };
+        let socket = sought.and_then(|sought| sought.find_among_new(&before));
+        let opened = Opened::new(session).with_idle_limit(match limit {
+            0 => Duration::MAX,
+            seconds => Duration::from_secs(seconds),
+        });
+        Ok(match socket {
+            Some(socket) => opened.with_socket(socket),
+            None => opened,
+        })
+    }
+
+    async fn ping(&self, session: &mut Conn) -> Result<(), Error> {
+        session.ping().await
+    }
+
+    async fn close(&self, session: Conn) {
+        // Whether the goodbye arrived does not matter.
+        let _ = session.disconnect().await;
+    }
+
+    fn at_return(&self, session: &mut Conn) -> Returned {
+        match session.is_disconnected() {
+            // The driver calls it so from the beginning of a command to its end.
+            true => Returned::InFlight,
+            false => Returned::Unknown,
+        }
+    }
+
+    fn is_closed(&self, session: &Conn) -> bool {
+        session.is_disconnected()
+    }
+
+    fn judge_error(&self, error: &Error) -> Fault {
+        match error {
+            Error::Server(words) if name_ending(words.code).is_some() => Fault::Lost,
+            Error::Server(_) => Fault::Answered,
+            Error::Url(_) => Fault::Answered,
+            Error::Driver(_) | Error::Io(_) | Error::Other(_) => Fault::Lost,
+        }
+    }
+}
+
+/// What the server's words say of the end of a session.
+fn name_ending(code: u16) -> Option<Ending> {
+    match code {
+        SHUTDOWN => Some(Ending::Shutdown),
+        IDLE => Some(Ending::IdleLimit),
+        code if KILLED.contains(&code) => Some(Ending::Killed),
+        _ => None,
+    }
+}
+
+/// The port of "host:port", as the server's process list has it.
+fn port_of(seen: Option<&str>) -> Option<u16> {
+    seen?.rsplit_once(':')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_that_the_server_sees_is_read() {
+        assert_eq!(port_of(Some("localhost:51234")), Some(51234));
+        assert_eq!(port_of(Some("::1:51234")), Some(51234));
+        assert_eq!(port_of(Some("localhost")), None);
+        assert_eq!(port_of(None), None);
+    }
+
+    #[test]
+    fn what_the_server_says_at_the_end_is_named() {
+        assert_eq!(name_ending(4031), Some(Ending::IdleLimit));
+        assert_eq!(name_ending(1053), Some(Ending::Shutdown));
+        assert_eq!(name_ending(1064), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! What the handles, leases and tasks of one pool have in common: the ledger, the driver, and how
+//! a connection is judged and parted with.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dbvitals_verdict::Moment;
+use tokio::sync::Notify;
+
+use crate::books::Bounds;
+use crate::clock;
+use crate::counters::{Counters, Stats};
+use crate::driver::{Driver, Unread};
+use crate::ending::Ending;
+use crate::idle_limit::{IdleLimits, allowance};
+use crate::ladder::{Doubt, Ladder, Rung};
+use crate::ledger::Ledger;
+use crate::member::{Member, Opinion};
+use crate::observer::{Ended, Observer};
+use crate::settings::Settings;
+use crate::socket::Sight;
+use crate::watch::Watch;
+
+/// How long a trial stands for the checkout that it was made for.
+const CLEARED_FOR: Duration = Duration::from_secs(1);
+
+/// The common part of a pool.
+pub(crate) struct Shared<D: Driver> {
+    pub(crate) driver: D,
+    pub(crate) settings: Settings,
+    pub(crate) ledger: Ledger<Box<Member<D>>>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) counters: Counters,
+    pub(crate) observer: Box<dyn Observer>,
+    /// Something was found out, or ended: who waits for that looks again.
+    pub(crate) news: Notify,
+    ladder: Ladder,
+    suspicion: Suspicion,
+    limits: Mutex<IdleLimits>,
+    bounds: Mutex<Bounds>,
+    last_failure: Mutex<Option<Arc<D::Error>>>,
+}
+
+/// Since when connections are in doubt: those on which the server has not answered since.
+#[derive(Debug, Default)]
+struct Suspicion {
+    closed: AtomicU64,
+    silent: AtomicU64,
+}
+
+/// What the ladder says of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finding {
+    Alive,
+    Dead(Ending),
+    /// A ping decides.
+    Doubtful,
+}
+
+impl<D: Driver> fmt::Debug for Shared<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let census = self.ledger.census();
+        f.debug_struct("Shared").field("census", &census).finish()
+    }
+}
+
+impl<D: Driver> Shared<D> {
+    pub(crate) fn new(
+        driver: D,
+        settings: Settings,
+        observer: Box<dyn Observer>,
+        watch: Watch,
+    ) -> Self {
+        let bounds = settings.bounds();
+        Self {
+            driver,
+            ledger: Ledger::new(bounds),
+            watch: Arc::new(watch),
+            counters: Counters::default(),
+            observer,
+            news: Notify::new(),
+            ladder: Ladder {
+                trust_for: settings.trust_for,
+                ping_after: settings.ping_after,
+            },
+            suspicion: Suspicion::default(),
+            limits: Mutex::default(),
+            bounds: Mutex::new(bounds),
+            last_failure: Mutex::new(None),
+            settings,
+        }
+    }
+
+    /// Climbs the ladder as far as it goes without waiting, for a checkout.
+    pub(crate) fn examine(&self, member: &mut Member<D>, now: Moment) -> Finding {
+        let finding = self.climb(member, now);
+        let tried = std::mem::take(&mut member.cleared);
+        if tried && now.since(member.proven_at) < CLEARED_FOR {
+            // The trial was for this checkout: what still speaks against it is its end alone.
+            return match finding {
+                Finding::Doubtful | Finding::Alive => Finding::Alive,
+                Finding::Dead(ending) => Finding::Dead(ending),
+            };
+        }
+        if !self.settings.shadow {
+            return finding;
+        }
+        member.opinion = Some(match finding {
+            Finding::Alive => Opinion::Alive,
+            Finding::Dead(_) => Opinion::Dead,
+            Finding::Doubtful => Opinion::Unsure,
+        });
+        Finding::Doubtful
+    }
+
+    /// The ladder itself.
+    pub(crate) fn climb(&self, member: &mut Member<D>, now: Moment) -> Finding {
+        if self.driver.is_closed(&member.connection) {
+            return Finding::Dead(self.name_ending(member, Ending::Broken, now));
+        }
+        let doubt = self.suspicion.of(member.proven_at);
+        let proven_age = now.since(member.proven_at);
+        let rung = self.ladder.rung(proven_age, doubt, member.socket.is_some());
+        let sight = match (&member.socket, rung) {
+            (Some(socket), Rung::Look | Rung::Ping) => socket.look(),
+            (_, Rung::Ping) => return Finding::Doubtful,
+            (_, Rung::Nothing) | (None, Rung::Look) => return Finding::Alive,
+        };
+        match (sight, rung) {
+            (Sight::Gone { ending, .. }, _) => Finding::Dead(self.name_ending(member, ending, now)),
+            (_, Rung::Ping) => Finding::Doubtful,
+            (Sight::Quiet, _) => Finding::Alive,
+            (Sight::Bytes, _) => match self.driver.judge_unread(&mut member.connection) {
+                Unread::Alive => Finding::Alive,
+                Unread::Dead => Finding::Dead(self.name_ending(member, Ending::HungUp, now)),
+                Unread::Unclear => Finding::Doubtful,
+            },
+        }
+    }
+
+    /// Finds the best name for an end that was seen as `ending`.
+    fn name_ending(&self, member: &Member<D>, ending: Ending, now: Moment) -> Ending {
+        if let Some(said) = self.driver.ending(&member.connection) {
+            return said;
+        }
+        // The clock of a checkout is coarse, so an idle limit may seem to come a little early.
+        let silence = now.since(member.proven_at) + Duration::from_millis(20);
+        let at_limit = |limit: Duration| silence >= limit;
+        let tells_nothing = matches!(ending, Ending::HungUp | Ending::Reset);
+        match tells_nothing && self.idle_limit(member).is_some_and(at_limit) {
+            true => Ending::IdleLimit,
+            false => ending,
+        }
+    }
+
+    /// How long something lets this connection idle, as far as is known.
+    fn idle_limit(&self, member: &Member<D>) -> Option<Duration> {
+        let learned = self.limits().learned();
+        member.idle_limit.into_iter().chain(learned).min()
+    }
+
+    /// How long the pool lets this connection idle without a sign of life.
+    pub(crate) fn idle_allowance(&self, member: &Member<D>) -> Option<Duration> {
+        self.idle_limit(member).map(allowance)
+    }
+
+    /// Parts with a leased connection that is no more.
+    pub(crate) fn bury(&self, member: Box<Member<D>>, ending: Ending, now: Moment) {
+        let slot = self.part_with(member, ending, now);
+        self.ledger.bury(slot, now);
+        self.news.notify_waiters();
+    }
+
+    /// Parts with one in the keeper's hands that is no more.
+    pub(crate) fn end_trial(&self, member: Box<Member<D>>, ending: Ending, now: Moment) {
+        let slot = self.part_with(member, ending, now);
+        self.ledger.end_trial(slot, now);
+        self.news.notify_waiters();
+    }
+
+    /// Counts and tells an end, and drops what is left, before another one may take its place.
+    fn part_with(&self, member: Box<Member<D>>, ending: Ending, now: Moment) -> usize {
+        self.tell_end(&member, ending, now);
+        member.slot
+    }
+
+    /// Counts and tells an end, and lets it cast doubt on others.
+    pub(crate) fn tell_end(&self, member: &Member<D>, ending: Ending, now: Moment) {
+        let silence = now.since(member.proven_at);
+        self.counters.count_ending(ending);
+        if ending.is_death() {
+            self.suspicion.raise(ending, now);
+        }
+        if matches!(ending, Ending::HungUp | Ending::Reset | Ending::Silent) {
+            self.limits().note_end(silence, now);
+        }
+        self.observer.ended(&Ended {
+            connection: member.id,
+            ending,
+            age: now.since(member.opened_at),
+            silence,
+            uses: member.uses,
+        });
+    }
+
+    /// The server answered on it.
+    pub(crate) fn note_answer(&self, member: &mut Member<D>, now: Moment) {
+        self.limits().note_answer(now.since(member.proven_at));
+        member.proven_at = now;
+    }
+
+    /// Whether a lease came back without proof, while doubt fell on what is as old.
+    pub(crate) fn is_doubted(&self, proven_at: Moment) -> bool {
+        self.suspicion.of(proven_at) != Doubt::None
+    }
+
+    pub(crate) fn note_failure(&self, error: D::Error) {
+        self.observer.attempt_failed(&error.to_string());
+        *self.last_failure() = Some(Arc::new(error));
+    }
+
+    /// How the last attempt failed, where none has succeeded since.
+    pub(crate) fn failure(&self) -> Option<Arc<D::Error>> {
+        self.last_failure().clone()
+    }
+
+    pub(crate) fn forget_failure(&self) {
+        *self.last_failure() = None;
+    }
+
+    /// Changes how many there may be.
+    pub(crate) fn change_bounds(&self, change: impl FnOnce(&mut Bounds)) {
+        let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut bounds);
+        self.ledger.set_bounds(*bounds, clock::exact());
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let learned = self.limits().learned();
+        Stats::new(&self.ledger.census(), &self.counters, learned)
+    }
+
+    fn limits(&self) -> std::sync::MutexGuard<'_, IdleLimits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_failure(&self) -> std::sync::MutexGuard<'_, Option<Arc<D::Error>>> {
+        let failure = self.last_failure.lock();
+        failure.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Suspicion {
+    /// One was found dead now: all that have not answered since are in doubt.
+    fn raise(&self, ending: Ending, now: Moment) {
+        let since = match ending == Ending::Silent {
+            true => &self.silent,
+            false => &self.closed,
+        };
+        since.fetch_max(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    fn of(&self, proven_at: Moment) -> Doubt {
+        let before = |since: &AtomicU64| proven_at.as_nanos() <= since.load(Ordering::Relaxed);
+        match () {
+            () if before(&self.silent) => Doubt::Silent,
+            () if before(&self.closed) => Doubt::Closed,
+            () => Doubt::None,
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! The pool's books under every interleaving that a scheduler can find.
+//!
+//! Includes the very files that the pool is made of, over shuttle's mutex instead of the standard
+//! library's, and lets tasks ask, wait, give up and return while a keeper opens, tries, loses and
+//! closes connections. Whoever asks and does not give up is served, or the schedule ends in a
+//! deadlock, which shuttle reports with the schedule that led there. A failure prints how to
+//! replay it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    dead_code,
+    reason = "the pool uses more of its books than the model does"
+)]
+
+#[path = "../src/books.rs"]
+mod books;
+#[path = "../src/ledger.rs"]
+mod ledger;
+#[path = "../src/line.rs"]
+mod line;
+#[path = "../src/outage.rs"]
+mod outage;
+
+/// What the ledger is built on here.
+mod sync {
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+}
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::panic::Location;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use dbvitals_verdict::Moment;
+use shuttle::future::{block_on, spawn, yield_now};
+use shuttle::rand::{Rng as _, thread_rng};
+
+use crate::books::{Asker, Bounds, Order, Refusal, Stay, Tenant};
+use crate::ledger::{Answer, Ledger};
+
+/// A connection: what it is, and where it is counted.
+#[derive(Debug)]
+struct Token {
+    name: u64,
+    slot: usize,
+}
+
+impl Tenant for Token {
+    fn id(&self) -> u64 {
+        self.name
+    }
+
+    fn slot(&self) -> usize {
+        self.slot
+    }
+
+    fn set_slot(&mut self, slot: usize) {
+        self.slot = slot;
+    }
+}
+
+/// A pool, and what must hold of it whatever happens.
+struct World {
+    ledger: Ledger<Token>,
+    /// The tokens that are open, as the keeper and the users know it.
+    live: shuttle::sync::Mutex<BTreeSet<u64>>,
+    names: shuttle::sync::atomic::AtomicU64,
+    max_open: usize,
+}
+
+/// How a checkout of the model goes.
+#[derive(Debug, Clone, Copy)]
+struct Conduct {
+    /// Gives up after this many looks at its place in the line.
+    patience: Option<usize>,
+    /// Finds what it was given dead, or in doubt, once.
+    finds: Option<Find>,
+    /// What it does at the end.
+    ends: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Find {
+    Dead,
+    Doubt,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Returns,
+    Breaks,
+    Unsettled,
+    Dismisses,
+}
+
+const PATIENT: Conduct = Conduct {
+    patience: None,
+    finds: None,
+    ends: End::Returns,
+};
+
+impl World {
+    fn new(max_open: usize, min_idle: usize) -> Arc<Self> {
+        let bounds = Bounds {
+            max_open,
+            max_idle: max_open,
+            min_idle,
+            newest_first: false,
+            pause_max: Duration::from_nanos(1),
+        };
+        Arc::new(Self {
+            ledger: Ledger::new(bounds),
+            live: shuttle::sync::Mutex::new(BTreeSet::new()),
+            names: shuttle::sync::atomic::AtomicU64::new(0),
+            max_open,
+        })
+    }
+
+    /// Checks out, uses and gives back; says whether it was served.
+    async fn check_out(&self, mut conduct: Conduct) -> Result<bool, Refusal> {
+        let mut again = false;
+        loop {
+            let Some(token) = self.receive(&mut conduct, again).await? else {
+                return Ok(false);
+            };
+            assert!(self.live.lock().unwrap().contains(&token.name), "{token:?}");
+            match conduct.finds.take() {
+                Some(Find::Dead) => self.bury(token),
+                Some(Find::Doubt) => self.ledger.try_out(token),
+                None => {
+                    yield_now().await;
+                    self.end(token, conduct.ends);
+                    return Ok(true);
+                }
+            }
+            again = true;
+        }
+    }
+
+    /// What the pool's own future does; `None` for one that gave up.
+    async fn receive(&self, conduct: &mut Conduct, again: bool) -> Result<Option<Token>, Refusal> {
+        let asker = Asker {
+            place: Location::caller(),
+            since: Moment::ORIGIN,
+            deadline: Moment::from_nanos(10),
+            again,
+        };
+        let mut turn = None;
+        let mut looks = 0;
+        poll_fn(|cx| {
+            let now = Moment::ORIGIN;
+            loop {
+                if let Some(turn) = &mut turn {
+                    let turn: &mut ledger::Turn<'_, Token> = turn;
+                    looks += 1;
+                    if conduct.patience.is_some_and(|patience| looks > patience) {
+                        return Poll::Ready(Ok(None));
+                    }
+                    return turn.poll(cx, now).map_ok(Some);
+                }
+                match self.ledger.ask(asker, now, cx.waker()) {
+                    Answer::Member(token) => return Poll::Ready(Ok(Some(token))),
+                    Answer::Closed => return Poll::Ready(Err(Refusal::Closed)),
+                    Answer::Wait(place) => {
+                        turn = Some(place);
+                        if conduct.patience.is_some() {
+                            // It gives up at a moment of the scheduler's choice, woken or not.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    fn end(&self, token: Token, end: End) {
+        match end {
+            End::Returns => {
+                if let Some(token) = self.ledger.put_back(token, Some(Moment::ORIGIN)) {
+                    self.bury(token);
+                }
+            }
+            End::Breaks => self.bury(token),
+            End::Unsettled => self.ledger.settle(token),
+            End::Dismisses => self.ledger.dismiss(token),
+        }
+    }
+
+    fn bury(&self, token: Token) {
+        self.live.lock().unwrap().remove(&token.name);
+        self.ledger.bury(token.slot, Moment::ORIGIN);
+    }
+
+    /// Carries out one order; the first `failures` attempts fail.
+    async fn carry_out(&self, order: Order<Token>, failures: &mut usize) {
+        // The keeper is not alone: whatever it does takes time.
+        yield_now().await;
+        let now = Moment::ORIGIN + Duration::from_secs(1);
+        match order {
+            Order::Open if *failures > 0 => {
+                *failures -= 1;
+                self.ledger.note_failure(Moment::ORIGIN, now, 0.0);
+            }
+            Order::Open => {
+                let name = self.names.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let mut live = self.live.lock().unwrap();
+                live.insert(name);
+                assert!(live.len() <= self.max_open, "{} are open", live.len());
+                drop(live);
+                self.ledger.admit(Token { name, slot: 0 }, now);
+            }
+            Order::Try(token) | Order::Settle(token) => match thread_rng().gen_bool(0.5) {
+                true => self.ledger.keep(token, now),
+                false => {
+                    self.live.lock().unwrap().remove(&token.name);
+                    self.ledger.end_trial(token.slot, now);
+                }
+            },
+            Order::Close(token) => {
+                self.live.lock().unwrap().remove(&token.name);
+                self.ledger.end_closing(token.slot, now);
+            }
+        }
+    }
+
+    /// Nothing is out, nobody waits, and the books agree with what there is.
+    fn settled(&self) {
+        let census = self.ledger.census();
+        assert_eq!((census.leased, census.waiting), (0, 0), "{census:?}");
+        assert!(census.open() <= self.max_open, "{census:?}");
+        let live = self.live.lock().unwrap().len();
+        assert_eq!(census.open() - census.opening, live, "{census:?}");
+    }
+}
+
+/// Runs the keeper for ever, beside the tasks; shuttle ends it with the main task.
+fn keep(world: &Arc<World>, mut failures: usize) {
+    let world = Arc::clone(world);
+    spawn(async move {
+        loop {
+            let order = poll_fn(|cx| match world.ledger.poll_order(cx) {
+                Poll::Ready(order) => Poll::Ready(Some(order)),
+                // The pauses of an outage pass by themselves, and nobody's deadline does.
+                Poll::Pending if world.ledger.census().outage_since.is_some() => {
+                    world.ledger.tick(Moment::from_nanos(5));
+                    Poll::Ready(None)
+                }
+                Poll::Pending => Poll::Pending,
+            });
+            match order.await {
+                Some(order) => world.carry_out(order, &mut failures).await,
+                None => yield_now().await,
+            }
+        }
+    });
+}
+
+/// Runs checkouts side by side and looks at the end whether all that may be had was served.
+fn explore(max_open: usize, failures: usize, conducts: &'static [Conduct]) {
+    let world = World::new(max_open, 0);
+    keep(&world, failures);
+    let tasks: Vec<_> = conducts
+        .iter()
+        .map(|conduct| {
+            let world = Arc::clone(&world);
+            spawn(async move {
+                let served = world.check_out(*conduct).await;
+                match conduct.patience {
+                    Some(_) => assert!(served.is_ok()),
+                    None => assert_eq!(served, Ok(true)),
+                }
+            })
+        })
+        .collect();
+    block_on(async {
+        for task in tasks {
+            task.await.unwrap();
+        }
+        // No permit was lost: as many as may be open can still be had, all at once.
+        let mut held = Vec::new();
+        for _ in 0..max_open {
+            held.push(
+                world
+                    .receive(&mut { PATIENT }, false)
+                    .await
+                    .unwrap()
+                    .unwrap(),
+            );
+        }
+        for token in held {
+            world.end(token, End::Returns);
+        }
+    });
+    world.settled();
+}
+
+const SCHEDULES: usize = 1_000;
+
+#[test]
+fn everybody_is_served_in_the_end() {
+    shuttle::check_random(|| explore(1, 0, &[PATIENT; 4]), SCHEDULES);
+    shuttle::check_random(|| explore(2, 0, &[PATIENT; 5]), SCHEDULES);
+}
+
+#[test]
+fn one_that_gives_up_passes_on_what_it_was_given() {
+    const HASTY: Conduct = Conduct {
+        patience: Some(1),
+        ..PATIENT
+    };
+    const CROWD: &[Conduct] = &[PATIENT, HASTY, PATIENT, HASTY, PATIENT];
+    shuttle::check_random(|| explore(1, 0, CROWD), SCHEDULES);
+    shuttle::check_pct(|| explore(2, 0, CROWD), SCHEDULES, 3);
+}
+
+#[test]
+fn connections_that_are_lost_are_replaced_for_those_who_wait() {
+    const BREAKS: Conduct = Conduct {
+        ends: End::Breaks,
+        ..PATIENT
+    };
+    const DISMISSES: Conduct = Conduct {
+        ends: End::Dismisses,
+        ..PATIENT
+    };
+    const UNSETTLED: Conduct = Conduct {
+        ends: End::Unsettled,
+        ..PATIENT
+    };
+    const CROWD: &[Conduct] = &[BREAKS, DISMISSES, UNSETTLED, PATIENT, BREAKS];
+    shuttle::check_random(|| explore(1, 0, CROWD), SCHEDULES);
+    shuttle::check_random(|| explore(2, 0, CROWD), SCHEDULES);
+}
+
+#[test]
+fn what_is_found_dead_or_in_doubt_costs_nobody_the_turn() {
+    const FINDS_DEAD: Conduct = Conduct {
+        finds: Some(Find::Dead),
+        ..PATIENT
+    };
+    const IN_DOUBT: Conduct = Conduct {
+        finds: Some(Find::Doubt),
+        ..PATIENT
+    };
+    const HASTY_IN_DOUBT: Conduct = Conduct {
+        patience: Some(2),
+        finds: Some(Find::Doubt),
+        ends: End::Returns,
+    };
+    const CROWD: &[Conduct] = &[FINDS_DEAD, IN_DOUBT, PATIENT, HASTY_IN_DOUBT];
+    shuttle::check_random(|| explore(1, 0, CROWD), SCHEDULES);
+    shuttle::check_pct(|| explore(2, 0, CROWD), SCHEDULES, 3);
+}
+
+#[test]
+fn an_outage_ends_for_all_who_wait() {
+    const HASTY: Conduct = Conduct {
+        patience: Some(2),
+        ..PATIENT
+    };
+    const CROWD: &[Conduct] = &[PATIENT, HASTY, PATIENT, PATIENT];
+    shuttle::check_random(|| explore(2, 3, CROWD), SCHEDULES);
+}
+
+#[test]
+fn the_idle_are_inspected_while_others_come_and_go() {
+    shuttle::check_random(
+        || {
+            let world = World::new(2, 1);
+            keep(&world, 0);
+            let tasks: Vec<_> = (0..3)
+                .map(|_| {
+                    let world = Arc::clone(&world);
+                    spawn(async move { world.check_out(PATIENT).await })
+                })
+                .collect();
+            block_on(async {
+                for _ in 0..3 {
+                    let dropped = world.ledger.inspect(Moment::ORIGIN, |_| {
+                        match thread_rng().gen_range(0..4) {
+                            0 => Stay::Idle,
+                            1 => Stay::Trial,
+                            2 => Stay::Close,
+                            _ => Stay::Drop,
+                        }
+                    });
+                    for token in dropped {
+                        world.live.lock().unwrap().remove(&token.name);
+                        world.ledger.end_trial(token.slot, Moment::ORIGIN);
+                    }
+                    yield_now().await;
+                }
+                for task in tasks {
+                    assert_eq!(task.await.unwrap(), Ok(true));
+                }
+            });
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn a_close_refuses_everybody_and_ends_with_nothing_open() {
+    shuttle::check_random(
+        || {
+            let world = World::new(2, 0);
+            keep(&world, 0);
+            let tasks: Vec<_> = (0..4)
+                .map(|_| {
+                    let world = Arc::clone(&world);
+                    spawn(async move { world.check_out(PATIENT).await })
+                })
+                .collect();
+            block_on(async {
+                yield_now().await;
+                world.ledger.close();
+                for task in tasks {
+                    let outcome = task.await.unwrap();
+                    assert!(matches!(outcome, Ok(true) | Err(Refusal::Closed)));
+                }
+                while world.ledger.census().open() > 0 {
+                    yield_now().await;
+                }
+            });
+            assert_eq!(world.live.lock().unwrap().len(), 0);
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn the_line_is_served_in_the_order_in_which_it_formed() {
+    shuttle::check_random(
+        || {
+            let world = World::new(1, 0);
+            keep(&world, 0);
+            let order = Arc::new(shuttle::sync::Mutex::new(Vec::new()));
+            block_on(async {
+                let first = world
+                    .receive(&mut { PATIENT }, false)
+                    .await
+                    .unwrap()
+                    .unwrap();
+                let mut tasks = Vec::new();
+                for number in 0..3 {
+                    let (world_of, order) = (Arc::clone(&world), Arc::clone(&order));
+                    tasks.push(spawn(async move {
+                        let token = world_of.receive(&mut { PATIENT }, false).await;
+                        order.lock().unwrap().push(number);
+                        world_of.end(token.unwrap().unwrap(), End::Returns);
+                    }));
+                    while world.ledger.census().waiting <= number {
+                        yield_now().await;
+                    }
+                }
+                world.end(first, End::Returns);
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            });
+            assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
+        },
+        SCHEDULES,
+    );
+}
