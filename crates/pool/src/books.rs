@@ -130,6 +130,9 @@ pub(crate) struct Books<T> {
     /// Connections to open beside what demand asks for, before those they replace expire.
     pub(crate) replacements: usize,
     pub(crate) outage: Option<Outage>,
+    /// Nothing speaks for a living server since the start or since a connection was found dead: a
+    /// single attempt goes ahead.
+    pub(crate) cautious: bool,
     pub(crate) proven: Option<Moment>,
     pub(crate) orders: VecDeque<Order<T>>,
     pub(crate) keeper: Option<Waker>,
@@ -203,6 +206,7 @@ impl<T: Tenant> Books<T> {
             closing: 0,
             replacements: 0,
             outage: None,
+            cautious: true,
             proven: None,
             orders: VecDeque::new(),
             keeper: None,
@@ -332,12 +336,13 @@ impl<T: Tenant> Books<T> {
         (missing + self.replacements).min(room)
     }
 
-    /// Orders what is wanted; during an outage one attempt at a time, and not before its moment.
+    /// Orders what is wanted; one attempt at a time where the server may be away, and during an
+    /// outage not before its moment.
     pub(crate) fn order_opens(&mut self, now: Moment) -> Calls {
         let mut wanted = self.wanted();
-        if let Some(outage) = self.outage {
-            let may_try = self.opening == 0 && outage.next() <= now;
-            wanted = wanted.min(usize::from(may_try));
+        if self.cautious || self.outage.is_some() {
+            let is_time = self.outage.is_none_or(|outage| outage.next() <= now);
+            wanted = wanted.min(usize::from(is_time && self.opening == 0));
         }
         if wanted == 0 {
             return Calls::default();

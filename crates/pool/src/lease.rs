@@ -104,7 +104,7 @@ impl<D: Driver> Lease<D> {
             unreachable!("a lease has its connection until it is dropped");
         };
         let now = clock::coarse();
-        self.shared.ledger.bury(member.slot, now);
+        self.shared.ledger.bury(member.slot, now, false);
         self.shared.tell_end(&member, Ending::Condemned, now);
         member.connection
     }

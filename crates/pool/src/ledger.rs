@@ -76,7 +76,10 @@ impl<T: Tenant> Ledger<T> {
     /// if that is known. One whose peer has hung up comes back to the caller, who counts it still.
     pub(crate) fn put_back(&self, member: T, proven: Option<Moment>) -> Option<T> {
         let mut books = self.lock();
-        books.proven = books.proven.max(proven);
+        if proven.is_some() {
+            books.proven = books.proven.max(proven);
+            books.cautious = false;
+        }
         let hung_up = books.holdings[member.slot()].is_some_and(|it| it.hung_up);
         if hung_up {
             return Some(member);
@@ -88,10 +91,11 @@ impl<T: Tenant> Ledger<T> {
         None
     }
 
-    /// A leased connection is no more; it was dropped before.
-    pub(crate) fn bury(&self, slot: usize, now: Moment) {
+    /// A leased connection is no more, of itself or by the pool's will; it was dropped before.
+    pub(crate) fn bury(&self, slot: usize, now: Moment, died: bool) {
         self.change(|books| {
             books.unlease(slot);
+            books.cautious |= died;
             books.free_slots.push(slot);
             books.order_opens(now)
         });
@@ -150,6 +154,7 @@ impl<T: Tenant> Ledger<T> {
         self.change(|books| {
             books.opening -= 1;
             books.outage = None;
+            books.cautious = false;
             books.proven = Some(now);
             member.set_slot(books.take_slot());
             let mut calls = books.give(member);
@@ -177,6 +182,7 @@ impl<T: Tenant> Ledger<T> {
     pub(crate) fn keep(&self, member: T, now: Moment) {
         self.change(|books| {
             books.on_trial -= 1;
+            books.cautious = false;
             books.proven = Some(now);
             books.give(member)
         });
@@ -186,6 +192,7 @@ impl<T: Tenant> Ledger<T> {
     pub(crate) fn end_trial(&self, slot: usize, now: Moment) {
         self.change(|books| {
             books.on_trial -= 1;
+            books.cautious = true;
             books.free_slots.push(slot);
             books.order_opens(now)
         });

@@ -29,9 +29,10 @@ const TRIES: u32 = 3;
 /// Connections are opened, tried and closed by one task on the runtime on which the pool was
 /// built; that runtime has to live as long as the pool.
 ///
-/// During an outage there is a single attempt at a time, whoever waits, paced by half a percent of
-/// the outage's age: a reconnect comes late by that much at most. Its success serves the first in
-/// the line and lets the other attempts begin at once.
+/// Where the server may be away, because a connection was found dead or none was opened yet, a
+/// single attempt goes ahead, whoever waits. During an outage attempts follow each other, paced by
+/// half a percent of the outage's age: a reconnect comes late by that much at most. A success
+/// serves the first in the line and lets the other attempts begin at once.
 pub struct Pool<D: Driver> {
     owner: Arc<Owner<D>>,
 }

@@ -169,7 +169,7 @@ impl<D: Driver> Shared<D> {
     /// Parts with a leased connection that is no more.
     pub(crate) fn bury(&self, member: Box<Member<D>>, ending: Ending, now: Moment) {
         let slot = self.part_with(member, ending, now);
-        self.ledger.bury(slot, now);
+        self.ledger.bury(slot, now, ending.is_death());
         self.news.notify_waiters();
     }
 

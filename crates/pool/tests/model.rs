@@ -192,7 +192,8 @@ impl World {
 
     fn bury(&self, token: Token) {
         self.live.lock().unwrap().remove(&token.name);
-        self.ledger.bury(token.slot, Moment::ORIGIN);
+        self.ledger
+            .bury(token.slot, Moment::ORIGIN, token.name.is_multiple_of(2));
     }
 
     /// Carries out one order; the first `failures` attempts fail.

@@ -240,8 +240,6 @@ async fn an_outage_sees_one_attempt_at_a_time_and_its_end_serves_all() {
     server.set_down(true);
     server.set_delay(2 * MS);
     let pool = server.pool(settings(16));
-    // The first attempts, one for each who waits, are made before an outage is known.
-    assert!(pool.acquire_within(20 * MS).await.is_err());
     let mut tasks = JoinSet::new();
     for _ in 0..64 {
         let pool = pool.clone();
@@ -506,6 +504,20 @@ async fn what_may_be_repeated_is_repeated_and_nothing_else() {
     }
     assert_eq!(pool.stats().repeats, 2);
     assert_eq!(pool.stats().ended(Ending::Broken), 3);
+}
+
+#[tokio::test]
+async fn commands_can_be_run_on_tasks_of_their_own() {
+    let server = Server::default();
+    let pool = server.pool(settings(2));
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let pool = pool.clone();
+        tasks.spawn(async move { pool.run_repeatable(async |it| it.query().await).await });
+    }
+    for outcome in tasks.join_all().await {
+        outcome.unwrap();
+    }
 }
 
 #[tokio::test]
