@@ -18,6 +18,12 @@ pub(crate) fn exact() -> Moment {
     moment(clock_gettime(ClockId::Monotonic))
 }
 
+/// Now, as calendars have it.
+#[cfg(feature = "axum")]
+pub(crate) fn wall() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 fn moment(time: Timespec) -> Moment {
     // The kernel's values are never negative, and five centuries fit.
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

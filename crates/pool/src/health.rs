@@ -188,12 +188,20 @@ fn judge(
     let waits_long = census
         .waiting_since
         .is_some_and(|since| now.since(since) > limit);
-    match (census.outage_since, is_young) {
-        (Some(_), true) if census.idle == 0 => Some(Condition::Refusing),
-        (Some(_), false) if census.leased == 0 || !is_full => Some(Condition::Unreachable),
+    if let Some(since) = census.outage_since
+        && census.idle == 0
+    {
+        // Commands on what is open may go well all the while: then it is new ones that are refused.
+        let answers = is_young && census.proven.is_some_and(|at| at > since);
+        return Some(match answers && census.leased > 0 {
+            true => Condition::Refusing,
+            false => Condition::Unreachable,
+        });
+    }
+    match is_young {
         _ if waits_long && is_full => Some(Condition::Saturated),
-        (_, true) => Some(Condition::Fit),
-        (_, false) => None,
+        true => Some(Condition::Fit),
+        false => None,
     }
 }
 

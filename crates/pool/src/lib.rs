@@ -66,6 +66,8 @@ mod counters;
 mod driver;
 mod ending;
 mod health;
+#[cfg(feature = "axum")]
+mod http;
 mod idle_limit;
 mod keeper;
 mod ladder;
@@ -93,6 +95,8 @@ pub use counters::{Shadow, Stats};
 pub use driver::{Driver, Fault, Opened, Returned, Unread};
 pub use ending::Ending;
 pub use health::{Condition, Health};
+#[cfg(feature = "axum")]
+pub use http::health_endpoint;
 pub use lease::Lease;
 #[cfg(feature = "mysql_async")]
 pub use mysql::MySql;
