@@ -30,7 +30,8 @@ use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::panic::Location;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use dbvitals_verdict::Moment;
@@ -38,7 +39,7 @@ use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::rand::{Rng as _, thread_rng};
 
 use crate::books::{Asker, Bounds, Order, Refusal, Stay, Tenant};
-use crate::ledger::{Answer, Ledger};
+use crate::ledger::{Answer, Ledger, Turn};
 
 /// A connection: what it is, and where it is counted.
 #[derive(Debug)]
@@ -153,7 +154,7 @@ impl World {
             let now = Moment::ORIGIN;
             loop {
                 if let Some(turn) = &mut turn {
-                    let turn: &mut ledger::Turn<'_, Token> = turn;
+                    let turn: &mut Turn<'_, Token> = turn;
                     looks += 1;
                     if conduct.patience.is_some_and(|patience| looks > patience) {
                         return Poll::Ready(Ok(None));
@@ -207,7 +208,7 @@ impl World {
                 self.ledger.note_failure(Moment::ORIGIN, now, 0.0);
             }
             Order::Open => {
-                let name = self.names.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let name = self.names.fetch_add(1, Ordering::SeqCst);
                 let mut live = self.live.lock().unwrap();
                 live.insert(name);
                 assert!(live.len() <= self.max_open, "{} are open", live.len());
@@ -431,6 +432,73 @@ fn a_close_refuses_everybody_and_ends_with_nothing_open() {
         },
         SCHEDULES,
     );
+}
+
+/// A task that counts how often it was woken.
+#[derive(Default)]
+struct Sleeper(AtomicUsize);
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+const ASKER: Asker = Asker {
+    place: Location::caller(),
+    since: Moment::ORIGIN,
+    deadline: Moment::from_nanos(10),
+    again: false,
+};
+
+/// Asks where nothing is idle.
+fn wait<'w>(world: &'w World, again: bool, sleeper: &Arc<Sleeper>) -> Turn<'w, Token> {
+    let asker = Asker { again, ..ASKER };
+    let waker = Waker::from(Arc::clone(sleeper));
+    match world.ledger.ask(asker, Moment::ORIGIN, &waker) {
+        Answer::Wait(turn) => turn,
+        Answer::Member(_) | Answer::Closed => panic!("nothing is idle"),
+    }
+}
+
+fn is_served(turn: &mut Turn<'_, Token>, sleeper: &Arc<Sleeper>) -> bool {
+    let waker = Waker::from(Arc::clone(sleeper));
+    let outcome = turn.poll(&Context::from_waker(&waker), Moment::ORIGIN);
+    matches!(outcome, Poll::Ready(Ok(_)))
+}
+
+#[test]
+fn who_comes_away_with_nothing_goes_before_all_others() {
+    let alone = || {
+        let world = World::new(1, 0);
+        let sleeper = Arc::default();
+        let mut first = wait(&world, false, &sleeper);
+        let mut again = wait(&world, true, &sleeper);
+        let _order = world.ledger.poll_order(&Context::from_waker(Waker::noop()));
+        world
+            .ledger
+            .admit(Token { name: 0, slot: 0 }, Moment::ORIGIN);
+        assert!(is_served(&mut again, &sleeper));
+        assert!(!is_served(&mut first, &sleeper));
+    };
+    shuttle::check_random(alone, 1);
+}
+
+#[test]
+fn a_waiter_that_moved_to_another_task_is_woken_there() {
+    let alone = || {
+        let world = World::new(1, 0);
+        let (here, there) = (Arc::default(), Arc::default());
+        let mut turn = wait(&world, false, &here);
+        assert!(!is_served(&mut turn, &there));
+        let _order = world.ledger.poll_order(&Context::from_waker(Waker::noop()));
+        world
+            .ledger
+            .admit(Token { name: 0, slot: 0 }, Moment::ORIGIN);
+        let woken = |sleeper: &Arc<Sleeper>| sleeper.0.load(Ordering::SeqCst);
+        assert_eq!((woken(&here), woken(&there)), (0, 1));
+    };
+    shuttle::check_random(alone, 1);
 }
 
 #[test]
