@@ -31,9 +31,9 @@ use mysql_async::{Conn, Opts};
 /// A manager as bb8 or deadpool has it, taken over as it is: connect, and a test.
 ///
 /// It shows no socket, so the pool pings by age; [`MySql`], the adapter, does better.
-struct OwnManager(Opts);
+struct OwnDriver(Opts);
 
-impl Driver for OwnManager {
+impl Driver for OwnDriver {
     type Connection = Conn;
     type Error = mysql_async::Error;
 
@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // bb8:      Pool::builder().max_size(8).build(manager).await?
     // deadpool: Pool::builder(manager).max_size(8).build()?
-    let pool = Pool::builder(OwnManager(opts.clone()))
+    let pool = Pool::builder(OwnDriver(opts.clone()))
         .settings(Settings {
             max_open: 8,
             ..Settings::default()

@@ -12,7 +12,7 @@ mod checkout;
 mod fairness;
 mod outage;
 mod peers;
-mod sqlx_manager;
+mod sqlx_peer;
 
 use std::env;
 

@@ -337,7 +337,7 @@ macro_rules! for_each_peer {
             $row::<crate::peers::Fastpool>($($argument),*),
             $row::<crate::peers::Deadpool>($($argument),*),
             $row::<crate::peers::Bb8>($($argument),*),
-            $row::<crate::sqlx_manager::Sqlx>($($argument),*),
+            $row::<crate::sqlx_peer::Sqlx>($($argument),*),
             $row::<crate::peers::Mobc>($($argument),*),
         ]
     };
