@@ -22,6 +22,8 @@ pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
+pub(crate) mod services;
+pub(crate) mod subject;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -11,7 +11,9 @@ mod hooks;
 mod reader;
 #[cfg(test)]
 mod schema;
+mod services;
 pub(crate) mod settings;
+mod subjects;
 
 use std::fmt;
 use std::fs;

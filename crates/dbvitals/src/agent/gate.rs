@@ -1,4 +1,4 @@
-//! A gate: a listener that exists only while its backend is fit, so that anything that can connect
+//! A gate: a listener that exists only while what stands behind it is fit, so that anything that can connect
 //! to a port can ask how the database is.
 //!
 //! Closed means closed: there is no listening socket, and the kernel refuses. A connection to an
@@ -9,15 +9,14 @@ use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use dbvitals_verdict::{Admin, Verdict};
+use dbvitals_verdict::{Admin, Sign, Verdict};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::agent::board::Sign;
 use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnUnknown};
+use crate::agent::subject::Follower;
 
 /// Connections that wait for us to accept them; balancers probe from many nodes at once.
 const BACKLOG: i32 = 1024;
@@ -30,21 +29,21 @@ const HEARD_MAX: u64 = 4096;
 /// The pause before an address that is taken is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Opens and closes one listener as a backend's sign says.
+/// Opens and closes one listener as the sign of a backend or a service says.
 #[derive(Debug)]
 pub(crate) struct Gate {
     plan: GatePlan,
-    sign: watch::Receiver<Sign>,
+    follower: Follower,
     /// Accepted connections on their way out.
     closing: JoinSet<()>,
 }
 
 impl Gate {
     /// A gate, closed; it opens when it runs and there is reason to.
-    pub(crate) fn new(plan: GatePlan, sign: watch::Receiver<Sign>) -> Self {
+    pub(crate) fn new(plan: GatePlan, follower: Follower) -> Self {
         Self {
             plan,
-            sign,
+            follower,
             closing: JoinSet::new(),
         }
     }
@@ -52,10 +51,10 @@ impl Gate {
     /// Follows the sign for ever. Cancel safe: dropping the future closes the gate.
     pub(crate) async fn run(mut self) {
         loop {
-            let sign = *self.sign.borrow_and_update();
+            let sign = self.follower.sign();
             let ended = match self.wants_open(sign, false) {
                 true => self.open().await,
-                false => self.sign.changed().await.is_err(),
+                false => !self.follower.changed().await,
             };
             if ended {
                 return;
@@ -93,10 +92,10 @@ impl Gate {
                 }
             }
             tokio::select! {
-                changed = self.sign.changed() => {
-                    let sign = *self.sign.borrow();
-                    if changed.is_err() || !self.wants_open(sign, false) {
-                        return changed.is_err();
+                changed = self.follower.changed() => {
+                    let sign = self.follower.sign();
+                    if !changed || !self.wants_open(sign, false) {
+                        return !changed;
                     }
                 }
                 () = tokio::time::sleep(RETRY_AFTER) => {}
@@ -106,9 +105,9 @@ impl Gate {
         loop {
             tokio::select! {
                 biased;
-                changed = self.sign.changed() => {
-                    let ended = changed.is_err();
-                    let sign = *self.sign.borrow();
+                changed = self.follower.changed() => {
+                    let ended = !changed;
+                    let sign = self.follower.sign();
                     if ended || !self.wants_open(sign, true) {
                         drop(listener);
                         tracing::info!(gate = self.plan.name, %address, "gate closed");

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Lag, Moment, Role, Standing, Want};
+use dbvitals_verdict::{Lag, Moment, Role, Sign, Standing, Want};
 
-use crate::agent::board::{BackendBoard, Sign, newest_facts};
+use crate::agent::board::BackendBoard;
 use crate::agent::control::Control;
 use crate::agent::event_loop::Busy;
 use crate::duration;
@@ -69,7 +69,7 @@ impl Condition {
         if standing.role == Some(Role::Primary) {
             return None;
         }
-        match newest_facts(standing).and_then(|facts| facts.lag) {
+        match standing.evidence.newest_facts().and_then(|facts| facts.lag) {
             Some(Lag {
                 time: Some(time), ..
             }) if time <= max => None,
