@@ -13,6 +13,7 @@
 use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dbvitals_probe::Clock;
@@ -80,6 +81,29 @@ impl Roster {
             })
             .collect();
         self.needs.conclude(asked, &members)
+    }
+
+    /// How old the proof is on which a conclusion rests: that of the youngest members that are
+    /// enough for it, or of the oldest where nobody fits.
+    pub(crate) fn evidence_age(&self, conclusion: &Conclusion, now: Moment) -> Option<Duration> {
+        let ages = |fit: bool| {
+            let members = self.members.iter().zip(&conclusion.fit);
+            let ages = members.filter(move |(_, fits)| **fits == fit);
+            ages.filter_map(move |(member, _)| member.evidence_age(now))
+        };
+        let mut fit: Vec<_> = ages(true).collect();
+        fit.sort_unstable();
+        let last = self.needs.enough.min(fit.len()).checked_sub(1);
+        match last {
+            Some(last) => fit.get(last).copied(),
+            None => ages(false).max(),
+        }
+    }
+
+    /// The names of the members at these places.
+    pub(crate) fn names(&self, places: &[usize]) -> Vec<String> {
+        let members = places.iter().filter_map(|place| self.members.get(*place));
+        members.map(|member| member.name.to_string()).collect()
     }
 }
 

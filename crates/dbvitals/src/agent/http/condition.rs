@@ -65,6 +65,16 @@ impl Condition {
             let role = standing.role.map_or("unknown", Role::name);
             return Some(format!("{} is wanted, its role is {role}", self.want));
         }
+        self.too_late(standing)
+    }
+
+    /// What a member of a service must be.
+    pub(super) fn want(&self) -> Want {
+        self.want
+    }
+
+    /// Says how far it is behind, where that is too far.
+    pub(super) fn too_late(&self, standing: &Standing) -> Option<String> {
         let max = self.max_lag?;
         if standing.role == Some(Role::Primary) {
             return None;
