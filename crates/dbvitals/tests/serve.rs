@@ -25,6 +25,8 @@ mod output;
 mod reload;
 #[path = "support/service.rs"]
 mod service;
+#[path = "serve/services.rs"]
+mod services;
 
 use crate::service::Service;
 
