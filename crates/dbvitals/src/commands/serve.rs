@@ -24,9 +24,9 @@ use tokio::task::JoinSet;
 use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
-use crate::agent::gate;
 use crate::agent::hooks::{Hooks, HooksPlan};
 use crate::agent::http::{Access, Desk};
+use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         tell(notice);
     }
     for address in addresses(&plan) {
-        gate::try_address(address).map_err(|error| cannot_listen(&address, &error))?;
+        listening::try_address(address).map_err(|error| cannot_listen(&address, &error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -415,7 +415,7 @@ impl Serving<'_> {
             old.any(|old| old.clashes_with(*address))
         };
         for address in addresses(plan).filter(|address| !listens(address)) {
-            gate::try_address(address).map_err(|error| cannot_listen(&address, &error).0)?;
+            listening::try_address(address).map_err(|error| cannot_listen(&address, &error).0)?;
         }
         Ok(())
     }
