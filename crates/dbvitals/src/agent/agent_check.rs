@@ -58,7 +58,7 @@ impl AgentCheck {
     /// Where the address cannot be listened at.
     pub(crate) fn bind(plan: &AgentCheckPlan) -> io::Result<Self> {
         Ok(Self {
-            listener: Listener::open(plan.listen)?,
+            listener: Listener::open(&plan.listen)?,
             scale: Scale::new(plan.weight),
         })
     }

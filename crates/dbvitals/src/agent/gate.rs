@@ -69,10 +69,10 @@ impl Gate {
 
     /// Listens as long as the sign says so; answers whether the agent is ending.
     async fn open(&mut self) -> bool {
-        let address = self.plan.listen;
+        let address = self.plan.listen.clone();
         let mut was_refused = false;
         let listener = loop {
-            match Listener::open(address) {
+            match Listener::open(&address) {
                 Ok(listener) => break listener,
                 Err(error) => {
                     // Told once: this may go on for long.
