@@ -93,6 +93,8 @@ fn manual_pages_are_sound() {
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
+        // What a command does may go on in a line of its own, further in.
+        .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help");
     let mut names: Vec<_> = commands.map(|it| format!("dbvitals-{it}")).collect();
