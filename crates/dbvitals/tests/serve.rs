@@ -25,6 +25,10 @@ mod output;
 mod reload;
 #[path = "support/service.rs"]
 mod service;
+#[path = "support/socket_gate.rs"]
+mod socket_gate;
+#[path = "serve/socket_gates.rs"]
+mod socket_gates;
 
 use crate::service::Service;
 
