@@ -13,6 +13,7 @@ mod reader;
 mod schema;
 mod services;
 pub(crate) mod settings;
+mod sockets;
 mod subjects;
 
 use std::fmt;

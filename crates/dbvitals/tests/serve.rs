@@ -13,6 +13,8 @@ mod gate;
 mod gates;
 #[path = "support/http.rs"]
 mod http;
+#[path = "serve/http_limits.rs"]
+mod http_limits;
 #[path = "serve/http_port.rs"]
 mod http_port;
 #[path = "serve/misuse.rs"]
@@ -27,6 +29,10 @@ mod reload;
 mod service;
 #[path = "serve/services.rs"]
 mod services;
+#[path = "support/socket_gate.rs"]
+mod socket_gate;
+#[path = "serve/socket_gates.rs"]
+mod socket_gates;
 
 use crate::service::Service;
 

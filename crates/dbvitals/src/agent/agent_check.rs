@@ -15,14 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{Admin, Sign, Verdict, Want};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub(crate) use weight::{WeightBy, WeightPlan};
 
-use crate::agent::gate::{hear_out, listen};
+use crate::agent::listening::Listener;
 use crate::agent::plan::{GateAddress, OnDegraded, OnUnknown};
 use crate::agent::subject::Subject;
 use crate::duration;
@@ -54,7 +52,7 @@ pub(crate) struct AgentCheckPlan {
 #[derive(Debug)]
 pub(crate) struct AgentCheck {
     plan: AgentCheckPlan,
-    listener: TcpListener,
+    listener: Listener,
     scale: Scale,
 }
 
@@ -66,8 +64,8 @@ impl AgentCheck {
     /// Where the address cannot be listened at.
     pub(crate) fn bind(plan: &AgentCheckPlan) -> io::Result<Self> {
         Ok(Self {
+            listener: Listener::open(&plan.listen)?,
             plan: plan.clone(),
-            listener: listen(plan.listen)?,
             scale: Scale::new(plan.weight),
         })
     }
@@ -77,10 +75,10 @@ impl AgentCheck {
         let mut follower = subject.follow(self.plan.want);
         let mut answering = JoinSet::new();
         loop {
-            let stream = tokio::select! {
+            let visitor = tokio::select! {
                 Some(_) = answering.join_next() => continue,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(visitor) => visitor,
                     Err(_) => {
                         tokio::time::sleep(RETRY_AFTER).await;
                         continue;
@@ -94,19 +92,13 @@ impl AgentCheck {
                 let age = subject.since(self.plan.want).map(|since| now.since(since));
                 let line = line(&self.plan, sign, percent, age);
                 answering.spawn(async move {
+                    let words = line.unwrap_or_default();
                     // HAProxy asks again soon; whatever went wrong here needs no other remedy.
-                    let _ = timeout(END_WITHIN, answer(stream, line)).await;
+                    let _ = timeout(END_WITHIN, visitor.answer(words.as_bytes())).await;
                 });
             }
         }
     }
-}
-
-async fn answer(mut stream: TcpStream, line: Option<String>) -> io::Result<()> {
-    if let Some(line) = line {
-        stream.write_all(line.as_bytes()).await?;
-    }
-    hear_out(stream).await
 }
 
 /// The answer; none while nothing is known, unless that is to count as down.

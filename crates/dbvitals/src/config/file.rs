@@ -19,8 +19,9 @@ use super::gates::read_gates;
 use super::hooks::read_hooks;
 use super::reader::{Placed, Reader, Section};
 use super::services::read_services;
+use super::sockets::check_sockets;
 use super::subjects::Subjects;
-use crate::agent::plan::{AgentPlan, BackendPlan, Origin, default_plan, notice};
+use crate::agent::plan::{AgentPlan, BackendPlan, Origin, control_socket, default_plan, notice};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
@@ -101,6 +102,9 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
         http,
     };
     let agent_checks = read_agent_checks(&mut reader, subjects, others);
+    let control = control_socket(agent.control.as_deref(), agent.state_dir.as_deref());
+    let listening = (&*gates, &*agent_checks);
+    check_sockets(&mut reader, root, control, &backends, listening);
     let hooks = read_hooks(&mut reader, subjects);
     match reader.errors.is_empty() {
         true => Ok(AgentPlan {
