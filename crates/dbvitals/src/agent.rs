@@ -23,6 +23,7 @@ pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
+pub(crate) mod transition_line;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

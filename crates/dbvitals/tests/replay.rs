@@ -109,7 +109,8 @@ fn record_a_freeze(scene: &Scene) {
     let agent = scene.agent();
     agent.wait_for_verdict("orders", "up");
     wait_for_passes(&agent);
-    server.switch(Mood::SilentFrom(Moment::Greeting));
+    // At its commands: a login that hangs would be waited for, and this server never takes one up again.
+    server.switch(Mood::SilentFrom(Moment::Command));
     agent.wait_for_verdict("orders", "down");
     server.switch(Mood::Fine);
     agent.wait_for_verdict("orders", "up");
@@ -153,7 +154,7 @@ fn a_freeze_replayed_is_the_same_under_the_same_pace_and_gone_with_fall_three() 
     for words in [
         "fall 2 → 3",
         "as recorded",
-        "down (no_greeting)",
+        "down (unresponsive)",
         "never down",
         "down once",
     ] {

@@ -13,6 +13,8 @@ mod gate;
 mod gates;
 #[path = "support/http.rs"]
 mod http;
+#[path = "serve/http_limits.rs"]
+mod http_limits;
 #[path = "serve/http_port.rs"]
 mod http_port;
 #[path = "serve/misuse.rs"]
