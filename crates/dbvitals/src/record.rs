@@ -23,19 +23,19 @@
 //! phases, `ro` the server's role, `x` a sentence; `r` and `ph` are left out of a pass that went
 //! where the plan sends it in one phase, `s` where it is as the outcome lets one expect.
 //!
-//! A number stands for one [`Subject`]: a backend under a plan. It is told before the first line that
+//! A number stands for one [`Chapter`]: a backend under a plan. It is told before the first line that
 //! bears it. Under another plan a backend has another number, whose plan says `follows`; a backend
 //! with another target, or that was away, follows nobody. `n` is the shard that watches it.
 
+mod chapter;
 mod line;
 mod plans;
 mod reader;
-mod subject;
 mod writer;
 
+pub(crate) use chapter::Chapter;
 pub(crate) use plans::Plans;
 pub(crate) use reader::{Conclusion, Record, Recorded};
-pub(crate) use subject::Subject;
 pub(crate) use writer::{Feed, Recorder};
 
 /// The schema of the header.

@@ -24,7 +24,7 @@ use crate::agent::Told;
 use crate::agent::board::{BackendBoard, ShardBeat};
 use crate::agent::log;
 use crate::agent::plan::BackendPlan;
-use crate::record::{Feed, Subject};
+use crate::record::{Chapter, Feed};
 
 /// How long the thread waits at the most, so that it shows a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -117,8 +117,8 @@ struct Watched {
     sessions_lost: u64,
     /// The fault of our own that was complained of last, and has not gone away since.
     complained: Option<Cause>,
-    /// Who it is in the record, if there is one.
-    subject: Option<Arc<Subject>>,
+    /// Where it is in the record, if there is one.
+    chapter: Option<Arc<Chapter>>,
 }
 
 impl Watched {
@@ -146,19 +146,19 @@ impl Watched {
             shown_at: now,
             sessions_lost: 0,
             complained: None,
-            subject: None,
+            chapter: None,
         }
     }
 
-    /// Is somebody else in the record, if its plan is another than so far. Where it asks for other
-    /// things, the monitor starts anew, and so does the record.
+    /// Begins another chapter of the record, if its plan is another than so far. Where it asks for
+    /// other things, the monitor starts anew, and so does the record.
     fn be_recorded(&mut self, record: &Feed, plan: &BackendPlan, now: (Moment, Verdict)) {
-        let before = self.subject.as_deref();
+        let before = self.chapter.as_deref();
         if before.is_some_and(|before| before.plan() == &*plan.plan) {
             return;
         }
         let before = before.filter(|before| before.plan().course == plan.plan.course);
-        self.subject = Some(record.subject(&plan.name, &plan.plan, now, before));
+        self.chapter = Some(record.chapter(&plan.name, &plan.plan, now, before));
     }
 
     /// Says that a held session ended while a fresh one works: nothing is wrong with the server,
@@ -342,8 +342,8 @@ impl EventLoop {
                 let Some(Some(watched)) = self.backends.get_mut(place) else {
                     return;
                 };
-                if let (Some(record), Some(subject)) = (&self.record, &watched.subject) {
-                    record.announce(subject, &transition);
+                if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
+                    record.announce(chapter, &transition);
                 }
                 if let Some(standing) = standing {
                     watched.troubled = standing.verdict != Verdict::Up;
@@ -369,8 +369,8 @@ impl EventLoop {
         };
         watched.board.count(&observation);
         log::observation(&watched.board, &observation);
-        if let (Some(record), Some(subject)) = (&self.record, &watched.subject) {
-            record.observe(subject, &observation);
+        if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
+            record.observe(chapter, &observation);
         }
         watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;

@@ -10,7 +10,7 @@ use dbvitals_verdict::{
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
-use super::subject::Subject;
+use super::chapter::Chapter;
 
 /// The first line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,8 +76,8 @@ impl Header {
 }
 
 impl BackendHeader {
-    pub(crate) fn new(subject: &Subject, verdict: Verdict) -> Self {
-        let plan = subject.plan();
+    pub(crate) fn new(chapter: &Chapter, verdict: Verdict) -> Self {
+        let plan = chapter.plan();
         let (depth, deeper, held) = match plan.course {
             Course::Session { depth } => (depth, None, true),
             Course::Sessionless { depth, deeper } => (depth, deeper, false),
@@ -86,11 +86,11 @@ impl BackendHeader {
             .into_iter()
             .filter(|cause| plan.classes.of(*cause) != cause.default_class());
         Self {
-            b: Some(subject.number),
-            n: Some(subject.shard),
-            name: subject.name.to_string(),
-            follows: subject.follows,
-            since_us: since_origin(subject.since),
+            b: Some(chapter.number),
+            n: Some(chapter.shard),
+            name: chapter.name.to_string(),
+            follows: chapter.follows,
+            since_us: since_origin(chapter.since),
             verdict: verdict.name().to_owned(),
             depth: depth.name().to_owned(),
             deeper: deeper.map(|depth| depth.name().to_owned()),
@@ -188,10 +188,10 @@ pub(crate) struct Line {
 
 impl Line {
     /// The line that tells who a number stands for.
-    pub(crate) fn of_subject(subject: &Subject, verdict: Verdict) -> Self {
+    pub(crate) fn of_chapter(chapter: &Chapter, verdict: Verdict) -> Self {
         Self {
-            t: since_origin(subject.since),
-            plan: Some(Box::new(BackendHeader::new(subject, verdict))),
+            t: since_origin(chapter.since),
+            plan: Some(Box::new(BackendHeader::new(chapter, verdict))),
             ..Self::default()
         }
     }
@@ -415,7 +415,7 @@ mod tests {
         let mut plan = Plan::new(Course::Sessionless { depth, deeper });
         plan.classes.set(Cause::AccessDenied, Class::Dead);
         plan.slow_over = Some(Duration::from_millis(20));
-        let subject = Subject {
+        let chapter = Chapter {
             number: 7,
             shard: 1,
             name: "orders".into(),
@@ -424,7 +424,7 @@ mod tests {
             verdict: Verdict::Up,
             follows: Some(3),
         };
-        let text = serde_json::to_string(&Line::of_subject(&subject, Verdict::Up)).unwrap();
+        let text = serde_json::to_string(&Line::of_chapter(&chapter, Verdict::Up)).unwrap();
         let start = r#"{"t":5,"plan":{"b":7,"n":1,"name":"orders","follows":3,"since_us":5,"verdict":"up","#;
         assert!(text.starts_with(start), "{text}");
         let read: Line = serde_json::from_str(&text).unwrap();

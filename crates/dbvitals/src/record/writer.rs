@@ -18,8 +18,8 @@ use std::time::Duration;
 use dbvitals_probe::Clock;
 use dbvitals_verdict::{Change, Course, Depth, Moment, Observation, Plan, Transition, Verdict};
 
+use super::chapter::Chapter;
 use super::line::{BackendHeader, Header, Line};
-use super::subject::Subject;
 use crate::duration::rfc3339;
 
 /// What may wait to be written.
@@ -36,8 +36,8 @@ const LATE_MIN: Duration = Duration::from_millis(10);
 /// What a shard hands over.
 #[derive(Debug)]
 enum Entry {
-    Observation(Arc<Subject>, Observation),
-    Transition(Arc<Subject>, Transition),
+    Observation(Arc<Chapter>, Observation),
+    Transition(Arc<Chapter>, Transition),
     Late {
         shard: usize,
         due: Moment,
@@ -50,7 +50,7 @@ enum Entry {
 pub(crate) struct Recorder {
     sender: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
-    /// The next subject's number.
+    /// The next chapter's number.
     numbers: Arc<AtomicU32>,
     /// Closed when the thread has ended.
     ended: Receiver<()>,
@@ -124,14 +124,14 @@ impl Recorder {
 impl Feed {
     /// A backend of the shard's, from this moment on; where only its plan is another, `before` is
     /// who it was.
-    pub(crate) fn subject(
+    pub(crate) fn chapter(
         &self,
         name: &Arc<str>,
         plan: &Arc<Plan>,
         (since, verdict): (Moment, Verdict),
-        before: Option<&Subject>,
-    ) -> Arc<Subject> {
-        Arc::new(Subject {
+        before: Option<&Chapter>,
+    ) -> Arc<Chapter> {
+        Arc::new(Chapter {
             number: self.numbers.fetch_add(1, Ordering::Relaxed),
             shard: self.shard,
             name: Arc::clone(name),
@@ -143,15 +143,15 @@ impl Feed {
     }
 
     /// Keeps an observation.
-    pub(crate) fn observe(&self, subject: &Arc<Subject>, observation: &Observation) {
-        let subject = Arc::clone(subject);
-        self.send(Entry::Observation(subject, observation.clone()));
+    pub(crate) fn observe(&self, chapter: &Arc<Chapter>, observation: &Observation) {
+        let chapter = Arc::clone(chapter);
+        self.send(Entry::Observation(chapter, observation.clone()));
     }
 
     /// Keeps a transition.
-    pub(crate) fn announce(&self, subject: &Arc<Subject>, transition: &Transition) {
-        let subject = Arc::clone(subject);
-        self.send(Entry::Transition(subject, transition.clone()));
+    pub(crate) fn announce(&self, chapter: &Arc<Chapter>, transition: &Transition) {
+        let chapter = Arc::clone(chapter);
+        self.send(Entry::Transition(chapter, transition.clone()));
     }
 
     /// Keeps that the shard was late, where that may have cost an answer.
@@ -206,9 +206,9 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A subject that this generation knows.
+/// A chapter that this generation knows.
 struct Known {
-    subject: Arc<Subject>,
+    chapter: Arc<Chapter>,
     /// As the last line about it has it.
     verdict: Verdict,
     /// Its plan is written; `false` where that failed.
@@ -284,19 +284,19 @@ impl Writer {
 
     fn take(&mut self, entry: &Entry) {
         let line = match entry {
-            Entry::Observation(subject, observation) => {
-                self.tell(subject);
-                let depth = usual_depth(subject.plan());
-                Some(Line::of_observation(subject.number, depth, observation))
+            Entry::Observation(chapter, observation) => {
+                self.tell(chapter);
+                let depth = usual_depth(chapter.plan());
+                Some(Line::of_observation(chapter.number, depth, observation))
             }
-            Entry::Transition(subject, transition) => {
-                self.tell(subject);
+            Entry::Transition(chapter, transition) => {
+                self.tell(chapter);
                 if let Change::Verdict { to, .. } = transition.change
-                    && let Some(known) = self.known.get_mut(&subject.number)
+                    && let Some(known) = self.known.get_mut(&chapter.number)
                 {
                     known.verdict = to;
                 }
-                Line::of_transition(subject.number, transition)
+                Line::of_transition(chapter.number, transition)
             }
             Entry::Late { shard, due, by } => Some(Line::of_lateness(*shard, *due, *by)),
         };
@@ -307,14 +307,14 @@ impl Writer {
     }
 
     /// Tells who a number stands for, before the first line that bears it.
-    fn tell(&mut self, subject: &Arc<Subject>) {
-        let known = self.known.entry(subject.number).or_insert_with(|| Known {
-            subject: Arc::clone(subject),
-            verdict: subject.verdict,
+    fn tell(&mut self, chapter: &Arc<Chapter>) {
+        let known = self.known.entry(chapter.number).or_insert_with(|| Known {
+            chapter: Arc::clone(chapter),
+            verdict: chapter.verdict,
             is_told: false,
         });
         if !std::mem::replace(&mut known.is_told, true) {
-            let line = Line::of_subject(subject, known.verdict);
+            let line = Line::of_chapter(chapter, known.verdict);
             self.append(&line);
         }
     }
@@ -324,14 +324,14 @@ impl Writer {
         let known = self.known.values_mut();
         let backends = known.map(|known| {
             known.is_told = true;
-            BackendHeader::new(&known.subject, known.verdict)
+            BackendHeader::new(&known.chapter, known.verdict)
         });
         self.header.backends = backends.collect();
         let mut header = serde_json::to_vec(&self.header).unwrap_or_default();
         header.push(b'\n');
         // Who is not watched any more was in the lines that are written now, if at all.
         self.known
-            .retain(|_, known| Arc::strong_count(&known.subject) > 1);
+            .retain(|_, known| Arc::strong_count(&known.chapter) > 1);
         header
     }
 

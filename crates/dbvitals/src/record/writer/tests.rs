@@ -13,9 +13,9 @@ fn plan() -> Arc<Plan> {
     Arc::new(Plan::new(Course::Session { depth }))
 }
 
-fn subject(feed: &Feed, name: &str) -> Arc<Subject> {
+fn chapter(feed: &Feed, name: &str) -> Arc<Chapter> {
     let start = (Moment::ORIGIN, Verdict::Unknown);
-    feed.subject(&name.into(), &plan(), start, None)
+    feed.chapter(&name.into(), &plan(), start, None)
 }
 
 fn seen(ms: u64) -> Observation {
@@ -47,10 +47,10 @@ fn start(path: &Path, bytes_max: u64) -> Recorder {
 }
 
 /// Hands over an observation, and waits where the thread is behind, as no shard would.
-fn hand_over(feed: &Feed, subject: &Arc<Subject>, observation: &Observation) {
+fn hand_over(feed: &Feed, chapter: &Arc<Chapter>, observation: &Observation) {
     let before = feed.lost.load(Ordering::Relaxed);
     for _ in 0..10_000 {
-        let entry = Entry::Observation(Arc::clone(subject), observation.clone());
+        let entry = Entry::Observation(Arc::clone(chapter), observation.clone());
         if feed.sender.try_send(entry).is_ok() {
             return;
         }
@@ -65,7 +65,7 @@ fn two_generations_stay_within_the_bound_and_are_read_as_one() {
     let bound = parse_size("256KiB").unwrap();
     let recorder = start(&path, bound);
     let feed = recorder.feed(0);
-    let orders = subject(&feed, "orders");
+    let orders = chapter(&feed, "orders");
     let count = 20_000;
     for ms in 0..count {
         hand_over(&feed, &orders, &seen(ms));
@@ -95,7 +95,7 @@ fn what_was_recorded_before_a_restart_is_the_older_generation() {
     for ms in [1, 2] {
         let recorder = start(&path, 1 << 20);
         let feed = recorder.feed(0);
-        feed.observe(&subject(&feed, "orders"), &seen(ms));
+        feed.observe(&chapter(&feed, "orders"), &seen(ms));
         drop(feed);
         recorder.finish();
     }
@@ -130,7 +130,7 @@ fn a_backend_goes_on_under_another_plan_and_not_under_another_s_number() {
     let path = scratch("reload");
     let recorder = start(&path, 1 << 20);
     let (one, other) = (recorder.feed(0), recorder.feed(1));
-    let (orders, users) = (subject(&one, "orders"), subject(&other, "users"));
+    let (orders, users) = (chapter(&one, "orders"), chapter(&other, "users"));
     for ms in 0..3 {
         one.observe(&orders, &seen(ms));
         other.observe(&users, &failed(ms));
@@ -139,11 +139,11 @@ fn a_backend_goes_on_under_another_plan_and_not_under_another_s_number() {
     let mut changed = Plan::clone(&plan());
     changed.fall = 3;
     let at = (Moment::ORIGIN + Duration::from_millis(3), Verdict::Up);
-    let again = one.subject(&"orders".into(), &Arc::new(changed), at, Some(&orders));
+    let again = one.chapter(&"orders".into(), &Arc::new(changed), at, Some(&orders));
     drop((orders, users));
     one.observe(&again, &seen(4));
     one.note_lag(Moment::ORIGIN + Duration::from_secs(1), LATE_MIN);
-    let back = subject(&other, "users");
+    let back = chapter(&other, "users");
     other.observe(&back, &seen(9));
     drop((again, back, one, other));
     recorder.finish();
@@ -168,7 +168,7 @@ fn a_later_generation_says_who_its_lines_are_about_whatever_was_reloaded() {
     let bound = parse_size("256KiB").unwrap();
     let recorder = start(&path, bound);
     let feed = recorder.feed(0);
-    let mut orders = subject(&feed, "orders");
+    let mut orders = chapter(&feed, "orders");
     let count = 10_000;
     for ms in 0..count {
         hand_over(&feed, &orders, &seen(ms));
@@ -176,8 +176,8 @@ fn a_later_generation_says_who_its_lines_are_about_whatever_was_reloaded() {
             let mut changed = Plan::clone(&plan());
             changed.fall = 2 + (ms / 1000) as u32;
             let start = (seen(ms).ended, Verdict::Up);
-            orders = feed.subject(&"orders".into(), &Arc::new(changed), start, Some(&orders));
-            let passing = subject(&feed, "passing");
+            orders = feed.chapter(&"orders".into(), &Arc::new(changed), start, Some(&orders));
+            let passing = chapter(&feed, "passing");
             hand_over(&feed, &passing, &seen(ms));
         }
     }
@@ -232,7 +232,7 @@ fn who_was_told_to_a_full_disk_is_told_again() {
         numbers: Arc::default(),
         shard: 0,
     };
-    let orders = subject(&feed, "orders");
+    let orders = chapter(&feed, "orders");
     let full = create(Path::new("/dev/full")).unwrap();
     let real = std::mem::replace(&mut writer.file, full);
     writer.take(&Entry::Observation(Arc::clone(&orders), seen(1)));
@@ -269,7 +269,7 @@ fn a_record_of_the_time_before_reloads_is_still_read() {
 fn a_full_disk_costs_the_record_and_not_the_shard() {
     let recorder = start(Path::new("/dev/full"), 1 << 20);
     let feed = recorder.feed(0);
-    let orders = subject(&feed, "orders");
+    let orders = chapter(&feed, "orders");
     for ms in 0..50_000 {
         feed.observe(&orders, &seen(ms));
     }
@@ -286,7 +286,7 @@ fn a_thread_that_is_behind_loses_lines_and_counts_them() {
         numbers: Arc::default(),
         shard: 0,
     };
-    let orders = subject(&feed, "orders");
+    let orders = chapter(&feed, "orders");
     for ms in 0..5 {
         feed.observe(&orders, &seen(ms));
     }

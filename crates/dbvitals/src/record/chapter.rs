@@ -1,7 +1,7 @@
-//! Who a line of a record is about: a backend, for as long as it keeps its target and its plan.
+//! What a line of a record belongs to: a backend, for as long as it keeps its target and its plan.
 //!
 //! A reload may bring backends, take them away, and give one another plan. Each time there is a
-//! subject with a number of its own, which is never used again: whatever order lines are written
+//! chapter with a number of its own, which is never used again: whatever order lines are written
 //! in, and whichever are lost, none is taken for somebody else's.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use dbvitals_verdict::{Moment, Plan, Verdict};
 
 /// A backend under one plan.
 #[derive(Debug)]
-pub(crate) struct Subject {
+pub(crate) struct Chapter {
     pub(super) number: u32,
     /// The shard that watches it.
     pub(super) shard: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Subject {
     pub(super) follows: Option<u32>,
 }
 
-impl Subject {
+impl Chapter {
     /// The plan that it goes by.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
