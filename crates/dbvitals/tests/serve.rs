@@ -5,6 +5,8 @@
 
 #[path = "support/agent.rs"]
 mod agent;
+#[path = "serve/ends.rs"]
+mod ends;
 #[path = "support/exposition.rs"]
 mod exposition;
 #[path = "support/gate.rs"]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::{Admin, Plan};
+use dbvitals_verdict::Admin;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -211,10 +211,8 @@ fn start_record(
     plan: &AgentPlan,
     clock: Clock,
 ) -> Result<Recorder, Misuse> {
-    let plans = plan.backends.iter();
-    let plans = plans.map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)));
     let shards = shards_for(plan.backends.len());
-    Recorder::start(path, bytes_max, &plan.name, &plans.collect(), shards, clock).map_err(|error| {
+    Recorder::start(path, bytes_max, &plan.name, shards, clock).map_err(|error| {
         Misuse(format!(
             "cannot record into {}: {}; name another file with --record",
             path.display(),
