@@ -23,6 +23,8 @@ pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
+pub(crate) mod services;
+pub(crate) mod subject;
 pub(crate) mod transition_line;
 
 use std::sync::Arc;

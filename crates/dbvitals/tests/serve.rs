@@ -29,6 +29,8 @@ mod output;
 mod reload;
 #[path = "support/service.rs"]
 mod service;
+#[path = "serve/services.rs"]
+mod services;
 #[path = "support/socket_gate.rs"]
 mod socket_gate;
 #[path = "serve/socket_gates.rs"]

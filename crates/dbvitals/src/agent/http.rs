@@ -1,5 +1,5 @@
-//! HTTP: health per backend, all that is known of them, operators' orders, the agent's own liveness
-//! and readiness, metrics.
+//! HTTP: health per backend and service, all that is known of them, operators' orders, the agent's
+//! own liveness and readiness, metrics.
 //!
 //! Every answer comes from the board; a request reaches a database only where it asks for a fresh
 //! probe, and then one probe serves all who ask meanwhile. A backend is fit (200) while up or
@@ -10,6 +10,7 @@ mod backends;
 mod condition;
 mod hooks;
 mod server;
+mod services;
 
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/health/{name}", answers_probes(health))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
+        .route("/api/v1/services", get(services::all))
+        .route("/api/v1/services/{name}", get(services::one))
         .route("/api/v1/hooks", get(all_hooks))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
@@ -87,6 +90,9 @@ async fn health(
         Err((error, detail)) => return refuse(StatusCode::BAD_REQUEST, error, detail),
     };
     let board = &desk.board;
+    if let Some(service) = board.service(&name) {
+        return services::health(&desk, &service, condition).await;
+    }
     let Some(backend) = board.backend(&name) else {
         return refuse_backend(&name, board);
     };
@@ -182,7 +188,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
+        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::Admin;
+use dbvitals_verdict::{Admin, Want};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -138,6 +138,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         control: None,
         token: None,
         backends,
+        services: Vec::new(),
         gates,
         agent_checks: Vec::new(),
         hooks: Vec::new(),
@@ -167,6 +168,7 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         name: backend.name.to_string(),
         listen,
         of: Arc::clone(&backend.name),
+        want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
     }])
@@ -250,6 +252,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,
         backends = plan.backends.len(),
+        services = plan.services.len(),
         gates = plan.gates.len(),
         agent_checks = plan.agent_checks.len(),
         hooks = plan.hooks.len(),
@@ -269,8 +272,8 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         access,
         reload: args.config.as_ref().map(|_| reload.clone()),
     };
-    let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
-    publishers.follow_checks(plan.agent_checks.clone()).await;
+    let mut publishers = Publishers::new(agent.board());
+    publishers.handle_plan(&plan).await;
     if let Some(listener) = http_listener {
         let access = match &plan.token {
             Some(token) => Access::Bearer(Arc::new(token.clone())),
@@ -392,10 +395,7 @@ impl Serving<'_> {
             .control()
             .watch(&plan.backends, &|name| orders.admin(name))
             .map_err(|busy| busy.to_string())?;
-        self.publishers.follow(plan.gates.clone()).await;
-        self.publishers
-            .follow_checks(plan.agent_checks.clone())
-            .await;
+        self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
