@@ -5,6 +5,8 @@
 
 #[path = "support/agent.rs"]
 mod agent;
+#[path = "serve/events.rs"]
+mod events;
 #[path = "support/exposition.rs"]
 mod exposition;
 #[path = "support/gate.rs"]

@@ -8,7 +8,10 @@
 mod admin;
 mod backends;
 mod condition;
+mod events;
+mod history;
 mod hooks;
+mod sampler;
 mod server;
 
 use std::sync::Arc;
@@ -23,6 +26,8 @@ use serde::Serialize;
 
 pub(crate) use admin::{Access, Reload};
 pub(super) use backends::Seen;
+pub(crate) use history::History;
+pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
 
 use self::backends::{Backends, Health};
@@ -44,6 +49,7 @@ pub(crate) struct Desk {
     pub(crate) access: Access,
     /// Where a reload is asked for; `None` where there is no file to reload.
     pub(crate) reload: Option<Reload>,
+    pub(crate) history: Arc<History>,
 }
 
 /// The routes of a desk.
@@ -53,6 +59,8 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
         .route("/api/v1/hooks", get(all_hooks))
+        .route("/api/v1/transitions", get(events::transitions))
+        .route("/api/v1/events", get(events::events))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
         .route("/liveness", get(liveness))
@@ -182,7 +190,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
+        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }
