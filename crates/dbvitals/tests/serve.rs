@@ -7,6 +7,8 @@
 mod agent;
 #[path = "serve/ends.rs"]
 mod ends;
+#[path = "serve/events.rs"]
+mod events;
 #[path = "support/exposition.rs"]
 mod exposition;
 #[path = "support/gate.rs"]

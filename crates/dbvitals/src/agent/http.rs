@@ -8,7 +8,10 @@
 mod admin;
 mod backends;
 mod condition;
+mod events;
+mod history;
 mod hooks;
+mod sampler;
 mod server;
 mod services;
 
@@ -24,6 +27,8 @@ use serde::Serialize;
 
 pub(crate) use admin::{Access, Reload};
 pub(super) use backends::Seen;
+pub(crate) use history::History;
+pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
 
 use self::backends::{Backends, Health};
@@ -45,6 +50,7 @@ pub(crate) struct Desk {
     pub(crate) access: Access,
     /// Where a reload is asked for; `None` where there is no file to reload.
     pub(crate) reload: Option<Reload>,
+    pub(crate) history: Arc<History>,
 }
 
 /// The routes of a desk.
@@ -56,6 +62,8 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/api/v1/services", get(services::all))
         .route("/api/v1/services/{name}", get(services::one))
         .route("/api/v1/hooks", get(all_hooks))
+        .route("/api/v1/transitions", get(events::transitions))
+        .route("/api/v1/events", get(events::events))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
         .route("/liveness", get(liveness))
@@ -188,7 +196,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
+        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

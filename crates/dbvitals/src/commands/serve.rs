@@ -240,6 +240,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     };
     let told = transitions();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
+    let for_http = told.subscribe();
     let agent = Agent::start(
         &plan.backends,
         &|name| orders.admin(name),
@@ -265,15 +266,17 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     let records = Arc::clone(agent.board().hooks());
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
     let (reload, mut reloads) = mpsc::channel(1);
+    let mut publishers = Publishers::new(agent.board());
+    publishers.handle_plan(&plan).await;
+    let history = publishers.keep(for_http);
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
         access,
         reload: args.config.as_ref().map(|_| reload.clone()),
+        history: Arc::clone(&history),
     };
-    let mut publishers = Publishers::new(agent.board());
-    publishers.handle_plan(&plan).await;
     if let Some(listener) = http_listener {
         let access = match &plan.token {
             Some(token) => Access::Bearer(Arc::new(token.clone())),

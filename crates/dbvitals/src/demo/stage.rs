@@ -83,7 +83,7 @@ impl Stage {
         let clock = Clock::start();
         let started = clock.now();
         let sender = transitions();
-        let told = sender.subscribe();
+        let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
         let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
         let mut publishers = Publishers::new(agent.board());
@@ -94,6 +94,7 @@ impl Stage {
             orders: Arc::new(Orders::in_memory()),
             access: Access::Reader,
             reload: None,
+            history: publishers.keep(for_http),
         };
         publishers.answer_at(listener, desk);
         let boards = agent.board().backends();
