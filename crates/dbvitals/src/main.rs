@@ -23,6 +23,7 @@ mod report;
 mod suggestion;
 mod systemd;
 mod target_url;
+mod whereabouts;
 
 use std::io;
 use std::process::ExitCode;

@@ -25,6 +25,8 @@ mod output;
 mod reload;
 #[path = "support/service.rs"]
 mod service;
+#[path = "support/state_dir.rs"]
+mod state_dir;
 
 use crate::service::Service;
 
