@@ -268,7 +268,7 @@ impl EventLoop {
         if self.backends.len() <= index {
             self.backends.resize_with(index + 1, || None);
         }
-        board.set_plan(&plan.plan);
+        board.set_plan(&plan);
         match &mut self.backends[index] {
             Some(watched) => watched.holds = matches!(plan.plan.course, Course::Session { .. }),
             vacant => {
