@@ -17,11 +17,13 @@ pub(crate) mod event_loop;
 pub(crate) mod gate;
 pub(crate) mod hooks;
 pub(crate) mod http;
+pub(crate) mod listening;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
+pub(crate) mod transition_line;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -236,8 +236,8 @@ pub(crate) struct ServeArgs {
     /// What to watch
     #[arg(value_name = "[NAME=]URL")]
     pub(crate) targets: Vec<String>,
-    /// A port, or ADDRESS:PORT, that is open only while the one target is fit
-    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    /// A port, ADDRESS:PORT or unix:PATH that is open only while the one target is fit
+    #[arg(long, value_name = "[ADDRESS:]PORT|unix:PATH")]
     pub(crate) gate: Option<String>,
     /// Where /health and /metrics are answered, or `off` [default: 127.0.0.1:8306]
     #[arg(long, value_name = "ADDRESS:PORT|off")]

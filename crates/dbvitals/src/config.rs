@@ -13,6 +13,7 @@ mod reader;
 #[cfg(test)]
 mod schema;
 pub(crate) mod settings;
+mod sockets;
 
 use std::fmt;
 use std::fs;

@@ -13,6 +13,8 @@ mod gate;
 mod gates;
 #[path = "support/http.rs"]
 mod http;
+#[path = "serve/http_limits.rs"]
+mod http_limits;
 #[path = "serve/http_port.rs"]
 mod http_port;
 #[path = "serve/misuse.rs"]
@@ -25,6 +27,10 @@ mod output;
 mod reload;
 #[path = "support/service.rs"]
 mod service;
+#[path = "support/socket_gate.rs"]
+mod socket_gate;
+#[path = "serve/socket_gates.rs"]
+mod socket_gates;
 #[path = "support/state_dir.rs"]
 mod state_dir;
 

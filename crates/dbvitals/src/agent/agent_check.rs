@@ -14,15 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{Admin, Moment, Standing, Verdict};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub(crate) use weight::{WeightBy, WeightPlan};
 
 use crate::agent::board::BackendBoard;
-use crate::agent::gate::{hear_out, listen};
+use crate::agent::listening::Listener;
 use crate::agent::plan::GateAddress;
 use crate::duration;
 use dbvitals_probe::Clock;
@@ -48,7 +46,7 @@ pub(crate) struct AgentCheckPlan {
 /// An agent check that listens.
 #[derive(Debug)]
 pub(crate) struct AgentCheck {
-    listener: TcpListener,
+    listener: Listener,
     scale: Scale,
 }
 
@@ -60,7 +58,7 @@ impl AgentCheck {
     /// Where the address cannot be listened at.
     pub(crate) fn bind(plan: &AgentCheckPlan) -> io::Result<Self> {
         Ok(Self {
-            listener: listen(plan.listen)?,
+            listener: Listener::open(&plan.listen)?,
             scale: Scale::new(plan.weight),
         })
     }
@@ -69,10 +67,10 @@ impl AgentCheck {
     pub(crate) async fn run(mut self, backend: Arc<BackendBoard>, clock: Clock) {
         let mut answering = JoinSet::new();
         loop {
-            let stream = tokio::select! {
+            let visitor = tokio::select! {
                 Some(_) = answering.join_next() => continue,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(visitor) => visitor,
                     Err(_) => {
                         tokio::time::sleep(RETRY_AFTER).await;
                         continue;
@@ -84,19 +82,13 @@ impl AgentCheck {
                 let percent = self.scale.percent(&backend, now);
                 let line = line(&backend.standing(), percent, now);
                 answering.spawn(async move {
+                    let words = line.unwrap_or_default();
                     // HAProxy asks again soon; whatever went wrong here needs no other remedy.
-                    let _ = timeout(END_WITHIN, answer(stream, line)).await;
+                    let _ = timeout(END_WITHIN, visitor.answer(words.as_bytes())).await;
                 });
             }
         }
     }
-}
-
-async fn answer(mut stream: TcpStream, line: Option<String>) -> io::Result<()> {
-    if let Some(line) = line {
-        stream.write_all(line.as_bytes()).await?;
-    }
-    hear_out(stream).await
 }
 
 /// The answer; none while nothing is known.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dbvitals_probe::{Clock, Target};
 use dbvitals_verdict::{
-    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Path, Plan, Role, ServerFacts,
+    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Role, ServerFacts,
     Standing, Transition, Verdict, Want,
 };
 use jiff::Timestamp;
@@ -252,9 +252,6 @@ impl BackendBoard {
 
     /// Counts a probe; the path of every ping.
     pub(crate) fn count(&self, observation: &Observation) {
-        if observation.path == Path::Fresh {
-            self.fresh_ended.send_modify(|count| *count += 1);
-        }
         match observation.outcome {
             Outcome::Pass => {
                 let micros = u64::try_from(observation.took().as_micros()).unwrap_or(u64::MAX);
@@ -270,6 +267,11 @@ impl BackendBoard {
                 }
             }
         }
+    }
+
+    /// Tells whoever waits that a fresh probe has ended; what it showed has to be up by then.
+    pub(crate) fn note_fresh_ended(&self) {
+        self.fresh_ended.send_modify(|count| *count += 1);
     }
 
     /// Notes the moment of the newest proof.

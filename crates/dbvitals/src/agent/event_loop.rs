@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use dbvitals_probe::{Clock, Order, Prober, TargetId};
 use dbvitals_verdict::{
-    Action, Admin, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome,
+    Action, Admin, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome, Path,
     Standing, Verdict,
 };
 use mio::Waker;
@@ -101,6 +101,8 @@ pub(crate) struct EventLoop {
     beat: Arc<ShardBeat>,
     told: broadcast::Sender<Arc<Told>>,
     record: Option<Feed>,
+    /// Whose fresh probe has ended; told once all that follows from it is on the board.
+    fresh_ended: Option<u32>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -183,6 +185,7 @@ impl EventLoop {
             beat,
             told,
             record,
+            fresh_ended: None,
             stopping,
         };
         Ok((event_loop, handle))
@@ -288,6 +291,10 @@ impl EventLoop {
         loop {
             if let Some(action) = self.monitor.poll_action() {
                 self.act(action);
+            } else if let Some(place) = self.fresh_ended.take() {
+                if let Some(watched) = self.watched_mut(place) {
+                    watched.board.note_fresh_ended();
+                }
             } else if let Some((target, observation)) = self.prober.poll_observation() {
                 self.observe(target, observation);
             } else {
@@ -349,6 +356,9 @@ impl EventLoop {
             return;
         };
         watched.board.count(&observation);
+        if observation.path == Path::Fresh {
+            self.fresh_ended = Some(target.0);
+        }
         log::observation(&watched.board, &observation);
         if let Some(record) = &self.record {
             record.observe(target.0 as usize, &observation);

@@ -10,6 +10,7 @@ mod admin;
 mod backends;
 mod condition;
 mod hooks;
+mod server;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use serde::Serialize;
 pub(crate) use about::About;
 pub(crate) use admin::{Access, Reload};
 pub(super) use backends::Seen;
+pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
 
 use self::backends::{Backends, Health};
 use self::condition::Condition;

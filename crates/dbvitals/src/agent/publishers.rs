@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::agent::agent_check::{AgentCheck, AgentCheckPlan};
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::gate::Gate;
-use crate::agent::http::{self, Desk};
+use crate::agent::http::{self, CONNECTIONS_MAX, Desk, Door, Ending, OPERATORS_MAX, Server};
 use crate::agent::plan::GatePlan;
 
 /// The running gates and HTTP; dropping them closes their listeners too.
@@ -23,6 +24,9 @@ pub(crate) struct Publishers {
     gates: BTreeMap<String, RunningGate>,
     agent_checks: BTreeMap<String, RunningCheck>,
     http: JoinSet<()>,
+    ending: Ending,
+    /// Brings the end about for HTTP.
+    end: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -43,11 +47,14 @@ struct RunningCheck {
 impl Publishers {
     /// Starts the gates, closed until there is evidence.
     pub(crate) async fn start(board: &Arc<Board>, gates: Vec<GatePlan>) -> Self {
+        let (end, ending) = Ending::new();
         let mut publishers = Self {
             board: Arc::clone(board),
             gates: BTreeMap::new(),
             agent_checks: BTreeMap::new(),
             http: JoinSet::new(),
+            ending,
+            end,
         };
         publishers.follow(gates).await;
         publishers
@@ -126,34 +133,36 @@ impl Publishers {
 
     /// Answers HTTP at a TCP port.
     pub(crate) fn answer_at(&mut self, listener: TcpListener, desk: Desk) {
-        self.http.spawn(async move {
-            if let Err(error) = axum::serve(listener, http::router(desk)).await {
-                tracing::error!(%error, "the HTTP port ended");
-            }
-        });
+        self.answer(Door::Tcp(listener), CONNECTIONS_MAX, desk);
     }
 
     /// Answers HTTP at the control socket, where the file's mode says who may ask.
     pub(crate) fn answer_operators(&mut self, listener: UnixListener, desk: Desk) {
-        self.http.spawn(async move {
-            if let Err(error) = axum::serve(listener, http::router(desk)).await {
-                tracing::error!(%error, "the control socket ended");
-            }
-        });
+        self.answer(Door::Unix(listener), OPERATORS_MAX, desk);
     }
 
-    /// Closes all of them, and returns when they are closed.
+    fn answer(&mut self, door: Door, connections_max: usize, desk: Desk) {
+        let server = Server {
+            router: http::router(desk),
+            connections_max,
+            ending: self.ending.clone(),
+        };
+        self.http.spawn(server.run(door));
+    }
+
+    /// Closes all of them, and returns when they are closed. Who asks over HTTP may hear the answer
+    /// still.
     pub(crate) async fn close(mut self) {
         for gate in self.gates.values_mut() {
             gate.task.abort_all();
         }
-        self.http.abort_all();
+        self.end.send_replace(true);
         for (_, mut check) in std::mem::take(&mut self.agent_checks) {
             check.task.shutdown().await;
         }
         for (_, mut gate) in std::mem::take(&mut self.gates) {
             gate.task.shutdown().await;
         }
-        self.http.shutdown().await;
+        while self.http.join_next().await.is_some() {}
     }
 }

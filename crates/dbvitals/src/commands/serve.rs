@@ -24,9 +24,9 @@ use tokio::task::JoinSet;
 use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
-use crate::agent::gate;
 use crate::agent::hooks::{Hooks, HooksPlan};
 use crate::agent::http::{About, Access, Desk};
+use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         tell(notice);
     }
     for address in addresses(&plan) {
-        gate::try_address(address).map_err(|error| cannot_listen(&address, &error))?;
+        listening::try_address(address).map_err(|error| cannot_listen(address, &error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,11 +72,11 @@ fn read_plan(path: &Path, http: Option<&str>) -> Result<AgentPlan, Misuse> {
     if let Some(http) = http {
         plan.http = config::http_address(http).map_err(Misuse)?;
         for gate in &plan.gates {
-            check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
+            check_apart(&format!("gate {:?}", gate.name), &gate.listen, plan.http)?;
         }
         for check in &plan.agent_checks {
             let name = format!("agent check {:?}", check.name);
-            check_apart(&name, check.listen, plan.http)?;
+            check_apart(&name, &check.listen, plan.http)?;
         }
     }
     Ok(plan)
@@ -129,7 +129,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     let http = args.http.as_deref().unwrap_or(config::HTTP_DEFAULT);
     let http = config::http_address(http).map_err(Misuse)?;
     for gate in &gates {
-        check_apart("--gate", gate.listen, http)?;
+        check_apart("--gate", &gate.listen, http)?;
     }
     Ok(AgentPlan {
         name: config::host_name(),
@@ -155,9 +155,17 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
             backends.len()
         )));
     };
+    let listen = GateAddress::parse(address)?;
+    if let (GateAddress::Unix(path), Address::Unix(socket)) = (&listen, &backend.target.address)
+        && **path == **socket
+    {
+        return Err(Misuse(format!(
+            "{listen} is the socket of the target itself; choose another for --gate"
+        )));
+    }
     Ok(vec![GatePlan {
         name: backend.name.to_string(),
-        listen: GateAddress::parse(address)?,
+        listen,
         of: Arc::clone(&backend.name),
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
@@ -165,9 +173,9 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
 }
 
 /// A gate and HTTP cannot share a port; found now, because a gate listens only later.
-fn check_apart(gate: &str, listen: GateAddress, http: Option<SocketAddr>) -> Result<(), Misuse> {
+fn check_apart(gate: &str, listen: &GateAddress, http: Option<SocketAddr>) -> Result<(), Misuse> {
     match http {
-        Some(http) if listen.clashes_with(GateAddress::One(http)) => Err(Misuse(format!(
+        Some(http) if listen.clashes_with(&GateAddress::One(http)) => Err(Misuse(format!(
             "{gate} and --http are both to listen at port {}; choose another for one of them",
             http.port()
         ))),
@@ -329,9 +337,9 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
 }
 
 /// Where gates and agent checks listen.
-fn addresses(plan: &AgentPlan) -> impl Iterator<Item = GateAddress> + '_ {
-    let gates = plan.gates.iter().map(|gate| gate.listen);
-    gates.chain(plan.agent_checks.iter().map(|check| check.listen))
+fn addresses(plan: &AgentPlan) -> impl Iterator<Item = &GateAddress> {
+    let gates = plan.gates.iter().map(|gate| &gate.listen);
+    gates.chain(plan.agent_checks.iter().map(|check| &check.listen))
 }
 
 /// The hooks, with what they tell of the backends beside what the board knows.
@@ -414,10 +422,10 @@ impl Serving<'_> {
     fn check_gates(&self, plan: &AgentPlan) -> Result<(), String> {
         let listens = |address: &GateAddress| {
             let mut old = addresses(&self.plan);
-            old.any(|old| old.clashes_with(*address))
+            old.any(|old| old.clashes_with(address))
         };
         for address in addresses(plan).filter(|address| !listens(address)) {
-            gate::try_address(address).map_err(|error| cannot_listen(&address, &error).0)?;
+            listening::try_address(address).map_err(|error| cannot_listen(address, &error).0)?;
         }
         Ok(())
     }

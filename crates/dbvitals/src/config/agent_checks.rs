@@ -48,9 +48,9 @@ pub(super) fn read_agent_checks(
         else {
             continue;
         };
-        if let Some(other) = taken_by(check.listen, &checks, others) {
-            let port = check.listen.port();
-            let message = format!("port {port} is used already, by {other}");
+        if let Some(other) = taken_by(&check.listen, &checks, others) {
+            let place = check.listen.place();
+            let message = format!("{place} is used already, by {other}");
             reader.refuse(section.offset, message);
         }
         checks.push(check);
@@ -58,21 +58,24 @@ pub(super) fn read_agent_checks(
     checks
 }
 
-fn taken_by(listen: GateAddress, checks: &[AgentCheckPlan], others: Others<'_>) -> Option<String> {
+fn taken_by(listen: &GateAddress, checks: &[AgentCheckPlan], others: Others<'_>) -> Option<String> {
     let gates = others
         .gates
         .iter()
-        .map(|gate| (format!("gate {:?}", gate.name), gate.listen));
-    let checks = checks
-        .iter()
-        .map(|check| (format!("agent check {:?}", check.name), check.listen));
+        .map(|gate| (format!("gate {:?}", gate.name), gate.listen.clone()));
+    let checks = checks.iter().map(|check| {
+        (
+            format!("agent check {:?}", check.name),
+            check.listen.clone(),
+        )
+    });
     let http = others
         .http
         .map(|http| ("http of [agent]".to_owned(), GateAddress::One(http)));
     gates
         .chain(checks)
         .chain(http)
-        .find(|(_, other)| listen.clashes_with(*other))
+        .find(|(_, other)| listen.clashes_with(other))
         .map(|(name, _)| name)
 }
 

@@ -18,7 +18,8 @@ use super::agent_checks::{Others, read_agent_checks};
 use super::gates::read_gates;
 use super::hooks::read_hooks;
 use super::reader::{Placed, Reader, Section};
-use crate::agent::plan::{AgentPlan, BackendPlan, Origin, default_plan, notice};
+use super::sockets::check_sockets;
+use crate::agent::plan::{AgentPlan, BackendPlan, Origin, control_socket, default_plan, notice};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
@@ -93,6 +94,9 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
         http,
     };
     let agent_checks = read_agent_checks(&mut reader, root, others);
+    let control = control_socket(agent.control.as_deref(), agent.state_dir.as_deref());
+    let listening = (&*gates, &*agent_checks);
+    check_sockets(&mut reader, root, control, &backends, listening);
     let hooks = read_hooks(&mut reader, root, &backends);
     match reader.errors.is_empty() {
         true => Ok(AgentPlan {

@@ -31,15 +31,15 @@ pub(super) fn read_gates(
         let Some(gate) = read_gate(reader, section, name.value, root, backends) else {
             continue;
         };
-        let port = gate.listen.port();
+        let place = gate.listen.place();
         let taken = gates
             .iter()
-            .find(|other| gate.listen.clashes_with(other.listen));
+            .find(|other| gate.listen.clashes_with(&other.listen));
         if let Some(other) = taken {
-            let message = format!("port {port} is used already, by gate {:?}", other.name);
+            let message = format!("{place} is used already, by gate {:?}", other.name);
             reader.refuse(section.offset, message);
-        } else if http.is_some_and(|http| gate.listen.clashes_with(GateAddress::One(http))) {
-            let message = format!("port {port} is used already, by http of [agent]");
+        } else if http.is_some_and(|http| gate.listen.clashes_with(&GateAddress::One(http))) {
+            let message = format!("{place} is used already, by http of [agent]");
             reader.refuse(section.offset, message);
         }
         gates.push(gate);

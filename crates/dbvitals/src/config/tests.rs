@@ -184,6 +184,37 @@ fn wrong_files_are_refused_with_place_and_remedy() {
         &["8306", "http of [agent]"],
     );
     check_refused(
+        &add("[gate.g]\nlisten = \"unix:run/g\"\nof = \"orders\""),
+        "4:10",
+        &["\"run/g\" is no path", "unix:/run/"],
+    );
+    check_refused(
+        &add(&format!(
+            "[gate.g]\nlisten = \"/{}\"\nof = \"orders\"",
+            "g".repeat(107)
+        )),
+        "4:10",
+        &["up to 107 bytes"],
+    );
+    check_refused(
+        &add("[gate.g]\nlisten = \"unix:/run/g\"\nof = \"orders\"\n\
+              [gate.h]\nlisten = \"/run//g\"\nof = \"orders\""),
+        "6:7",
+        &["unix:/run//g is used already", "gate \"g\""],
+    );
+    check_refused(
+        &add("[agent]\nstate_dir = \"/run/d\"\n\
+              [gate.g]\nlisten = \"/run/d/control.sock\"\nof = \"orders\""),
+        "6:10",
+        &["is used already, by control of [agent]"],
+    );
+    check_refused(
+        &add("[backend.two]\nurl = \"unix:///run/db.sock\"\n\
+              [agent_check.c]\nlisten = \"/run/db.sock\"\nof = \"orders\""),
+        "6:10",
+        &["is used already, by backend \"two\""],
+    );
+    check_refused(
         &add("[gate.g]\nlisten = \"13306\"\nof = \"orders\"\non_unknown = \"ajar\""),
         "6:14",
         &["\"ajar\" is unknown; use closed or hold"],

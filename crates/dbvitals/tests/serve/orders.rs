@@ -159,8 +159,11 @@ fn health_may_be_asked_for_a_role_young_evidence_or_a_fresh_probe() {
     let ask = |query: &str| agent.request("GET", &format!("/health/db?{query}"));
     assert_eq!(ask("max_age=10s").status, 200);
     assert_eq!(probes(), before);
-    assert_eq!(ask("fresh=true").status, 200);
-    assert_eq!(probes(), before + 1.0);
+    // What a fresh probe showed is up before it is told of.
+    for asked in 1..=50 {
+        assert_eq!(ask("fresh=true").status, 200);
+        assert_eq!(probes(), before + f64::from(asked));
+    }
     let wanted = ask("want=primary");
     assert_eq!(wanted.status, 503);
     assert!(

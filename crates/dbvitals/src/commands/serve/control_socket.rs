@@ -3,23 +3,25 @@
 //! Its file's mode is 0660, so its directory and group say who may. A socket that an agent left
 //! behind when it was killed is replaced; one at which somebody answers is not.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener as StdListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::Path;
 
 use tokio::net::UnixListener;
 
+use crate::agent::listening::SocketFile;
 use crate::misuse::Misuse;
 use crate::whereabouts;
+
+/// Who may ask.
+const MODE: u32 = 0o660;
+/// Operators who wait to be heard.
+const BACKLOG: i32 = 128;
 
 /// A control socket, removed with this value.
 #[derive(Debug)]
 pub(super) struct ControlSocket {
-    path: PathBuf,
-    /// Device and inode of the file, by which it is known when it is removed.
-    identity: (u64, u64),
+    file: SocketFile,
     listener: StdListener,
 }
 
@@ -61,52 +63,19 @@ fn bind_named(path: &Path) -> Result<ControlSocket, Misuse> {
 }
 
 fn bind_at(path: &Path) -> io::Result<ControlSocket> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let listener = match StdListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if !fs::symlink_metadata(path)?.file_type().is_socket() {
-                return Err(io::Error::new(error.kind(), "what is there is no socket"));
-            }
-            if UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(error.kind(), "another agent answers there"));
-            }
-            fs::remove_file(path)?;
-            StdListener::bind(path)?
-        }
-        bound => bound?,
-    };
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    listener.set_nonblocking(true)?;
-    Ok(ControlSocket {
-        path: path.to_owned(),
-        identity: identity(path)?,
-        listener,
-    })
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
+    let (file, socket) = SocketFile::bind(path, MODE)?;
+    socket.listen(BACKLOG)?;
+    let listener = socket.into();
+    Ok(ControlSocket { file, listener })
 }
 
 impl ControlSocket {
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// A listener of the runtime's.
     pub(super) fn listen(&self) -> io::Result<UnixListener> {
         UnixListener::from_std(self.listener.try_clone()?)
-    }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        // Another agent may have taken the place; a file that stays is replaced by the next.
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
