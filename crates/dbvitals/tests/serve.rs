@@ -37,6 +37,8 @@ mod services;
 mod socket_gate;
 #[path = "serve/socket_gates.rs"]
 mod socket_gates;
+#[path = "support/state_dir.rs"]
+mod state_dir;
 
 use crate::service::Service;
 

@@ -285,7 +285,7 @@ impl EventLoop {
         if self.backends.len() <= index {
             self.backends.resize_with(index + 1, || None);
         }
-        board.set_plan(&plan.plan);
+        board.set_plan(&plan);
         let slot = &mut self.backends[index];
         if slot.is_none() {
             self.prober

@@ -25,7 +25,7 @@ use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::hooks::{Hooks, HooksPlan};
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{About, Access, Desk};
 use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
@@ -269,11 +269,13 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     let mut publishers = Publishers::new(agent.board());
     publishers.handle_plan(&plan).await;
     let history = publishers.keep(for_http);
+    let about = Arc::new(About::new(&plan.name, args.config.as_deref()));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
         access,
+        about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),
         history: Arc::clone(&history),
     };

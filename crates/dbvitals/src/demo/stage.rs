@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{About, Access, Desk};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
 use crate::agent::publishers::Publishers;
@@ -93,6 +93,7 @@ impl Stage {
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
             access: Access::Reader,
+            about: Arc::new(About::new("demo", None)),
             reload: None,
             history: publishers.keep(for_http),
         };
