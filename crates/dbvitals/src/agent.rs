@@ -94,7 +94,7 @@ impl Agent {
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for shard in 0..shards {
             let beat = board.add_shard();
-            let record = recorder.map(|recorder| recorder.feed(shard, shards));
+            let record = recorder.map(|recorder| recorder.feed(shard));
             let (event_loop, handle) =
                 EventLoop::new(clock, seed ^ shard as u64, beat, told.clone(), record)
                     .context("failed to open an epoll descriptor")?;

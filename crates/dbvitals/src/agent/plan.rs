@@ -13,6 +13,7 @@ use crate::agent::agent_check::AgentCheckPlan;
 use crate::agent::hooks::HookPlan;
 use crate::duration;
 use crate::target_url::TargetUrl;
+use crate::whereabouts;
 
 /// Everything that `serve` needs.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub(crate) struct AgentPlan {
 pub(crate) fn control_socket(control: Option<&Path>, state_dir: Option<&Path>) -> Option<PathBuf> {
     match (control, state_dir) {
         (Some(path), _) => Some(path.to_owned()),
-        (None, Some(directory)) => Some(directory.join("control.sock")),
+        (None, Some(directory)) => Some(whereabouts::of_state_dir(directory)),
         (None, None) => None,
     }
 }

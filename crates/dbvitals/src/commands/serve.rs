@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::{Admin, Plan, Want};
+use dbvitals_verdict::{Admin, Want};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -25,7 +25,7 @@ use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::hooks::{Hooks, HooksPlan};
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{About, Access, Desk};
 use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
@@ -214,10 +214,8 @@ fn start_record(
     plan: &AgentPlan,
     clock: Clock,
 ) -> Result<Recorder, Misuse> {
-    let plans = plan.backends.iter();
-    let plans = plans.map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)));
     let shards = shards_for(plan.backends.len());
-    Recorder::start(path, bytes_max, &plan.name, &plans.collect(), shards, clock).map_err(|error| {
+    Recorder::start(path, bytes_max, &plan.name, shards, clock).map_err(|error| {
         Misuse(format!(
             "cannot record into {}: {}; name another file with --record",
             path.display(),
@@ -243,6 +241,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     };
     let told = transitions();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
+    let for_http = told.subscribe();
     let agent = Agent::start(
         &plan.backends,
         &|name| orders.admin(name),
@@ -268,15 +267,19 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     let records = Arc::clone(agent.board().hooks());
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
     let (reload, mut reloads) = mpsc::channel(1);
+    let mut publishers = Publishers::new(agent.board());
+    publishers.handle_plan(&plan).await;
+    let history = publishers.keep(for_http);
+    let about = Arc::new(About::new(&plan.name, args.config.as_deref()));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
         access,
+        about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),
+        history: Arc::clone(&history),
     };
-    let mut publishers = Publishers::new(agent.board());
-    publishers.handle_plan(&plan).await;
     if let Some(listener) = http_listener {
         let access = match &plan.token {
             Some(token) => Access::Bearer(Arc::new(token.clone())),

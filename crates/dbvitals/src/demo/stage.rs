@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{About, Access, Desk};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
     BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnUnknown, Origin,
@@ -85,7 +85,7 @@ impl Stage {
         let clock = Clock::start();
         let started = clock.now();
         let sender = transitions();
-        let told = sender.subscribe();
+        let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
         let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
         let mut publishers = Publishers::new(agent.board());
@@ -95,7 +95,9 @@ impl Stage {
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
             access: Access::Reader,
+            about: Arc::new(About::new("demo", None)),
             reload: None,
+            history: publishers.keep(for_http),
         };
         publishers.answer_at(listener, desk);
         let boards = agent.board().backends();

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
-use crate::orders::StateDir;
+use crate::state_dir::StateDir;
 use crate::{QUICK, Service, http};
 
 /// How long after its reason a gate may take here; nothing is measured.
