@@ -114,6 +114,7 @@ pub(crate) struct GatePlan {
     pub(crate) want: Want,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
+    pub(crate) on_alarm: OnAlarm,
 }
 
 /// The longest path that a unix socket may have.
@@ -218,6 +219,15 @@ pub(crate) enum OnUnknown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDegraded {
     /// It is open; the agent check says up.
+    Open,
+    /// It is closed; the agent check says down.
+    Closed,
+}
+
+/// What a gate, or an agent check, does while there is an alarm on the service behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAlarm {
+    /// What the verdict says.
     Open,
     /// It is closed; the agent check says down.
     Closed,

@@ -29,8 +29,8 @@ use crate::agent::http::{About, Access, Desk};
 use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
-    notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnUnknown, Origin,
+    default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -171,6 +171,7 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_alarm: OnAlarm::Open,
     }])
 }
 
