@@ -17,7 +17,7 @@ fn packaged(name: &str) -> String {
 /// The metrics that an agent has, with those that a summary is made of.
 fn metrics() -> BTreeSet<String> {
     let config = ConfigFile::new(
-        "[backend.db]\nurl = \"tcp://127.0.0.1:1\"\n[service.all]\nbackends = [\"db\"]\n",
+        "[backend.db]\nurl = \"tcp://127.0.0.1:1\"\n[service.shop]\nbackends = [\"db\"]\n",
     );
     let agent = Agent::start(config.serve());
     let text = agent.request("GET", "/metrics").body;
