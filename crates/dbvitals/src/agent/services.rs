@@ -225,7 +225,7 @@ async fn any_changed(signs: &mut [watch::Receiver<Sign>]) -> bool {
 #[cfg(test)]
 mod tests {
     use dbvitals_probe::{Address, Protocol, Target};
-    use dbvitals_verdict::{Course, Depth, Plan};
+    use dbvitals_verdict::{Admin, Course, Depth, Plan};
 
     use crate::agent::board::Board;
     use crate::agent::plan::{BackendPlan, Origin};
@@ -238,12 +238,13 @@ mod tests {
         let member = |proof: &Option<u64>| {
             let address = Address::Unix("/s".into());
             let depth = Depth::Ping;
-            let entry = board.entry(&BackendPlan {
+            let plan = BackendPlan {
                 name: "b".into(),
                 target: Arc::new(Target::new(Protocol::MySql, address)),
                 plan: Arc::new(Plan::new(Course::Session { depth })),
                 origin: Origin::default(),
-            });
+            };
+            let entry = board.entry(&plan, Admin::Ready);
             if let Some(second) = proof {
                 entry.note_proof(Moment::ORIGIN + Duration::from_secs(*second));
             }
