@@ -14,7 +14,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use agent::{Agent, serve};
+use agent::{Agent, ConfigFile};
 use dbvitals_testkit::left_out;
 use serde_json::Value;
 
@@ -68,8 +68,12 @@ fn the_metrics_have_nothing_that_prometheus_minds() {
         return;
     };
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let up = format!("up=tcp://{}", listener.local_addr().expect("an address"));
-    let agent = Agent::start(serve([up.as_str(), "down=tcp://127.0.0.1:1"]));
+    let up = format!("tcp://{}", listener.local_addr().expect("an address"));
+    let config = ConfigFile::new(&format!(
+        "[agent]\nhistograms = \"backend\"\n\
+         [backend.up]\nurl = \"{up}\"\n[backend.down]\nurl = \"tcp://127.0.0.1:1\"\n"
+    ));
+    let agent = Agent::start(config.serve());
     // With a cause and both outcomes all metrics have samples.
     agent.wait_for_verdict("up", "up");
     agent.wait_for_verdict("down", "down");

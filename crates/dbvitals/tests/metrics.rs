@@ -1,0 +1,106 @@
+//! `/metrics` beyond its form: histograms.
+
+#[expect(dead_code, reason = "the tests of serve need more of it")]
+#[path = "support/agent.rs"]
+mod agent;
+#[path = "support/exposition.rs"]
+mod exposition;
+#[expect(dead_code, reason = "the tests of serve need more of it")]
+#[path = "support/http.rs"]
+mod http;
+#[expect(dead_code, reason = "the tests of serve need more of it")]
+#[path = "support/service.rs"]
+mod service;
+
+use std::collections::BTreeMap;
+
+use dbvitals_testkit::eventually;
+
+use crate::agent::{Agent, ConfigFile, PATIENCE};
+use crate::service::Service;
+
+fn scrape(agent: &Agent) -> BTreeMap<String, f64> {
+    exposition::read(&agent.request("GET", "/metrics").body)
+}
+
+/// The buckets of a histogram in their order, the last one without a bound.
+fn buckets(samples: &BTreeMap<String, f64>, metric: &str, label: &str) -> Vec<f64> {
+    let prefix = format!("{metric}_bucket{{{label},le=\"");
+    let of_it = samples
+        .iter()
+        .filter_map(|(name, count)| Some((name.strip_prefix(&prefix)?, count)));
+    let bound = |rest: &str| rest.trim_end_matches("\"}").replace('+', "").parse::<f64>();
+    let mut buckets: Vec<_> = of_it
+        .map(|(rest, count)| (bound(rest).expect("a bound is a number"), *count))
+        .collect();
+    buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+    assert!(
+        buckets.last().is_some_and(|(bound, _)| bound.is_infinite()),
+        "{buckets:?}"
+    );
+    buckets.into_iter().map(|(_, count)| count).collect()
+}
+
+#[test]
+fn latencies_are_a_histogram_of_all_and_of_each_backend_where_that_is_asked_for() {
+    let (one, two) = (Service::start(), Service::start());
+    let text = |more: &str| {
+        format!(
+            "{more}[defaults]\ninterval = \"50ms\"\n\
+             [backend.one]\nurl = \"{}\"\n[backend.two]\nurl = \"{}\"\n",
+            one.url(),
+            two.url()
+        )
+    };
+    let config = ConfigFile::new(&text(""));
+    let agent = Agent::start(config.serve());
+    agent.wait_for_verdict("one", "up");
+    agent.wait_for_verdict("two", "up");
+    let (all, each) = (
+        "dbvitals_probe_duration_seconds",
+        "dbvitals_backend_probe_duration_seconds",
+    );
+    let samples = scrape(&agent);
+    let buckets_of_all = buckets(&samples, all, "service=\"\"");
+    assert_eq!(buckets_of_all.len(), 15);
+    assert!(buckets_of_all.is_sorted(), "{buckets_of_all:?}");
+    let count = samples[&format!("{all}_count{{service=\"\"}}")];
+    assert_eq!(buckets_of_all.last(), Some(&count));
+    assert!(count >= 4.0, "{count}");
+    assert!(samples[&format!("{all}_sum{{service=\"\"}}")] > 0.0);
+    assert!(samples[&format!("{each}_count{{backend=\"one\"}}")] >= 2.0);
+    let of_backends = format!("{each}_bucket");
+    assert!(!samples.keys().any(|name| name.starts_with(&of_backends)));
+
+    // A reload changes what is told, and nothing that was counted.
+    config.write(&text("[agent]\nhistograms = \"backend\"\n"));
+    agent.signal(rustix::process::Signal::HUP);
+    agent.wait_for_log("the configuration is reloaded");
+    let samples = scrape(&agent);
+    assert!(samples[&format!("{all}_count{{service=\"\"}}")] >= count);
+    let of_one = buckets(&samples, each, "backend=\"one\"");
+    assert_eq!(of_one.len(), 15);
+    assert_eq!(
+        of_one.last(),
+        samples.get(&format!("{each}_count{{backend=\"one\"}}"))
+    );
+}
+
+#[test]
+fn a_backend_that_is_removed_takes_nothing_away_from_what_was_counted() {
+    let (stays, goes) = (Service::start(), Service::start());
+    let stays = format!("[backend.stays]\nurl = \"{}\"\n", stays.url());
+    let goes = format!("[backend.goes]\nurl = \"{}\"\n", goes.url());
+    let quick = "[defaults]\ninterval = \"20ms\"\n";
+    let config = ConfigFile::new(&format!("{quick}{stays}{goes}"));
+    let agent = Agent::start(config.serve());
+    let count = || scrape(&agent)["dbvitals_probe_duration_seconds_count{service=\"\"}"];
+    assert!(eventually(PATIENCE, || count() >= 20.0));
+    let before = count();
+    config.write(&format!("{quick}{stays}"));
+    agent.signal(rustix::process::Signal::HUP);
+    agent.wait_for_log("1 removed");
+    let after = count();
+    assert!(after >= before, "{after} after {before}");
+    assert!(eventually(PATIENCE, || count() > after));
+}
