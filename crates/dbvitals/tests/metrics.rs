@@ -1,4 +1,5 @@
-//! `/metrics` beyond its form: histograms.
+//! `/metrics` beyond its form: histograms, the agent's own vitals, and what a scrape of many
+//! backends costs.
 
 #[expect(dead_code, reason = "the tests of serve need more of it")]
 #[path = "support/agent.rs"]
@@ -13,10 +14,12 @@ mod http;
 mod service;
 
 use std::collections::BTreeMap;
+use std::fs;
 
+use dbvitals_probe::Clock;
 use dbvitals_testkit::eventually;
 
-use crate::agent::{Agent, ConfigFile, PATIENCE};
+use crate::agent::{Agent, ConfigFile, PATIENCE, serve};
 use crate::service::Service;
 
 fn scrape(agent: &Agent) -> BTreeMap<String, f64> {
@@ -103,4 +106,38 @@ fn a_backend_that_is_removed_takes_nothing_away_from_what_was_counted() {
     let after = count();
     assert!(after >= before, "{after} after {before}");
     assert!(eventually(PATIENCE, || count() > after));
+}
+
+#[test]
+fn the_agent_tells_its_own_vitals() {
+    let agent = Agent::start(serve(["db=tcp://127.0.0.1:1"]));
+    let samples = scrape(&agent);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        samples[&format!("dbvitals_build_info{{version=\"{version}\"}}")],
+        1.0
+    );
+    let open = fs::read_dir(format!("/proc/{}/fd", agent.pid()))
+        .expect("it runs")
+        .count();
+    let told = samples["process_open_fds"];
+    // The connection of this scrape is gone, or not yet.
+    assert!(
+        (told - open as f64).abs() <= 2.0,
+        "{told}, and there are {open}"
+    );
+    assert!(samples["process_max_fds"] >= told);
+    let memory = samples["process_resident_memory_bytes"];
+    assert!((1e6..1e9).contains(&memory), "{memory}");
+    assert!(samples["process_cpu_seconds_total"] > 0.0);
+    let started = samples["process_start_time_seconds"];
+    let now = Clock::start().wall(dbvitals_verdict::Moment::ORIGIN);
+    let now = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("it is later than 1970");
+    let now = now.as_secs_f64();
+    assert!(
+        (now - 60.0..=now + 1.0).contains(&started),
+        "{started}, now {now}"
+    );
 }

@@ -5,6 +5,7 @@
 //! second copy of them on the path of every ping.
 
 mod durations;
+mod process;
 
 use std::fmt::{self, Write};
 
@@ -144,6 +145,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "How often the agent was too late to judge anybody.",
     )?;
     writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())?;
+    process::write(out, board)?;
     hooks::metrics::write(out, board.hooks())
 }
 
