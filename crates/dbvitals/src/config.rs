@@ -12,8 +12,10 @@ mod hooks;
 mod reader;
 #[cfg(test)]
 mod schema;
+mod services;
 pub(crate) mod settings;
 mod sockets;
+mod subjects;
 
 use std::fmt;
 use std::fs;

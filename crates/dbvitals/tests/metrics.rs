@@ -92,6 +92,46 @@ fn latencies_are_a_histogram_of_all_and_of_each_backend_where_that_is_asked_for(
 }
 
 #[test]
+fn each_service_has_the_probes_of_its_backends_whoever_shares_them() {
+    let (one, two, three) = (Service::start(), Service::start(), Service::start());
+    let backends = [("one", &one), ("two", &two), ("three", &three)]
+        .map(|(name, service)| format!("[backend.{name}]\nurl = \"{}\"\n", service.url()));
+    let text = |services: &str| {
+        format!(
+            "[defaults]\ninterval = \"20ms\"\n{}{services}",
+            backends.concat()
+        )
+    };
+    let config = ConfigFile::new(&text(
+        "[service.a]\nbackends = [\"one\", \"two\"]\n[service.b]\nbackends = [\"two\"]\n",
+    ));
+    let agent = Agent::start(config.serve());
+    let count = |samples: &BTreeMap<String, f64>, service: &str| {
+        let name = format!("dbvitals_probe_duration_seconds_count{{service=\"{service}\"}}");
+        samples.get(&name).copied()
+    };
+    let enough = |service: &str| count(&scrape(&agent), service).is_some_and(|it| it >= 10.0);
+    for service in ["a", "b", ""] {
+        assert!(eventually(PATIENCE, || enough(service)), "{service:?}");
+    }
+    let before = scrape(&agent);
+    assert!(count(&before, "a") > count(&before, "b"));
+
+    // Every backend has a service now, and b counts on although it has got another one.
+    config.write(&text(
+        "[service.a]\nbackends = [\"one\", \"three\"]\n[service.b]\nbackends = [\"three\"]\n[service.c]\nbackends = [\"two\"]\n",
+    ));
+    agent.signal(rustix::process::Signal::HUP);
+    agent.wait_for_log("the configuration is reloaded");
+    let after = scrape(&agent);
+    assert_eq!(count(&after, ""), None);
+    assert!(count(&after, "a") >= count(&before, "a"));
+    assert!(count(&after, "b") >= count(&before, "b"));
+    let counted_by_two = after["dbvitals_backend_probe_duration_seconds_count{backend=\"two\"}"];
+    assert!(count(&after, "c").is_some_and(|it| it < counted_by_two));
+}
+
+#[test]
 fn a_backend_that_is_removed_takes_nothing_away_from_what_was_counted() {
     let (stays, goes) = (Service::start(), Service::start());
     let stays = format!("[backend.stays]\nurl = \"{}\"\n", stays.url());

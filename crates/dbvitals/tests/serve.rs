@@ -5,6 +5,10 @@
 
 #[path = "support/agent.rs"]
 mod agent;
+#[path = "serve/ends.rs"]
+mod ends;
+#[path = "serve/events.rs"]
+mod events;
 #[path = "support/exposition.rs"]
 mod exposition;
 #[path = "support/gate.rs"]
@@ -27,6 +31,8 @@ mod output;
 mod reload;
 #[path = "support/service.rs"]
 mod service;
+#[path = "serve/services.rs"]
+mod services;
 #[path = "support/socket_gate.rs"]
 mod socket_gate;
 #[path = "serve/socket_gates.rs"]

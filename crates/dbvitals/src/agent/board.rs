@@ -1,8 +1,9 @@
-//! What is known now, for everybody to read: one entry per backend.
+//! What is known now, for everybody to read: one entry per backend, and one per service.
 //!
 //! Shards write, publishers read. On the path of a ping that passes a shard stores a few atomics;
 //! a snapshot is swapped in whole when something changed. Neither side waits for the other.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dbvitals_probe::{Clock, Target};
 use dbvitals_verdict::{
-    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Role, ServerFacts,
-    Standing, Transition, Verdict, Want,
+    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Sign, Standing, Transition,
+    Verdict,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use crate::agent::hooks::HookRecords;
 use crate::agent::latency::{Latency, LatencyCounts, LatencyGroups, Membership};
 use crate::agent::plan::{BackendPlan, Histograms};
+use crate::agent::services::ServiceBoard;
 
 /// After how long without a sign of life a shard counts as dead.
 const SHARD_SILENT_MAX: Duration = Duration::from_secs(5);
@@ -28,6 +30,7 @@ const SHARD_SILENT_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Board {
     clock: Clock,
     backends: ArcSwap<Vec<Arc<BackendBoard>>>,
+    services: ArcSwap<Vec<Arc<ServiceBoard>>>,
     shards: Mutex<Vec<Arc<ShardBeat>>>,
     hooks: Arc<HookRecords>,
     latency_groups: LatencyGroups,
@@ -41,6 +44,7 @@ impl Board {
         Self {
             clock,
             backends: ArcSwap::default(),
+            services: ArcSwap::default(),
             shards: Mutex::default(),
             hooks: Arc::default(),
             latency_groups: LatencyGroups::default(),
@@ -62,8 +66,19 @@ impl Board {
     /// The backends of each service; those of none are under the empty name, and one of two
     /// services counts in both.
     fn membership(&self) -> Membership {
-        let of_none = self.backends().to_vec();
-        Membership::from([(Arc::from(""), of_none)])
+        let services = self.services();
+        let mut membership = Membership::new();
+        for service in &*services {
+            let members = service.roster().members.clone();
+            membership.insert(Arc::clone(&service.name), members);
+        }
+        let served: BTreeSet<_> = membership.values().flatten().map(Arc::as_ptr).collect();
+        let mut of_none = self.backends().to_vec();
+        of_none.retain(|backend| !served.contains(&Arc::as_ptr(backend)));
+        if !of_none.is_empty() {
+            membership.insert(Arc::from(""), of_none);
+        }
+        membership
     }
 
     /// How long passed probes took, by service.
@@ -90,6 +105,12 @@ impl Board {
         self.clock.wall(Moment::ORIGIN)
     }
 
+    /// Shows these services from now on, and no others.
+    pub(crate) fn show_services(&self, services: Vec<Arc<ServiceBoard>>) {
+        self.services.store(Arc::new(services));
+        self.latency_groups.regroup(self.membership());
+    }
+
     /// The present wall-clock time.
     pub(crate) fn wall_now(&self) -> Timestamp {
         let now = self.clock.wall(self.clock.now());
@@ -113,6 +134,16 @@ impl Board {
     pub(crate) fn backend(&self, name: &str) -> Option<Arc<BackendBoard>> {
         let backends = self.backends.load();
         let found = backends.iter().find(|backend| &*backend.name == name);
+        found.map(Arc::clone)
+    }
+
+    pub(crate) fn services(&self) -> Arc<Vec<Arc<ServiceBoard>>> {
+        self.services.load_full()
+    }
+
+    pub(crate) fn service(&self, name: &str) -> Option<Arc<ServiceBoard>> {
+        let services = self.services.load();
+        let found = services.iter().find(|service| &*service.name == name);
         found.map(Arc::clone)
     }
 
@@ -180,54 +211,6 @@ impl ShardBeat {
     fn lag(&self) -> Duration {
         Duration::from_nanos(self.lag_nanos.load(Ordering::Relaxed))
     }
-}
-
-/// What a gate looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sign {
-    pub(crate) verdict: Verdict,
-    pub(crate) admin: Admin,
-    pub(crate) role: Option<Role>,
-    /// It refuses writes, as far as is known.
-    pub(crate) read_only: bool,
-}
-
-impl Sign {
-    /// Whether a backend is what is wanted, as far as its role goes.
-    pub(crate) fn meets(self, want: Want) -> bool {
-        match want {
-            Want::Any => true,
-            Want::Primary => self.role == Some(Role::Primary) && !self.read_only,
-            Want::Replica => self.role == Some(Role::Replica),
-            Want::Writable => self.role.is_some() && !self.read_only,
-        }
-    }
-}
-
-impl From<&Standing> for Sign {
-    fn from(standing: &Standing) -> Self {
-        let facts = newest_facts(standing);
-        Self {
-            verdict: standing.verdict,
-            admin: standing.admin,
-            role: standing.role,
-            read_only: facts.and_then(|facts| facts.read_only).unwrap_or(false),
-        }
-    }
-}
-
-/// What a server said of itself last.
-pub(crate) fn newest_facts(standing: &Standing) -> Option<&ServerFacts> {
-    let evidence = &standing.evidence;
-    let told = |observation: &&Observation| {
-        let facts = observation.server.as_deref();
-        facts.is_some_and(|facts| facts.read_only.is_some())
-    };
-    let paths = [&evidence.held, &evidence.fresh].into_iter().flatten();
-    let newest = paths
-        .filter(told)
-        .max_by_key(|observation| observation.ended);
-    newest.and_then(|observation| observation.server.as_deref())
 }
 
 /// What an operator said with an order.
@@ -351,6 +334,11 @@ impl BackendBoard {
 
     pub(crate) fn standing(&self) -> Arc<Standing> {
         self.standing.load_full()
+    }
+
+    /// Verdict, admin state and role, in a few words.
+    pub(crate) fn sign(&self) -> Sign {
+        *self.sign.borrow()
     }
 
     /// Follows verdict, admin state and role.

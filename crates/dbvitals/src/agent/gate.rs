@@ -1,4 +1,4 @@
-//! A gate: a listener that exists only while its backend is fit, so that anything that can connect
+//! A gate: a listener that exists only while what stands behind it is fit, so that anything that can connect
 //! to a port can ask how the database is.
 //!
 //! Closed means closed: there is no listening socket, and the kernel refuses. A connection to an
@@ -7,13 +7,12 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Admin, Verdict};
-use tokio::sync::watch;
+use dbvitals_verdict::{Admin, Sign, Verdict};
 use tokio::task::JoinSet;
 
-use crate::agent::board::Sign;
 use crate::agent::listening::{Listener, Visitor};
 use crate::agent::plan::{GatePlan, OnDegraded, OnUnknown};
+use crate::agent::subject::Follower;
 
 /// Connections that are being closed properly at one time; more are closed at once.
 const CLOSING_MAX: usize = 256;
@@ -22,21 +21,21 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// The pause before an address that is taken is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Opens and closes one listener as a backend's sign says.
+/// Opens and closes one listener as the sign of a backend or a service says.
 #[derive(Debug)]
 pub(crate) struct Gate {
     plan: GatePlan,
-    sign: watch::Receiver<Sign>,
+    follower: Follower,
     /// Accepted connections on their way out.
     closing: JoinSet<()>,
 }
 
 impl Gate {
     /// A gate, closed; it opens when it runs and there is reason to.
-    pub(crate) fn new(plan: GatePlan, sign: watch::Receiver<Sign>) -> Self {
+    pub(crate) fn new(plan: GatePlan, follower: Follower) -> Self {
         Self {
             plan,
-            sign,
+            follower,
             closing: JoinSet::new(),
         }
     }
@@ -44,10 +43,10 @@ impl Gate {
     /// Follows the sign for ever. Cancel safe: dropping the future closes the gate.
     pub(crate) async fn run(mut self) {
         loop {
-            let sign = *self.sign.borrow_and_update();
+            let sign = self.follower.sign();
             let ended = match self.wants_open(sign, false) {
                 true => self.open().await,
-                false => self.sign.changed().await.is_err(),
+                false => !self.follower.changed().await,
             };
             if ended {
                 return;
@@ -85,10 +84,10 @@ impl Gate {
                 }
             }
             tokio::select! {
-                changed = self.sign.changed() => {
-                    let sign = *self.sign.borrow();
-                    if changed.is_err() || !self.wants_open(sign, false) {
-                        return changed.is_err();
+                changed = self.follower.changed() => {
+                    let sign = self.follower.sign();
+                    if !changed || !self.wants_open(sign, false) {
+                        return !changed;
                     }
                 }
                 () = tokio::time::sleep(RETRY_AFTER) => {}
@@ -98,9 +97,9 @@ impl Gate {
         loop {
             tokio::select! {
                 biased;
-                changed = self.sign.changed() => {
-                    let ended = changed.is_err();
-                    let sign = *self.sign.borrow();
+                changed = self.follower.changed() => {
+                    let ended = !changed;
+                    let sign = self.follower.sign();
                     if ended || !self.wants_open(sign, true) {
                         drop(listener);
                         tracing::info!(gate = self.plan.name, %address, "gate closed");

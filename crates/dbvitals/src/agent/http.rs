@@ -1,5 +1,5 @@
-//! HTTP: health per backend, all that is known of them, operators' orders, the agent's own liveness
-//! and readiness, metrics.
+//! HTTP: health per backend and service, all that is known of them, operators' orders, the agent's
+//! own liveness and readiness, metrics.
 //!
 //! Every answer comes from the board; a request reaches a database only where it asks for a fresh
 //! probe, and then one probe serves all who ask meanwhile. A backend is fit (200) while up or
@@ -9,8 +9,12 @@ mod about;
 mod admin;
 mod backends;
 mod condition;
+mod events;
+mod history;
 mod hooks;
+mod sampler;
 mod server;
+mod services;
 
 use std::sync::Arc;
 
@@ -25,6 +29,8 @@ use serde::Serialize;
 pub(crate) use about::About;
 pub(crate) use admin::{Access, Reload};
 pub(super) use backends::Seen;
+pub(crate) use history::History;
+pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
 
 use self::backends::{Backends, Health};
@@ -48,6 +54,7 @@ pub(crate) struct Desk {
     pub(crate) about: Arc<About>,
     /// Where a reload is asked for; `None` where there is no file to reload.
     pub(crate) reload: Option<Reload>,
+    pub(crate) history: Arc<History>,
 }
 
 /// The routes of a desk.
@@ -57,7 +64,11 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/api/v1/agent", get(agent))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
+        .route("/api/v1/services", get(services::all))
+        .route("/api/v1/services/{name}", get(services::one))
         .route("/api/v1/hooks", get(all_hooks))
+        .route("/api/v1/transitions", get(events::transitions))
+        .route("/api/v1/events", get(events::events))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
         .route("/liveness", get(liveness))
@@ -92,6 +103,9 @@ async fn health(
         Err((error, detail)) => return refuse(StatusCode::BAD_REQUEST, error, detail),
     };
     let board = &desk.board;
+    if let Some(service) = board.service(&name) {
+        return services::health(&desk, &service, condition).await;
+    }
     let Some(backend) = board.backend(&name) else {
         return refuse_backend(&name, board);
     };
@@ -192,7 +206,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
+        "known are /health/NAME, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

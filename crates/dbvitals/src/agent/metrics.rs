@@ -6,6 +6,7 @@
 
 mod durations;
 mod process;
+mod services;
 
 use std::fmt::{self, Write};
 
@@ -145,6 +146,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "How often the agent was too late to judge anybody.",
     )?;
     writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())?;
+    services::write(out, board)?;
     process::write(out, board)?;
     hooks::metrics::write(out, board.hooks())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dbvitals_probe::{Address, Protocol, Target};
-use dbvitals_verdict::{Course, Depth, Plan};
+use dbvitals_verdict::{Course, Depth, Plan, ServiceNeeds, Want};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -31,6 +31,7 @@ pub(crate) struct AgentPlan {
     /// Of what metrics tell latencies as histograms.
     pub(crate) histograms: Histograms,
     pub(crate) backends: Vec<BackendPlan>,
+    pub(crate) services: Vec<ServicePlan>,
     pub(crate) gates: Vec<GatePlan>,
     pub(crate) agent_checks: Vec<AgentCheckPlan>,
     pub(crate) hooks: Vec<Arc<HookPlan>>,
@@ -105,13 +106,24 @@ impl PartialEq for Origin {
     }
 }
 
-/// A listener that exists only while its backend is fit.
+/// The backends that hold one database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServicePlan {
+    pub(crate) name: Arc<str>,
+    /// The backends' names.
+    pub(crate) backends: Vec<Arc<str>>,
+    pub(crate) needs: ServiceNeeds,
+}
+
+/// A listener that exists only while what stands behind it is fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GatePlan {
     pub(crate) name: String,
     pub(crate) listen: GateAddress,
-    /// The backend's name.
+    /// The name of a backend or a service.
     pub(crate) of: Arc<str>,
+    /// What it must be.
+    pub(crate) want: Want,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
 }
@@ -205,21 +217,21 @@ impl std::fmt::Display for GateAddress {
     }
 }
 
-/// What a gate does while nothing is known.
+/// What a gate, or an agent check, does while nothing is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnUnknown {
-    /// It is closed.
+    /// It is closed; the agent check says down.
     Closed,
-    /// It stays as it was; closed from the start.
+    /// It stays as it was; closed from the start. The agent check says nothing.
     Hold,
 }
 
-/// What a gate does while its backend is degraded.
+/// What a gate, or an agent check, does while what stands behind it is degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDegraded {
-    /// It is open.
+    /// It is open; the agent check says up.
     Open,
-    /// It is closed.
+    /// It is closed; the agent check says down.
     Closed,
 }
 

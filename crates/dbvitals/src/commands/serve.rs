@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::{Admin, Plan};
+use dbvitals_verdict::{Admin, Want};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -139,6 +139,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         token: None,
         histograms: Histograms::default(),
         backends,
+        services: Vec::new(),
         gates,
         agent_checks: Vec::new(),
         hooks: Vec::new(),
@@ -168,6 +169,7 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         name: backend.name.to_string(),
         listen,
         of: Arc::clone(&backend.name),
+        want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
     }])
@@ -212,10 +214,8 @@ fn start_record(
     plan: &AgentPlan,
     clock: Clock,
 ) -> Result<Recorder, Misuse> {
-    let plans = plan.backends.iter();
-    let plans = plans.map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)));
     let shards = shards_for(plan.backends.len());
-    Recorder::start(path, bytes_max, &plan.name, &plans.collect(), shards, clock).map_err(|error| {
+    Recorder::start(path, bytes_max, &plan.name, shards, clock).map_err(|error| {
         Misuse(format!(
             "cannot record into {}: {}; name another file with --record",
             path.display(),
@@ -241,6 +241,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     };
     let told = transitions();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
+    let for_http = told.subscribe();
     let agent = Agent::start(
         &plan.backends,
         &|name| orders.admin(name),
@@ -253,6 +254,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,
         backends = plan.backends.len(),
+        services = plan.services.len(),
         gates = plan.gates.len(),
         agent_checks = plan.agent_checks.len(),
         hooks = plan.hooks.len(),
@@ -266,6 +268,9 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     let records = Arc::clone(agent.board().hooks());
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
     let (reload, mut reloads) = mpsc::channel(1);
+    let mut publishers = Publishers::new(agent.board());
+    publishers.handle_plan(&plan).await;
+    let history = publishers.keep(for_http);
     let about = Arc::new(About::new(&plan.name, args.config.as_deref()));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
@@ -274,9 +279,8 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         access,
         about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),
+        history: Arc::clone(&history),
     };
-    let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
-    publishers.follow_checks(plan.agent_checks.clone()).await;
     if let Some(listener) = http_listener {
         let access = match &plan.token {
             Some(token) => Access::Bearer(Arc::new(token.clone())),
@@ -398,10 +402,7 @@ impl Serving<'_> {
             .control()
             .watch(&plan.backends, &|name| orders.admin(name))
             .map_err(|busy| busy.to_string())?;
-        self.publishers.follow(plan.gates.clone()).await;
-        self.publishers
-            .follow_checks(plan.agent_checks.clone())
-            .await;
+        self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
         self.agent.board().set_histograms(plan.histograms);
         let mut detail = format!(

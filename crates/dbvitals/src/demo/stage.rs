@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock, Statement, Target};
-use dbvitals_verdict::{Admin, Course, Depth, Moment, Plan};
+use dbvitals_verdict::{Admin, Course, Depth, Moment, Plan, Want};
 use dbvitals_wire::Credentials;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
@@ -83,10 +83,11 @@ impl Stage {
         let clock = Clock::start();
         let started = clock.now();
         let sender = transitions();
-        let told = sender.subscribe();
+        let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
         let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
-        let mut publishers = Publishers::start(agent.board(), gates).await;
+        let mut publishers = Publishers::new(agent.board());
+        publishers.follow_gates(gates).await;
         let desk = Desk {
             board: Arc::clone(agent.board()),
             control: Arc::clone(agent.control()),
@@ -94,6 +95,7 @@ impl Stage {
             access: Access::Reader,
             about: Arc::new(About::new("demo", None)),
             reload: None,
+            history: publishers.keep(for_http),
         };
         publishers.answer_at(listener, desk);
         let boards = agent.board().backends();
@@ -178,6 +180,7 @@ fn gate_plan(name: ServerName, address: SocketAddr) -> GatePlan {
         name: name.name().to_owned(),
         listen: GateAddress::One(address),
         of: name.name().into(),
+        want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
     }

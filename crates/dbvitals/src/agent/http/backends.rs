@@ -142,7 +142,7 @@ impl State {
 }
 
 /// Says that the check itself fails, where it does.
-fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
+pub(super) fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
     let evidence = &standing.evidence;
     let newest = [&evidence.fresh, &evidence.held].into_iter().flatten();
     let mut causes = newest.filter_map(|observation| observation.outcome.cause());
@@ -202,6 +202,6 @@ impl Seen {
     }
 }
 
-fn whole_ms(age: Duration) -> u64 {
+pub(super) fn whole_ms(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Lag, Moment, Role, Standing, Want};
+use dbvitals_verdict::{Lag, Moment, Role, Sign, Standing, Want};
 
-use crate::agent::board::{BackendBoard, Sign, newest_facts};
+use crate::agent::board::BackendBoard;
 use crate::agent::control::Control;
 use crate::agent::event_loop::Busy;
 use crate::duration;
@@ -65,11 +65,21 @@ impl Condition {
             let role = standing.role.map_or("unknown", Role::name);
             return Some(format!("{} is wanted, its role is {role}", self.want));
         }
+        self.too_late(standing)
+    }
+
+    /// What a member of a service must be.
+    pub(super) fn want(&self) -> Want {
+        self.want
+    }
+
+    /// Says how far it is behind, where that is too far.
+    pub(super) fn too_late(&self, standing: &Standing) -> Option<String> {
         let max = self.max_lag?;
         if standing.role == Some(Role::Primary) {
             return None;
         }
-        match newest_facts(standing).and_then(|facts| facts.lag) {
+        match standing.evidence.newest_facts().and_then(|facts| facts.lag) {
             Some(Lag {
                 time: Some(time), ..
             }) if time <= max => None,
