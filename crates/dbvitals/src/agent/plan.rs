@@ -28,6 +28,8 @@ pub(crate) struct AgentPlan {
     pub(crate) control: Option<PathBuf>,
     /// Who has its content may give orders over HTTP.
     pub(crate) token: Option<SecretString>,
+    /// Of what metrics tell latencies as histograms.
+    pub(crate) histograms: Histograms,
     pub(crate) backends: Vec<BackendPlan>,
     pub(crate) services: Vec<ServicePlan>,
     pub(crate) gates: Vec<GatePlan>,
@@ -44,6 +46,16 @@ pub(crate) fn control_socket(control: Option<&Path>, state_dir: Option<&Path>) -
         (None, Some(directory)) => Some(whereabouts::of_state_dir(directory)),
         (None, None) => None,
     }
+}
+
+/// What has a histogram of latencies in the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Histograms {
+    /// Each service.
+    #[default]
+    Service,
+    /// Each backend as well.
+    Backend,
 }
 
 /// One backend to watch.

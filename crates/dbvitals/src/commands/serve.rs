@@ -29,8 +29,8 @@ use crate::agent::http::{About, Access, Desk};
 use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnUnknown, Origin,
-    default_plan, notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnUnknown,
+    Origin, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -137,6 +137,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         state_dir: None,
         control: None,
         token: None,
+        histograms: Histograms::default(),
         backends,
         services: Vec::new(),
         gates,
@@ -264,6 +265,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
             .map(|it| tracing::field::display(it.path().display())),
         "watching"
     );
+    agent.board().set_histograms(plan.histograms);
     let records = Arc::clone(agent.board().hooks());
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
     let (reload, mut reloads) = mpsc::channel(1);
@@ -403,6 +405,7 @@ impl Serving<'_> {
             .map_err(|busy| busy.to_string())?;
         self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
+        self.agent.board().set_histograms(plan.histograms);
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
             reloaded.kept, reloaded.changed, reloaded.added, reloaded.removed

@@ -21,7 +21,9 @@ use super::reader::{Placed, Reader, Section};
 use super::services::read_services;
 use super::sockets::check_sockets;
 use super::subjects::Subjects;
-use crate::agent::plan::{AgentPlan, BackendPlan, Origin, control_socket, default_plan, notice};
+use crate::agent::plan::{
+    AgentPlan, BackendPlan, Histograms, Origin, control_socket, default_plan, notice,
+};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
@@ -38,7 +40,14 @@ pub(super) const SECTIONS: [&str; 8] = [
     "classes",
 ];
 pub(super) const LATER_SECTIONS: [&str; 2] = ["route", "coordination"];
-pub(super) const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
+pub(super) const AGENT_KEYS: [&str; 6] = [
+    "name",
+    "http",
+    "state_dir",
+    "control",
+    "token_file",
+    "histograms",
+];
 pub(super) const PACE_KEYS: [&str; 10] = [
     "interval",
     "confirm_interval",
@@ -113,6 +122,7 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
             state_dir: agent.state_dir,
             control: agent.control,
             token: agent.token,
+            histograms: agent.histograms,
             backends: backends.into_values().collect(),
             services,
             gates,
@@ -181,6 +191,7 @@ struct AgentSection {
     state_dir: Option<PathBuf>,
     control: Option<PathBuf>,
     token: Option<SecretString>,
+    histograms: Histograms,
 }
 
 fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
@@ -190,6 +201,7 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
         state_dir: None,
         control: None,
         token: None,
+        histograms: Histograms::default(),
     };
     let Some(section) = reader.table(root, "agent") else {
         return agent;
@@ -201,6 +213,13 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     let path = |given: Placed<String>| PathBuf::from(given.value);
     agent.state_dir = reader.string(section, "state_dir").map(path);
     agent.control = reader.string(section, "control").map(path);
+    let words = [
+        ("service", Histograms::Service),
+        ("backend", Histograms::Backend),
+    ];
+    if let Some(histograms) = reader.choice(section, "histograms", &words) {
+        agent.histograms = histograms;
+    }
     if let Some(given) = reader.string(section, "token_file") {
         match password::from_file(&PathBuf::from(given.value)) {
             Ok(token) => agent.token = Some(token),
