@@ -25,6 +25,8 @@ mod misuse;
 mod orders;
 #[path = "serve/output.rs"]
 mod output;
+#[path = "serve/patroni.rs"]
+mod patroni;
 #[path = "serve/reload.rs"]
 mod reload;
 #[path = "support/service.rs"]

@@ -11,6 +11,7 @@ mod condition;
 mod events;
 mod history;
 mod hooks;
+mod patroni;
 mod sampler;
 mod server;
 
@@ -56,6 +57,11 @@ pub(crate) struct Desk {
 pub(crate) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/health/{name}", answers_probes(health))
+        .route("/health", answers_probes(patroni::any))
+        .route("/primary", answers_probes(patroni::primary))
+        .route("/read-write", answers_probes(patroni::primary))
+        .route("/replica", answers_probes(patroni::replica))
+        .route("/read-only", answers_probes(patroni::any))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
         .route("/api/v1/hooks", get(all_hooks))
@@ -90,13 +96,17 @@ async fn health(
     Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
     // An unknown condition must not be answered as if it were met.
-    let condition = match Condition::read(&asked) {
-        Ok(condition) => condition,
-        Err((error, detail)) => return refuse(StatusCode::BAD_REQUEST, error, detail),
-    };
+    match Condition::read(&asked) {
+        Ok(condition) => answer_health(&desk, &name, condition).await,
+        Err((error, detail)) => refuse(StatusCode::BAD_REQUEST, error, detail),
+    }
+}
+
+/// Whether a backend is fit and the condition met, with what is known of it.
+async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Response {
     let board = &desk.board;
-    let Some(backend) = board.backend(&name) else {
-        return refuse_backend(&name, board);
+    let Some(backend) = board.backend(name) else {
+        return refuse_backend(name, board);
     };
     if condition.wants_probe(&backend, board.clock().now())
         && let Err(busy) = condition::probe(&backend, &desk.control).await
@@ -190,7 +200,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
+        "known are /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/backends[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }
