@@ -25,7 +25,7 @@ use axum::{Json, Router};
 use dbvitals_verdict::{Admin, Standing, Verdict};
 use serde::Serialize;
 
-pub(crate) use admin::{Access, Reload};
+pub(crate) use admin::{Access, Reload, Token};
 pub(super) use backends::Seen;
 pub(crate) use history::History;
 pub(super) use sampler::sample;

@@ -26,7 +26,7 @@ use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::gate;
 use crate::agent::hooks::{Hooks, HooksPlan};
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{Access, Desk, Token};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
@@ -260,6 +260,8 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
     publishers.follow_checks(plan.agent_checks.clone()).await;
     let history = publishers.keep(for_http);
+    let token = Token::default();
+    token.store(plan.token.clone().map(Arc::new));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
@@ -269,11 +271,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         history: Arc::clone(&history),
     };
     if let Some(listener) = http_listener {
-        let access = match &plan.token {
-            Some(token) => Access::Bearer(Arc::new(token.clone())),
-            None => Access::Reader,
-        };
-        publishers.answer_at(listener, desk(access));
+        publishers.answer_at(listener, desk(Access::Bearer(Arc::clone(&token))));
     }
     if let Some(socket) = &control_listener {
         publishers.answer_operators(socket.listen()?, desk(Access::Operator));
@@ -287,6 +285,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         orders,
         publishers,
         hooks,
+        token,
         systemd: Arc::new(Systemd::from_environment()),
     };
     serving.show_orders();
@@ -354,6 +353,7 @@ struct Serving<'a> {
     orders: Arc<Orders>,
     publishers: Publishers,
     hooks: Hooks,
+    token: Token,
     systemd: Arc<Systemd>,
 }
 
@@ -394,6 +394,7 @@ impl Serving<'_> {
             .follow_checks(plan.agent_checks.clone())
             .await;
         self.hooks.handle_plan(hooks_plan(&plan));
+        self.token.store(plan.token.clone().map(Arc::new));
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
             reloaded.kept, reloaded.changed, reloaded.added, reloaded.removed

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{Access, Desk, Token};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
 use crate::agent::publishers::Publishers;
@@ -91,7 +91,7 @@ impl Stage {
             board: Arc::clone(agent.board()),
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
-            access: Access::Reader,
+            access: Access::Bearer(Token::default()),
             reload: None,
             history: publishers.keep(for_http),
         };
