@@ -19,6 +19,8 @@ mod http;
 mod http_limits;
 #[path = "serve/http_port.rs"]
 mod http_port;
+#[path = "serve/https.rs"]
+mod https;
 #[path = "serve/misuse.rs"]
 mod misuse;
 #[path = "serve/orders.rs"]

@@ -14,6 +14,7 @@ mod hooks;
 mod patroni;
 mod sampler;
 mod server;
+mod tls;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(super) use backends::Seen;
 pub(crate) use history::History;
 pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
+pub(crate) use tls::{Tls, TlsFault};
 
 use self::backends::{Backends, Health};
 use self::condition::Condition;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use crate::agent::agent_check::{AgentCheck, AgentCheckPlan};
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::gate::Gate;
 use crate::agent::http::{
-    self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server,
+    self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server, Tls,
 };
 use crate::agent::plan::GatePlan;
 
@@ -29,6 +30,8 @@ pub(crate) struct Publishers {
     http: JoinSet<()>,
     /// What feeds those who listen over HTTP.
     feeding: JoinSet<()>,
+    /// The certificate of the TCP port.
+    tls: Arc<ArcSwapOption<Tls>>,
     ending: Ending,
     /// Brings the end about for HTTP.
     end: watch::Sender<bool>,
@@ -59,6 +62,7 @@ impl Publishers {
             agent_checks: BTreeMap::new(),
             http: JoinSet::new(),
             feeding: JoinSet::new(),
+            tls: Arc::default(),
             ending,
             end,
         };
@@ -149,18 +153,31 @@ impl Publishers {
 
     /// Answers HTTP at a TCP port.
     pub(crate) fn answer_at(&mut self, listener: TcpListener, desk: Desk) {
-        self.answer(Door::Tcp(listener), CONNECTIONS_MAX, desk);
+        let tls = Arc::clone(&self.tls);
+        self.answer(Door::Tcp(listener), CONNECTIONS_MAX, tls, desk);
     }
 
     /// Answers HTTP at the control socket, where the file's mode says who may ask.
     pub(crate) fn answer_operators(&mut self, listener: UnixListener, desk: Desk) {
-        self.answer(Door::Unix(listener), OPERATORS_MAX, desk);
+        self.answer(Door::Unix(listener), OPERATORS_MAX, Arc::default(), desk);
     }
 
-    fn answer(&mut self, door: Door, connections_max: usize, desk: Desk) {
+    /// Shows this certificate at the TCP port from the next connection on; plain HTTP without one.
+    pub(crate) fn encrypt(&self, tls: Option<Tls>) {
+        self.tls.store(tls.map(Arc::new));
+    }
+
+    fn answer(
+        &mut self,
+        door: Door,
+        connections_max: usize,
+        tls: Arc<ArcSwapOption<Tls>>,
+        desk: Desk,
+    ) {
         let server = Server {
             router: http::router(desk),
             connections_max,
+            tls,
             ending: self.ending.clone(),
         };
         self.http.spawn(server.run(door));

@@ -134,6 +134,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     Ok(AgentPlan {
         name: config::host_name(),
         http,
+        http_tls: None,
         state_dir: None,
         control: None,
         token: None,
@@ -249,6 +250,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         agent_checks = plan.agent_checks.len(),
         hooks = plan.hooks.len(),
         http = plan.http.map(tracing::field::display),
+        https = plan.http_tls.is_some(),
         control = control_listener
             .as_ref()
             .map(|it| tracing::field::display(it.path().display())),
@@ -259,6 +261,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     let (reload, mut reloads) = mpsc::channel(1);
     let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
     publishers.follow_checks(plan.agent_checks.clone()).await;
+    publishers.encrypt(plan.http_tls.clone());
     let history = publishers.keep(for_http);
     let token = Token::default();
     token.store(plan.token.clone().map(Arc::new));
@@ -394,6 +397,7 @@ impl Serving<'_> {
             .follow_checks(plan.agent_checks.clone())
             .await;
         self.hooks.handle_plan(hooks_plan(&plan));
+        self.publishers.encrypt(plan.http_tls.clone());
         self.token.store(plan.token.clone().map(Arc::new));
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
