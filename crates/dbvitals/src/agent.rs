@@ -17,11 +17,14 @@ pub(crate) mod event_loop;
 pub(crate) mod gate;
 pub(crate) mod hooks;
 pub(crate) mod http;
+pub(crate) mod listening;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
+pub(crate) mod services;
+pub(crate) mod subject;
 pub(crate) mod transition_line;
 
 use std::sync::Arc;
@@ -91,7 +94,7 @@ impl Agent {
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for shard in 0..shards {
             let beat = board.add_shard();
-            let record = recorder.map(|recorder| recorder.feed(shard, shards));
+            let record = recorder.map(|recorder| recorder.feed(shard));
             let (event_loop, handle) =
                 EventLoop::new(clock, seed ^ shard as u64, beat, told.clone(), record)
                     .context("failed to open an epoll descriptor")?;

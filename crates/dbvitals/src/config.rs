@@ -5,13 +5,17 @@
 //! `settings.rs` tells where each value in force came from.
 
 mod agent_checks;
+mod agent_places;
 mod file;
 mod gates;
 mod hooks;
 mod reader;
 #[cfg(test)]
 mod schema;
+mod services;
 pub(crate) mod settings;
+mod sockets;
+mod subjects;
 
 use std::fmt;
 use std::fs;
@@ -20,6 +24,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub(crate) use agent_places::AgentPlaces;
 pub(crate) use file::{HTTP_DEFAULT, host_name, http_address};
 
 use crate::agent::plan::AgentPlan;

@@ -17,12 +17,12 @@ pub(crate) const VARIABLE: &str = "DBVITALS_PASSWORD";
 pub(crate) enum PasswordError {
     /// The file cannot be read.
     #[error(
-        "cannot read the password file {}: {reason}; the file must exist and be readable by the user that runs dbvitals",
+        "cannot read {}: {reason}; the file must exist and be readable by the user that runs dbvitals",
         path.display()
     )]
     Unreadable { path: PathBuf, reason: String },
     /// The file is empty.
-    #[error("the password file {} is empty; write the password into its first line", path.display())]
+    #[error("{} is empty; write the password or the token into its first line", path.display())]
     Empty { path: PathBuf },
     /// The variable is not set.
     #[error("the environment variable {0} is not set; set it, or use password_file")]

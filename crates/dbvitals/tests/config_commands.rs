@@ -113,7 +113,7 @@ fn a_file_that_is_not_there_and_a_token_that_is_not_there_are_misuse() {
     let text = "[agent]\ntoken_file = \"/nonexistent/token\"\n[backend.a]\nurl = \"tcp://h:1\"\n";
     let checked = run_piped("check", text);
     assert_eq!(checked.code, 3);
-    let told = "dbvitals: standard input:2:1: token_file: cannot read /nonexistent/token";
+    let told = "dbvitals: standard input:2:14: token_file: cannot read /nonexistent/token";
     assert!(checked.stderr.starts_with(told), "{checked:?}");
 }
 

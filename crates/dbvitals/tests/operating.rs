@@ -93,8 +93,9 @@ fn manual_pages_are_sound() {
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|command| *command != "help");
+        // Commands are two columns in; deeper is what a description goes on with.
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|command| !["", "help"].contains(command));
     let mut names: Vec<_> = commands.map(|it| format!("dbvitals-{it}")).collect();
     assert!(names.len() >= 7, "{help}");
     names.extend(["dbvitals".to_owned(), "dbvitals-config-check".to_owned()]);

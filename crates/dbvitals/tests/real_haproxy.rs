@@ -18,6 +18,10 @@ mod lines;
 mod proxy;
 #[path = "support/service.rs"]
 mod service;
+#[path = "real_haproxy/socket.rs"]
+mod socket;
+#[path = "support/socket_gate.rs"]
+mod socket_gate;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -5,6 +5,8 @@
 
 #[path = "support/agent.rs"]
 mod agent;
+#[path = "serve/ends.rs"]
+mod ends;
 #[path = "serve/events.rs"]
 mod events;
 #[path = "support/exposition.rs"]
@@ -33,6 +35,14 @@ mod patroni;
 mod reload;
 #[path = "support/service.rs"]
 mod service;
+#[path = "serve/services.rs"]
+mod services;
+#[path = "support/socket_gate.rs"]
+mod socket_gate;
+#[path = "serve/socket_gates.rs"]
+mod socket_gates;
+#[path = "support/state_dir.rs"]
+mod state_dir;
 
 use crate::service::Service;
 

@@ -1,4 +1,4 @@
-//! What is known now, for everybody to read: one entry per backend.
+//! What is known now, for everybody to read: one entry per backend, and one per service.
 //!
 //! Shards write, publishers read. On the path of a ping that passes a shard stores a few atomics;
 //! a snapshot is swapped in whole when something changed. Neither side waits for the other.
@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use dbvitals_probe::Clock;
+use dbvitals_probe::{Clock, Target};
 use dbvitals_verdict::{
-    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Path, Plan, Role, ServerFacts,
-    Standing, Transition, Verdict, Want,
+    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Sign, Standing, Transition,
+    Verdict,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::agent::hooks::HookRecords;
 use crate::agent::plan::BackendPlan;
+use crate::agent::services::ServiceBoard;
 
 /// After how long without a sign of life a shard counts as dead.
 const SHARD_SILENT_MAX: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ const SHARD_SILENT_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Board {
     clock: Clock,
     backends: ArcSwap<Vec<Arc<BackendBoard>>>,
+    services: ArcSwap<Vec<Arc<ServiceBoard>>>,
     shards: Mutex<Vec<Arc<ShardBeat>>>,
     hooks: Arc<HookRecords>,
 }
@@ -37,6 +39,7 @@ impl Board {
         Self {
             clock,
             backends: ArcSwap::default(),
+            services: ArcSwap::default(),
             shards: Mutex::default(),
             hooks: Arc::default(),
         }
@@ -50,6 +53,11 @@ impl Board {
     /// Shows these backends from now on, and no others.
     pub(crate) fn show(&self, backends: Vec<Arc<BackendBoard>>) {
         self.backends.store(Arc::new(backends));
+    }
+
+    /// Shows these services from now on, and no others.
+    pub(crate) fn show_services(&self, services: Vec<Arc<ServiceBoard>>) {
+        self.services.store(Arc::new(services));
     }
 
     /// The present wall-clock time.
@@ -75,6 +83,16 @@ impl Board {
     pub(crate) fn backend(&self, name: &str) -> Option<Arc<BackendBoard>> {
         let backends = self.backends.load();
         let found = backends.iter().find(|backend| &*backend.name == name);
+        found.map(Arc::clone)
+    }
+
+    pub(crate) fn services(&self) -> Arc<Vec<Arc<ServiceBoard>>> {
+        self.services.load_full()
+    }
+
+    pub(crate) fn service(&self, name: &str) -> Option<Arc<ServiceBoard>> {
+        let services = self.services.load();
+        let found = services.iter().find(|service| &*service.name == name);
         found.map(Arc::clone)
     }
 
@@ -144,54 +162,6 @@ impl ShardBeat {
     }
 }
 
-/// What a gate looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sign {
-    pub(crate) verdict: Verdict,
-    pub(crate) admin: Admin,
-    pub(crate) role: Option<Role>,
-    /// It refuses writes, as far as is known.
-    pub(crate) read_only: bool,
-}
-
-impl Sign {
-    /// Whether a backend is what is wanted, as far as its role goes.
-    pub(crate) fn meets(self, want: Want) -> bool {
-        match want {
-            Want::Any => true,
-            Want::Primary => self.role == Some(Role::Primary) && !self.read_only,
-            Want::Replica => self.role == Some(Role::Replica),
-            Want::Writable => self.role.is_some() && !self.read_only,
-        }
-    }
-}
-
-impl From<&Standing> for Sign {
-    fn from(standing: &Standing) -> Self {
-        let facts = newest_facts(standing);
-        Self {
-            verdict: standing.verdict,
-            admin: standing.admin,
-            role: standing.role,
-            read_only: facts.and_then(|facts| facts.read_only).unwrap_or(false),
-        }
-    }
-}
-
-/// What a server said of itself last.
-pub(crate) fn newest_facts(standing: &Standing) -> Option<&ServerFacts> {
-    let evidence = &standing.evidence;
-    let told = |observation: &&Observation| {
-        let facts = observation.server.as_deref();
-        facts.is_some_and(|facts| facts.read_only.is_some())
-    };
-    let paths = [&evidence.held, &evidence.fresh].into_iter().flatten();
-    let newest = paths
-        .filter(told)
-        .max_by_key(|observation| observation.ended);
-    newest.and_then(|observation| observation.server.as_deref())
-}
-
 /// What an operator said with an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Order {
@@ -205,6 +175,7 @@ pub(crate) struct Order {
 pub(crate) struct BackendBoard {
     pub(crate) name: Arc<str>,
     plan: ArcSwap<Plan>,
+    target: ArcSwap<Target>,
     standing: ArcSwap<Standing>,
     sign: watch::Sender<Sign>,
     /// Fresh probes that have ended, for whoever waits for one.
@@ -234,6 +205,7 @@ impl BackendBoard {
         Self {
             name: Arc::clone(&plan.name),
             plan: ArcSwap::new(Arc::clone(&plan.plan)),
+            target: ArcSwap::new(Arc::clone(&plan.target)),
             sign: watch::Sender::new(Sign::from(&standing)),
             standing: ArcSwap::from_pointee(standing),
             fresh_ended: watch::Sender::new(0),
@@ -250,9 +222,6 @@ impl BackendBoard {
 
     /// Counts a probe; the path of every ping.
     pub(crate) fn count(&self, observation: &Observation) {
-        if observation.path == Path::Fresh {
-            self.fresh_ended.send_modify(|count| *count += 1);
-        }
         match observation.outcome {
             Outcome::Pass => {
                 let micros = u64::try_from(observation.took().as_micros()).unwrap_or(u64::MAX);
@@ -268,6 +237,11 @@ impl BackendBoard {
                 }
             }
         }
+    }
+
+    /// Tells whoever waits that a fresh probe has ended; what it showed has to be up by then.
+    pub(crate) fn note_fresh_ended(&self) {
+        self.fresh_ended.send_modify(|count| *count += 1);
     }
 
     /// Notes the moment of the newest proof.
@@ -287,8 +261,9 @@ impl BackendBoard {
     }
 
     /// Goes on under another plan.
-    pub(crate) fn set_plan(&self, plan: &Arc<Plan>) {
-        self.plan.store(Arc::clone(plan));
+    pub(crate) fn set_plan(&self, plan: &BackendPlan) {
+        self.plan.store(Arc::clone(&plan.plan));
+        self.target.store(Arc::clone(&plan.target));
     }
 
     /// Puts up that nothing is known any more: nobody looks.
@@ -316,6 +291,11 @@ impl BackendBoard {
         self.standing.load_full()
     }
 
+    /// Verdict, admin state and role, in a few words.
+    pub(crate) fn sign(&self) -> Sign {
+        *self.sign.borrow()
+    }
+
     /// Follows verdict, admin state and role.
     pub(crate) fn watch(&self) -> watch::Receiver<Sign> {
         self.sign.subscribe()
@@ -329,6 +309,11 @@ impl BackendBoard {
     /// The plan in force.
     pub(crate) fn plan(&self) -> Arc<Plan> {
         self.plan.load_full()
+    }
+
+    /// What is asked, and where.
+    pub(crate) fn target(&self) -> Arc<Target> {
+        self.target.load_full()
     }
 
     /// Why the operator's order that holds was given; `None` while it is ready.

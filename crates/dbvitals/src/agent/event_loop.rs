@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use dbvitals_probe::{Clock, Order, Prober, TargetId};
 use dbvitals_verdict::{
-    Action, Admin, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome,
+    Action, Admin, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome, Path,
     Standing, Verdict,
 };
 use mio::Waker;
@@ -24,7 +24,7 @@ use crate::agent::Told;
 use crate::agent::board::{BackendBoard, ShardBeat};
 use crate::agent::log;
 use crate::agent::plan::BackendPlan;
-use crate::record::Feed;
+use crate::record::{Chapter, Feed};
 
 /// How long the thread waits at the most, so that it shows a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -101,6 +101,8 @@ pub(crate) struct EventLoop {
     beat: Arc<ShardBeat>,
     told: broadcast::Sender<Arc<Told>>,
     record: Option<Feed>,
+    /// Whose fresh probe has ended; told once all that follows from it is on the board.
+    fresh_ended: Option<u32>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -117,6 +119,8 @@ struct Watched {
     sessions_lost: u64,
     /// The fault of our own that was complained of last, and has not gone away since.
     complained: Option<Cause>,
+    /// Where it is in the record, if there is one.
+    chapter: Option<Arc<Chapter>>,
 }
 
 impl Watched {
@@ -144,7 +148,19 @@ impl Watched {
             shown_at: now,
             sessions_lost: 0,
             complained: None,
+            chapter: None,
         }
+    }
+
+    /// Begins another chapter of the record, if its plan is another than so far. Where it asks for
+    /// other things, the monitor starts anew, and so does the record.
+    fn be_recorded(&mut self, record: &Feed, plan: &BackendPlan, now: (Moment, Verdict)) {
+        let before = self.chapter.as_deref();
+        if before.is_some_and(|before| before.plan() == &*plan.plan) {
+            return;
+        }
+        let before = before.filter(|before| before.plan().course == plan.plan.course);
+        self.chapter = Some(record.chapter(&plan.name, &plan.plan, now, before));
     }
 
     /// Says that a held session ended while a fresh one works: nothing is wrong with the server,
@@ -183,6 +199,7 @@ impl EventLoop {
             beat,
             told,
             record,
+            fresh_ended: None,
             stopping,
         };
         Ok((event_loop, handle))
@@ -268,14 +285,18 @@ impl EventLoop {
         if self.backends.len() <= index {
             self.backends.resize_with(index + 1, || None);
         }
-        board.set_plan(&plan.plan);
-        match &mut self.backends[index] {
-            Some(watched) => watched.holds = matches!(plan.plan.course, Course::Session { .. }),
-            vacant => {
-                self.prober
-                    .add_target(TargetId(place), Arc::clone(&plan.target));
-                *vacant = Some(Watched::new(&plan, board, now));
-            }
+        board.set_plan(&plan);
+        let slot = &mut self.backends[index];
+        if slot.is_none() {
+            self.prober
+                .add_target(TargetId(place), Arc::clone(&plan.target));
+        }
+        let watched = slot.get_or_insert_with(|| Watched::new(&plan, board, now));
+        watched.holds = matches!(plan.plan.course, Course::Session { .. });
+        if let Some(record) = &self.record {
+            let standing = self.monitor.standing(BackendId(place));
+            let verdict = standing.map_or(Verdict::Unknown, |standing| standing.verdict);
+            watched.be_recorded(record, &plan, (now, verdict));
         }
     }
 
@@ -288,6 +309,10 @@ impl EventLoop {
         loop {
             if let Some(action) = self.monitor.poll_action() {
                 self.act(action);
+            } else if let Some(place) = self.fresh_ended.take() {
+                if let Some(watched) = self.watched_mut(place) {
+                    watched.board.note_fresh_ended();
+                }
             } else if let Some((target, observation)) = self.prober.poll_observation() {
                 self.observe(target, observation);
             } else {
@@ -320,12 +345,13 @@ impl EventLoop {
             }
             Action::Announce(transition) => {
                 let standing = self.monitor.standing(transition.backend);
-                if let Some(record) = &self.record {
-                    record.announce(transition.backend.0 as usize, &transition);
-                }
-                let Some(watched) = self.watched_mut(transition.backend.0) else {
+                let place = transition.backend.0 as usize;
+                let Some(Some(watched)) = self.backends.get_mut(place) else {
                     return;
                 };
+                if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
+                    record.announce(chapter, &transition);
+                }
                 if let Some(standing) = standing {
                     watched.troubled = standing.verdict != Verdict::Up;
                     watched.board.put_up(standing);
@@ -349,9 +375,12 @@ impl EventLoop {
             return;
         };
         watched.board.count(&observation);
+        if observation.path == Path::Fresh {
+            self.fresh_ended = Some(target.0);
+        }
         log::observation(&watched.board, &observation);
-        if let Some(record) = &self.record {
-            record.observe(target.0 as usize, &observation);
+        if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
+            record.observe(chapter, &observation);
         }
         watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;

@@ -1,10 +1,11 @@
-//! HTTP: health per backend, all that is known of them, operators' orders, the agent's own liveness
-//! and readiness, metrics.
+//! HTTP: health per backend and service, all that is known of them, operators' orders, the agent's
+//! own liveness and readiness, metrics.
 //!
 //! Every answer comes from the board; a request reaches a database only where it asks for a fresh
 //! probe, and then one probe serves all who ask meanwhile. A backend is fit (200) while up or
 //! degraded and ready; whatever else is the case is 503, with the reason in the body.
 
+mod about;
 mod admin;
 mod backends;
 mod condition;
@@ -14,6 +15,7 @@ mod hooks;
 mod patroni;
 mod sampler;
 mod server;
+mod services;
 mod tls;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use axum::{Json, Router};
 use dbvitals_verdict::{Admin, Standing, Verdict};
 use serde::Serialize;
 
+pub(crate) use about::About;
 pub(crate) use admin::{Access, Reload, Token};
 pub(super) use backends::Seen;
 pub(crate) use history::History;
@@ -50,6 +53,8 @@ pub(crate) struct Desk {
     pub(crate) control: Arc<Control>,
     pub(crate) orders: Arc<Orders>,
     pub(crate) access: Access,
+    /// What the agent says of itself.
+    pub(crate) about: Arc<About>,
     /// Where a reload is asked for; `None` where there is no file to reload.
     pub(crate) reload: Option<Reload>,
     pub(crate) history: Arc<History>,
@@ -64,8 +69,11 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/read-write", answers_probes(patroni::primary))
         .route("/replica", answers_probes(patroni::replica))
         .route("/read-only", answers_probes(patroni::any))
+        .route("/api/v1/agent", get(agent))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
+        .route("/api/v1/services", get(services::all))
+        .route("/api/v1/services/{name}", get(services::one))
         .route("/api/v1/hooks", get(all_hooks))
         .route("/api/v1/transitions", get(events::transitions))
         .route("/api/v1/events", get(events::events))
@@ -104,9 +112,12 @@ async fn health(
     }
 }
 
-/// Whether a backend is fit and the condition met, with what is known of it.
+/// Whether a backend or service is fit and the condition met, with what is known of it.
 async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Response {
     let board = &desk.board;
+    if let Some(service) = board.service(name) {
+        return services::health(desk, &service, condition).await;
+    }
     let Some(backend) = board.backend(name) else {
         return refuse_backend(name, board);
     };
@@ -133,6 +144,11 @@ async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Respons
         headers.insert(EVIDENCE_AGE, HeaderValue::from(age));
     }
     (status, headers, Json(body)).into_response()
+}
+
+/// Which agent this is.
+async fn agent(State(desk): State<Desk>) -> Response {
+    Json(&*desk.about).into_response()
 }
 
 /// All that is known of every backend.
@@ -202,7 +218,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/backends[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
+        "known are /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

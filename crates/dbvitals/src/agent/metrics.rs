@@ -4,6 +4,8 @@
 //! by a metrics library, because the board already holds the numbers: a registry would keep a
 //! second copy of them on the path of every ping.
 
+mod services;
+
 use std::fmt::{self, Write};
 
 use dbvitals_verdict::Verdict;
@@ -157,6 +159,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "How often the agent was too late to judge anybody.",
     )?;
     writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())?;
+    services::write(out, board)?;
     hooks::metrics::write(out, board.hooks())
 }
 

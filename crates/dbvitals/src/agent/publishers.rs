@@ -1,4 +1,5 @@
-//! What tells others, as far as it listens at a port: gates, agent checks and HTTP, over one board.
+//! What tells others, as far as it listens at a port: gates, agent checks and HTTP, over one board;
+//! and the services, of which they tell as they do of backends.
 //!
 //! They run on the runtime of whoever starts them, apart from the event loops, and end together:
 //! closing them closes every listener before anything that takes time. On a reload a gate that did
@@ -14,17 +15,20 @@ use tokio::task::JoinSet;
 
 use crate::agent::Told;
 use crate::agent::agent_check::{AgentCheck, AgentCheckPlan};
-use crate::agent::board::{BackendBoard, Board};
+use crate::agent::board::Board;
 use crate::agent::gate::Gate;
 use crate::agent::http::{
     self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server, Tls,
 };
-use crate::agent::plan::GatePlan;
+use crate::agent::plan::{AgentPlan, GatePlan, ServicePlan};
+use crate::agent::services::{Roster, ServiceBoard};
+use crate::agent::subject::Subject;
 
 /// The running gates and HTTP; dropping them closes their listeners too.
 #[derive(Debug)]
 pub(crate) struct Publishers {
     board: Arc<Board>,
+    services: BTreeMap<Arc<str>, RunningService>,
     gates: BTreeMap<String, RunningGate>,
     agent_checks: BTreeMap<String, RunningCheck>,
     http: JoinSet<()>,
@@ -38,26 +42,32 @@ pub(crate) struct Publishers {
 }
 
 #[derive(Debug)]
+struct RunningService {
+    board: Arc<ServiceBoard>,
+    task: JoinSet<()>,
+}
+
+#[derive(Debug)]
 struct RunningGate {
     plan: GatePlan,
-    /// What it follows: after a reload, another backend may bear the name.
-    of: Arc<BackendBoard>,
+    of: Subject,
     task: JoinSet<()>,
 }
 
 #[derive(Debug)]
 struct RunningCheck {
     plan: AgentCheckPlan,
-    of: Arc<BackendBoard>,
+    of: Subject,
     task: JoinSet<()>,
 }
 
 impl Publishers {
-    /// Starts the gates, closed until there is evidence.
-    pub(crate) async fn start(board: &Arc<Board>, gates: Vec<GatePlan>) -> Self {
+    /// Publishers with nothing to tell yet.
+    pub(crate) fn new(board: &Arc<Board>) -> Self {
         let (end, ending) = Ending::new();
-        let mut publishers = Self {
+        Self {
             board: Arc::clone(board),
+            services: BTreeMap::new(),
             gates: BTreeMap::new(),
             agent_checks: BTreeMap::new(),
             http: JoinSet::new(),
@@ -65,22 +75,64 @@ impl Publishers {
             tls: Arc::default(),
             ending,
             end,
-        };
-        publishers.follow(gates).await;
-        publishers
+        }
     }
 
-    /// Runs these gates from now on, and no others. A gate of a backend that is not on the board
-    /// is left out.
-    pub(crate) async fn follow(&mut self, gates: Vec<GatePlan>) {
+    /// Tells of services, at gates and at agent checks from now on as this plan says, and of
+    /// nothing else; HTTP apart. What is of nothing that is on the board is left out.
+    pub(crate) async fn handle_plan(&mut self, plan: &AgentPlan) {
+        self.follow_services(&plan.services).await;
+        self.follow_gates(plan.gates.clone()).await;
+        self.follow_checks(plan.agent_checks.clone()).await;
+        // Shown from the next connection on; plain HTTP without one.
+        self.tls.store(plan.http_tls.clone().map(Arc::new));
+    }
+
+    /// Shows these services. One that was there before keeps its place, so that whoever follows it
+    /// notices nothing but what its members make of it.
+    async fn follow_services(&mut self, plans: &[ServicePlan]) {
+        let mut before = std::mem::take(&mut self.services);
+        let mut shown = Vec::new();
+        for plan in plans {
+            let names = plan.backends.iter();
+            let roster = Roster {
+                needs: plan.needs,
+                members: names.filter_map(|name| self.board.backend(name)).collect(),
+            };
+            let service = match before.remove(&plan.name) {
+                Some(service) if service.board.roster().is(&roster) => service,
+                Some(mut service) => {
+                    service.task.shutdown().await;
+                    service.board.set_roster(roster);
+                    self.start_service(service.board)
+                }
+                None => {
+                    let now = self.board.clock().now();
+                    self.start_service(Arc::new(ServiceBoard::new(&plan.name, roster, now)))
+                }
+            };
+            shown.push(Arc::clone(&service.board));
+            self.services.insert(Arc::clone(&plan.name), service);
+        }
+        self.board.show_services(shown);
+    }
+
+    fn start_service(&self, board: Arc<ServiceBoard>) -> RunningService {
+        let mut task = JoinSet::new();
+        task.spawn(Arc::clone(&board).follow(self.board.clock()));
+        RunningService { board, task }
+    }
+
+    /// Runs these gates, and no others.
+    pub(crate) async fn follow_gates(&mut self, gates: Vec<GatePlan>) {
         let mut before = std::mem::take(&mut self.gates);
         let mut starting = Vec::new();
         for plan in gates {
-            let Some(of) = self.board.backend(&plan.of) else {
+            let Some(of) = Subject::find(&self.board, &plan.of) else {
                 continue;
             };
             match before.remove(&plan.name) {
-                Some(gate) if gate.plan == plan && Arc::ptr_eq(&gate.of, &of) => {
+                Some(gate) if gate.plan == plan && gate.of.is(&of) => {
                     self.gates.insert(plan.name.clone(), gate);
                 }
                 Some(mut gate) => {
@@ -96,23 +148,22 @@ impl Publishers {
         }
         for (plan, of) in starting {
             let mut task = JoinSet::new();
-            task.spawn(Gate::new(plan.clone(), of.watch()).run());
+            task.spawn(Gate::new(plan.clone(), of.follow(plan.want)).run());
             let gate = RunningGate { plan, of, task };
             self.gates.insert(gate.plan.name.clone(), gate);
         }
     }
 
-    /// Answers HAProxy at these ports from now on, and at no others. A check of a backend that is
-    /// not on the board is left out.
-    pub(crate) async fn follow_checks(&mut self, plans: Vec<AgentCheckPlan>) {
+    /// Answers HAProxy at these ports, and at no others.
+    async fn follow_checks(&mut self, plans: Vec<AgentCheckPlan>) {
         let mut before = std::mem::take(&mut self.agent_checks);
         let mut starting = Vec::new();
         for plan in plans {
-            let Some(of) = self.board.backend(&plan.of) else {
+            let Some(of) = Subject::find(&self.board, &plan.of) else {
                 continue;
             };
             match before.remove(&plan.name) {
-                Some(check) if check.plan == plan && Arc::ptr_eq(&check.of, &of) => {
+                Some(check) if check.plan == plan && check.of.is(&of) => {
                     self.agent_checks.insert(plan.name.clone(), check);
                 }
                 Some(mut check) => {
@@ -129,7 +180,7 @@ impl Publishers {
             let mut task = JoinSet::new();
             match AgentCheck::bind(&plan) {
                 Ok(check) => {
-                    task.spawn(check.run(Arc::clone(&of), self.board.clock()));
+                    task.spawn(check.run(of.clone(), self.board.clock()));
                     let check = RunningCheck { plan, of, task };
                     self.agent_checks.insert(check.plan.name.clone(), check);
                 }
@@ -160,11 +211,6 @@ impl Publishers {
     /// Answers HTTP at the control socket, where the file's mode says who may ask.
     pub(crate) fn answer_operators(&mut self, listener: UnixListener, desk: Desk) {
         self.answer(Door::Unix(listener), OPERATORS_MAX, Arc::default(), desk);
-    }
-
-    /// Shows this certificate at the TCP port from the next connection on; plain HTTP without one.
-    pub(crate) fn encrypt(&self, tls: Option<Tls>) {
-        self.tls.store(tls.map(Arc::new));
     }
 
     fn answer(

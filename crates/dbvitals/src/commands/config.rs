@@ -1,7 +1,6 @@
 //! `config`: everything that is wrong with a file, what is in force and from where, the defaults,
 //! and the schema. Nothing is started, and no server is asked.
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use serde::Serialize;
 
 use crate::agent::plan::AgentPlan;
 use crate::cli::{ConfigArgs, ConfigFileArgs, ConfigQuestion};
-use crate::config::settings::{self, Origin, Settings};
+use crate::config::settings::{self, Settings};
 use crate::config::{self, Complaint, Source};
 use crate::exit::Exit;
 use crate::misuse::tell;
@@ -45,14 +44,7 @@ struct Checked<'a> {
 }
 
 fn check(source: &Source, json: bool) -> anyhow::Result<Exit> {
-    let planned = source.plan().and_then(|plan| {
-        let complaints = unreadable_files(source, &plan);
-        if complaints.is_empty() {
-            Ok(plan)
-        } else {
-            Err(complaints)
-        }
-    });
+    let planned = source.plan();
     if json {
         let checked = Checked {
             schema: "dbvitals.config_check.v1",
@@ -75,30 +67,6 @@ fn check(source: &Source, json: bool) -> anyhow::Result<Exit> {
         Err(complaints) => return Err(source.refusal(&complaints).into()),
     }
     Ok(Exit::Fine)
-}
-
-/// What is wrong with files that the plan does not read: so far the token's.
-fn unreadable_files(source: &Source, plan: &AgentPlan) -> Vec<Complaint> {
-    let settings = settings::of(source, plan);
-    let agent = settings.sections.iter().find(|it| it.name == "agent");
-    let settings = agent.into_iter().flat_map(|section| &section.settings);
-    let complaint = |setting: &settings::Setting| {
-        let Origin::Section { line, .. } = setting.origin else {
-            return None;
-        };
-        let error = fs::File::open(&setting.value).err()?;
-        let why = dbvitals_probe::plain(&error);
-        Some(Complaint {
-            line,
-            column: 1,
-            message: format!(
-                "token_file: cannot read {}: {why}; the file must exist and be readable by the user that runs dbvitals",
-                setting.value
-            ),
-        })
-    };
-    let files = settings.filter(|setting| setting.key == "token_file");
-    files.filter_map(complaint).collect()
 }
 
 /// `fine: 2 backends, 1 gate`

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::{Admin, Plan};
+use dbvitals_verdict::{Admin, Want};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -24,9 +24,9 @@ use tokio::task::JoinSet;
 use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
-use crate::agent::gate;
 use crate::agent::hooks::{Hooks, HooksPlan};
-use crate::agent::http::{Access, Desk, Token};
+use crate::agent::http::{About, Access, Desk, Token};
+use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
     AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
         tell(notice);
     }
     for address in addresses(&plan) {
-        gate::try_address(address).map_err(|error| cannot_listen(&address, &error))?;
+        listening::try_address(address).map_err(|error| cannot_listen(address, &error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,11 +72,11 @@ fn read_plan(path: &Path, http: Option<&str>) -> Result<AgentPlan, Misuse> {
     if let Some(http) = http {
         plan.http = config::http_address(http).map_err(Misuse)?;
         for gate in &plan.gates {
-            check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
+            check_apart(&format!("gate {:?}", gate.name), &gate.listen, plan.http)?;
         }
         for check in &plan.agent_checks {
             let name = format!("agent check {:?}", check.name);
-            check_apart(&name, check.listen, plan.http)?;
+            check_apart(&name, &check.listen, plan.http)?;
         }
     }
     Ok(plan)
@@ -129,7 +129,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     let http = args.http.as_deref().unwrap_or(config::HTTP_DEFAULT);
     let http = config::http_address(http).map_err(Misuse)?;
     for gate in &gates {
-        check_apart("--gate", gate.listen, http)?;
+        check_apart("--gate", &gate.listen, http)?;
     }
     Ok(AgentPlan {
         name: config::host_name(),
@@ -139,6 +139,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         control: None,
         token: None,
         backends,
+        services: Vec::new(),
         gates,
         agent_checks: Vec::new(),
         hooks: Vec::new(),
@@ -156,19 +157,28 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
             backends.len()
         )));
     };
+    let listen = GateAddress::parse(address)?;
+    if let (GateAddress::Unix(path), Address::Unix(socket)) = (&listen, &backend.target.address)
+        && **path == **socket
+    {
+        return Err(Misuse(format!(
+            "{listen} is the socket of the target itself; choose another for --gate"
+        )));
+    }
     Ok(vec![GatePlan {
         name: backend.name.to_string(),
-        listen: GateAddress::parse(address)?,
+        listen,
         of: Arc::clone(&backend.name),
+        want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
     }])
 }
 
 /// A gate and HTTP cannot share a port; found now, because a gate listens only later.
-fn check_apart(gate: &str, listen: GateAddress, http: Option<SocketAddr>) -> Result<(), Misuse> {
+fn check_apart(gate: &str, listen: &GateAddress, http: Option<SocketAddr>) -> Result<(), Misuse> {
     match http {
-        Some(http) if listen.clashes_with(GateAddress::One(http)) => Err(Misuse(format!(
+        Some(http) if listen.clashes_with(&GateAddress::One(http)) => Err(Misuse(format!(
             "{gate} and --http are both to listen at port {}; choose another for one of them",
             http.port()
         ))),
@@ -204,10 +214,8 @@ fn start_record(
     plan: &AgentPlan,
     clock: Clock,
 ) -> Result<Recorder, Misuse> {
-    let plans = plan.backends.iter();
-    let plans = plans.map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)));
     let shards = shards_for(plan.backends.len());
-    Recorder::start(path, bytes_max, &plan.name, &plans.collect(), shards, clock).map_err(|error| {
+    Recorder::start(path, bytes_max, &plan.name, shards, clock).map_err(|error| {
         Misuse(format!(
             "cannot record into {}: {}; name another file with --record",
             path.display(),
@@ -246,6 +254,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,
         backends = plan.backends.len(),
+        services = plan.services.len(),
         gates = plan.gates.len(),
         agent_checks = plan.agent_checks.len(),
         hooks = plan.hooks.len(),
@@ -259,17 +268,18 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     let records = Arc::clone(agent.board().hooks());
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
     let (reload, mut reloads) = mpsc::channel(1);
-    let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
-    publishers.follow_checks(plan.agent_checks.clone()).await;
-    publishers.encrypt(plan.http_tls.clone());
+    let mut publishers = Publishers::new(agent.board());
+    publishers.handle_plan(&plan).await;
     let history = publishers.keep(for_http);
     let token = Token::default();
     token.store(plan.token.clone().map(Arc::new));
+    let about = Arc::new(About::new(&plan.name, args.config.as_deref()));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
         access,
+        about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),
         history: Arc::clone(&history),
     };
@@ -332,9 +342,9 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
 }
 
 /// Where gates and agent checks listen.
-fn addresses(plan: &AgentPlan) -> impl Iterator<Item = GateAddress> + '_ {
-    let gates = plan.gates.iter().map(|gate| gate.listen);
-    gates.chain(plan.agent_checks.iter().map(|check| check.listen))
+fn addresses(plan: &AgentPlan) -> impl Iterator<Item = &GateAddress> {
+    let gates = plan.gates.iter().map(|gate| &gate.listen);
+    gates.chain(plan.agent_checks.iter().map(|check| &check.listen))
 }
 
 /// The hooks, with what they tell of the backends beside what the board knows.
@@ -392,12 +402,8 @@ impl Serving<'_> {
             .control()
             .watch(&plan.backends, &|name| orders.admin(name))
             .map_err(|busy| busy.to_string())?;
-        self.publishers.follow(plan.gates.clone()).await;
-        self.publishers
-            .follow_checks(plan.agent_checks.clone())
-            .await;
+        self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
-        self.publishers.encrypt(plan.http_tls.clone());
         self.token.store(plan.token.clone().map(Arc::new));
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
@@ -420,10 +426,10 @@ impl Serving<'_> {
     fn check_gates(&self, plan: &AgentPlan) -> Result<(), String> {
         let listens = |address: &GateAddress| {
             let mut old = addresses(&self.plan);
-            old.any(|old| old.clashes_with(*address))
+            old.any(|old| old.clashes_with(address))
         };
         for address in addresses(plan).filter(|address| !listens(address)) {
-            gate::try_address(address).map_err(|error| cannot_listen(&address, &error).0)?;
+            listening::try_address(address).map_err(|error| cannot_listen(address, &error).0)?;
         }
         Ok(())
     }

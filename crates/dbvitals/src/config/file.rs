@@ -18,23 +18,27 @@ use super::agent_checks::{Others, read_agent_checks};
 use super::gates::read_gates;
 use super::hooks::read_hooks;
 use super::reader::{Placed, Reader, Section};
+use super::services::read_services;
+use super::sockets::check_sockets;
+use super::subjects::Subjects;
 use crate::agent::http::{Tls, TlsFault};
-use crate::agent::plan::{AgentPlan, BackendPlan, Origin, default_plan, notice};
+use crate::agent::plan::{AgentPlan, BackendPlan, Origin, control_socket, default_plan, notice};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
 use crate::target_url::TargetUrl;
 
-pub(super) const SECTIONS: [&str; 7] = [
+pub(super) const SECTIONS: [&str; 8] = [
     "agent",
     "defaults",
     "backend",
+    "service",
     "gate",
     "agent_check",
     "hook",
     "classes",
 ];
-pub(super) const LATER_SECTIONS: [&str; 3] = ["service", "route", "coordination"];
+pub(super) const LATER_SECTIONS: [&str; 2] = ["route", "coordination"];
 pub(super) const AGENT_KEYS: [&str; 7] = [
     "name",
     "http",
@@ -95,14 +99,22 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
         classes: &classes,
     };
     let backends = read_backends(&mut reader, root, surroundings, &mut notices);
-    let gates = read_gates(&mut reader, root, &backends, http);
-    let others = Others {
+    let services = read_services(&mut reader, root, &backends);
+    let subjects = Subjects {
+        root,
         backends: &backends,
+        services: &services,
+    };
+    let gates = read_gates(&mut reader, subjects, http);
+    let others = Others {
         gates: &gates,
         http,
     };
-    let agent_checks = read_agent_checks(&mut reader, root, others);
-    let hooks = read_hooks(&mut reader, root, &backends);
+    let agent_checks = read_agent_checks(&mut reader, subjects, others);
+    let control = control_socket(agent.control.as_deref(), agent.state_dir.as_deref());
+    let listening = (&*gates, &*agent_checks);
+    check_sockets(&mut reader, root, control, &backends, listening);
+    let hooks = read_hooks(&mut reader, subjects);
     match reader.errors.is_empty() {
         true => Ok(AgentPlan {
             name: agent.name,
@@ -112,6 +124,7 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
             control: agent.control,
             token: agent.token,
             backends: backends.into_values().collect(),
+            services,
             gates,
             agent_checks,
             hooks,

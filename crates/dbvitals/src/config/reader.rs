@@ -154,6 +154,60 @@ impl Reader {
         }
     }
 
+    pub(super) fn boolean(&mut self, section: Section<'_>, key: &str) -> Option<bool> {
+        let value = section.table.get(key)?;
+        let boolean = value.get_ref().as_bool();
+        if boolean.is_none() {
+            self.expected(value.span(), key, "true or false", value.get_ref());
+        }
+        boolean
+    }
+
+    /// An array of strings.
+    pub(super) fn strings(
+        &mut self,
+        section: Section<'_>,
+        key: &str,
+    ) -> Option<Vec<Placed<String>>> {
+        let value = section.table.get(key)?;
+        let Some(array) = value.get_ref().as_array() else {
+            let message = format!("{key} must be an array of strings, like [\"…\", \"…\"]");
+            self.refuse(start(value.span()), message);
+            return None;
+        };
+        let mut strings = Vec::new();
+        for element in array {
+            let offset = start(element.span());
+            match element.get_ref().as_str() {
+                Some(text) => strings.push(Placed {
+                    value: text.to_owned(),
+                    offset,
+                }),
+                None => self.refuse(
+                    offset,
+                    format!("{key} takes strings alone; put it in quotes"),
+                ),
+            }
+        }
+        Some(strings)
+    }
+
+    /// Refuses an array that is not there, or is there and empty; a value of another type was
+    /// refused already.
+    pub(super) fn refuse_lack(&mut self, section: Section<'_>, key: &str, message: &str) {
+        let (offset, complained) = match section.table.get(key) {
+            Some(value) => {
+                let array = value.get_ref().as_array();
+                let is_empty = array.is_some_and(|array| array.is_empty());
+                (start(value.span()), !is_empty)
+            }
+            None => (section.offset, false),
+        };
+        if !complained {
+            self.refuse(offset, format!("[{}] {message}", section.title));
+        }
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(
         &mut self,

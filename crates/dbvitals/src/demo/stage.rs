@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock, Statement, Target};
-use dbvitals_verdict::{Admin, Course, Depth, Moment, Plan};
+use dbvitals_verdict::{Admin, Course, Depth, Moment, Plan, Want};
 use dbvitals_wire::Credentials;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
-use crate::agent::http::{Access, Desk, Token};
+use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
 use crate::agent::publishers::Publishers;
@@ -86,12 +86,14 @@ impl Stage {
         let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
         let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
-        let mut publishers = Publishers::start(agent.board(), gates).await;
+        let mut publishers = Publishers::new(agent.board());
+        publishers.follow_gates(gates).await;
         let desk = Desk {
             board: Arc::clone(agent.board()),
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
             access: Access::Bearer(Token::default()),
+            about: Arc::new(About::new("demo", None)),
             reload: None,
             history: publishers.keep(for_http),
         };
@@ -178,6 +180,7 @@ fn gate_plan(name: ServerName, address: SocketAddr) -> GatePlan {
         name: name.name().to_owned(),
         listen: GateAddress::One(address),
         of: name.name().into(),
+        want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
     }

@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use crate::agent::{Agent, ConfigFile};
-use crate::orders::StateDir;
+use crate::state_dir::StateDir;
 use crate::{QUICK, Service, http};
 
 /// Files of an agent's own, into which a pair is put.

@@ -38,10 +38,11 @@ fn patroni_s_names_speak_of_the_one_backend() {
 }
 
 #[test]
-fn of_several_backends_one_has_to_be_named() {
+fn of_several_backends_one_or_a_service_has_to_be_named() {
     let (one, other) = (Service::start(), Service::absent());
     let config = ConfigFile::new(&format!(
-        "{QUICK}[backend.one]\nurl = \"{}\"\n[backend.other]\nurl = \"{}\"\n",
+        "{QUICK}[backend.one]\nurl = \"{}\"\n[backend.other]\nurl = \"{}\"\n\
+         [service.both]\nbackends = [\"one\", \"other\"]\n",
         one.url(),
         other.url()
     ));
@@ -51,8 +52,10 @@ fn of_several_backends_one_has_to_be_named() {
     for path in ["/health", "/primary", "/replica", "/read-only"] {
         let answer = agent.request("GET", path);
         assert_eq!(answer.status, 400, "{path}: {}", answer.body);
-        assert!(answer.body.contains("one, other"), "{}", answer.body);
+        assert!(answer.body.contains("one, other, both"), "{}", answer.body);
     }
     assert_eq!(agent.request("GET", "/health?of=one").status, 200);
     assert_eq!(agent.request("GET", "/health?of=other").status, 503);
+    assert_eq!(agent.request("GET", "/health?of=both").status, 200);
+    assert_eq!(agent.request("GET", "/primary?of=both").status, 503);
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::agent::board::{BackendBoard, Board};
 use crate::duration::rfc3339;
-use crate::report::{PhaseEntry, ServerEntry, rounded_ms};
+use crate::report::{PhaseEntry, ServerEntry, remedy, rounded_ms};
 
 /// The body of `/health/NAME`.
 #[derive(Debug, Serialize)]
@@ -62,6 +62,9 @@ pub(super) struct Backends {
 struct Backend {
     #[serde(flatten)]
     state: State,
+    address: String,
+    /// What to do about the cause.
+    remedy: Option<String>,
     sessions_lost: u64,
     held: Option<Seen>,
     fresh: Option<Seen>,
@@ -139,7 +142,7 @@ impl State {
 }
 
 /// Says that the check itself fails, where it does.
-fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
+pub(super) fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
     let evidence = &standing.evidence;
     let newest = [&evidence.fresh, &evidence.held].into_iter().flatten();
     let mut causes = newest.filter_map(|observation| observation.outcome.cause());
@@ -162,8 +165,12 @@ impl Backend {
                 board.clock(),
             ))
         };
+        let target = backend.target();
+        let told = evidence.cause.zip(evidence.decisive());
         Self {
             state: State::new(backend, &standing, board),
+            address: target.address.to_string(),
+            remedy: told.map(|(cause, observation)| remedy(cause, &*target, observation)),
             sessions_lost: standing.sessions_lost,
             held: seen(&evidence.held),
             fresh: seen(&evidence.fresh),
@@ -195,6 +202,6 @@ impl Seen {
     }
 }
 
-fn whole_ms(age: Duration) -> u64 {
+pub(super) fn whole_ms(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Moment, Role, Standing, Want};
+use dbvitals_verdict::{Moment, Role, Sign, Standing, Want};
 
-use crate::agent::board::{BackendBoard, Sign, newest_facts};
+use crate::agent::board::BackendBoard;
 use crate::agent::control::Control;
 use crate::agent::event_loop::Busy;
 use crate::duration;
@@ -72,10 +72,20 @@ impl Condition {
             let role = standing.role.map_or("unknown", Role::name);
             return Some(format!("{} is wanted, its role is {role}", self.want));
         }
+        self.too_late(standing)
+    }
+
+    /// What a member of a service must be.
+    pub(super) fn want(&self) -> Want {
+        self.want
+    }
+
+    /// Says how far it is behind, where that is too far.
+    pub(super) fn too_late(&self, standing: &Standing) -> Option<String> {
         if standing.role == Some(Role::Primary) {
             return None;
         }
-        let lag = newest_facts(standing).and_then(|facts| facts.lag);
+        let lag = standing.evidence.newest_facts().and_then(|facts| facts.lag);
         let time = self.max_lag.and_then(|max| {
             let time = lag.and_then(|lag| lag.time);
             too_far(time, max, duration::show)

@@ -68,10 +68,12 @@ async fn answer(desk: &Desk, asked: &[(String, String)], want: Option<Want>) -> 
     match backends.as_slice() {
         [backend] => answer_health(desk, &backend.name, condition).await,
         several => {
-            let names: Vec<_> = several.iter().map(|it| &*it.name).collect();
+            let services = desk.board.services();
+            let names = several.iter().map(|it| &*it.name);
+            let names = names.chain(services.iter().map(|it| &*it.name));
             let detail = format!(
-                "there are several backends; name one with ?of=NAME: {}",
-                names.join(", ")
+                "there are several backends; name one, or a service, with ?of=NAME: {}",
+                names.collect::<Vec<_>>().join(", ")
             );
             refuse(StatusCode::BAD_REQUEST, "which_backend", detail)
         }

@@ -85,8 +85,9 @@ fn write_promises(out: &mut dyn Write, title: &str, promises: &[Promise]) -> io:
 
 fn write_cost(out: &mut dyn Write, subject: &Subject, cost: &Cost) -> io::Result<()> {
     writeln!(out, "\n{BOLD}costs the server a day, about{BOLD:#}")?;
-    let mut row = |title: &str, figure: String, note: &str| {
-        writeln!(out, "  {title:<16} {figure:>11}   {DIM}{note}{DIM:#}")
+    let mut row = |title: &str, figure: String, note: &str| match note {
+        "" => writeln!(out, "  {title:<16} {figure:>11}"),
+        note => writeln!(out, "  {title:<16} {figure:>11}   {DIM}{note}{DIM:#}"),
     };
     if cost.pings > 0 {
         row("pings", grouped(cost.pings), "on the held session")?;

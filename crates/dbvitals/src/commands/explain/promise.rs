@@ -133,9 +133,14 @@ pub(super) fn relation(plan: &Plan) -> [String; 2] {
     let first = format!(
         "The interval ({interval}) is how long a fault may go unasked, the timeout ({timeout}) how long an answer is waited for before silence counts as a failure."
     );
+    // Where one deadline is enough, only the sum counts.
+    let sum = match further {
+        0 => ", however you share that time out between the two",
+        _ => "",
+    };
     let second = match plan.course {
         Course::Session { .. } => format!(
-            "A server that falls silent just after an answer is asked again one interval later and given up one timeout after that, on both paths at once{fall}: you know after {known} at most, however you share that time out between the two."
+            "A server that falls silent just after an answer is asked again one interval later and given up one timeout after that, on both paths at once{fall}: you know after {known} at most{sum}."
         ),
         Course::Sessionless { .. } => format!(
             "A server from which nothing comes any more is asked one interval later and has failed one timeout after that{fall}: you know after {known} at most, and a shorter interval costs the server connections."
