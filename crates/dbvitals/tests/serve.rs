@@ -19,6 +19,8 @@ mod gates;
 mod http;
 #[path = "serve/http_limits.rs"]
 mod http_limits;
+#[path = "serve/http_load.rs"]
+mod http_load;
 #[path = "serve/http_port.rs"]
 mod http_port;
 #[path = "serve/https.rs"]
