@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::agent::agent_check::AgentCheckPlan;
 use crate::agent::hooks::HookPlan;
+use crate::agent::http::Tls;
 use crate::duration;
 use crate::target_url::TargetUrl;
 use crate::whereabouts;
@@ -22,6 +23,8 @@ pub(crate) struct AgentPlan {
     pub(crate) name: String,
     /// Where HTTP is answered, if it is.
     pub(crate) http: Option<SocketAddr>,
+    /// The certificate to answer HTTPS with, in place of HTTP.
+    pub(crate) http_tls: Option<Tls>,
     /// Where operators' orders are kept, if they are to outlive the agent.
     pub(crate) state_dir: Option<PathBuf>,
     /// The socket for operators of this machine.
