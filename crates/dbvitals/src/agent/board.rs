@@ -52,9 +52,10 @@ impl Board {
         }
     }
 
-    /// An entry for a backend that is to be shown on this board.
-    pub(crate) fn entry(&self, plan: &BackendPlan) -> Arc<BackendBoard> {
-        Arc::new(BackendBoard::new(plan, self.clock.now()))
+    /// An entry for a backend that is to be shown on this board, under an operator's order from the
+    /// very first on.
+    pub(crate) fn entry(&self, plan: &BackendPlan, admin: Admin) -> Arc<BackendBoard> {
+        Arc::new(BackendBoard::new(plan, admin, self.clock.now()))
     }
 
     /// Shows these backends from now on, and no others.
@@ -243,11 +244,11 @@ pub(crate) struct BackendBoard {
 }
 
 impl BackendBoard {
-    fn new(plan: &BackendPlan, now: Moment) -> Self {
+    fn new(plan: &BackendPlan, admin: Admin, now: Moment) -> Self {
         let standing = Standing {
             verdict: Verdict::Unknown,
             since: now,
-            admin: Admin::Ready,
+            admin,
             role: None,
             sessions_lost: 0,
             evidence: Evidence::default(),

@@ -166,7 +166,7 @@ mod tests {
             plan: Arc::new(Plan::new(Course::Session { depth: Depth::Ping })),
             origin: Origin::default(),
         };
-        Board::new(Clock::start()).entry(&plan)
+        Board::new(Clock::start()).entry(&plan, dbvitals_verdict::Admin::Ready)
     }
 
     fn group(name: &str, members: &[&Arc<BackendBoard>]) -> (Arc<str>, Vec<Arc<BackendBoard>>) {

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::agent::agent_check::AgentCheckPlan;
 use crate::agent::hooks::HookPlan;
+use crate::agent::http::Tls;
 use crate::duration;
 use crate::target_url::TargetUrl;
 use crate::whereabouts;
@@ -22,6 +23,8 @@ pub(crate) struct AgentPlan {
     pub(crate) name: String,
     /// Where HTTP is answered, if it is.
     pub(crate) http: Option<SocketAddr>,
+    /// The certificate to answer HTTPS with, in place of HTTP.
+    pub(crate) http_tls: Option<Tls>,
     /// Where operators' orders are kept, if they are to outlive the agent.
     pub(crate) state_dir: Option<PathBuf>,
     /// The socket for operators of this machine.
@@ -126,6 +129,7 @@ pub(crate) struct GatePlan {
     pub(crate) want: Want,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
+    pub(crate) on_alarm: OnAlarm,
 }
 
 /// The longest path that a unix socket may have.
@@ -230,6 +234,15 @@ pub(crate) enum OnUnknown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDegraded {
     /// It is open; the agent check says up.
+    Open,
+    /// It is closed; the agent check says down.
+    Closed,
+}
+
+/// What a gate, or an agent check, does while there is an alarm on the service behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAlarm {
+    /// What the verdict says.
     Open,
     /// It is closed; the agent check says down.
     Closed,

@@ -25,12 +25,12 @@ use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::hooks::{Hooks, HooksPlan};
-use crate::agent::http::{About, Access, Desk};
+use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, Histograms, OnDegraded, OnUnknown, Origin,
-    default_plan, notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnUnknown,
+    Origin, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -134,6 +134,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     Ok(AgentPlan {
         name: config::host_name(),
         http,
+        http_tls: None,
         state_dir: None,
         control: None,
         token: None,
@@ -172,6 +173,7 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_alarm: OnAlarm::Open,
     }])
 }
 
@@ -259,6 +261,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         agent_checks = plan.agent_checks.len(),
         hooks = plan.hooks.len(),
         http = plan.http.map(tracing::field::display),
+        https = plan.http_tls.is_some(),
         control = control_listener
             .as_ref()
             .map(|it| tracing::field::display(it.path().display())),
@@ -271,6 +274,8 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     let mut publishers = Publishers::new(agent.board());
     publishers.handle_plan(&plan).await;
     let history = publishers.keep(for_http);
+    let token = Token::default();
+    token.store(plan.token.clone().map(Arc::new));
     let about = Arc::new(About::new(&plan.name, args.config.as_deref()));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
@@ -282,11 +287,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         history: Arc::clone(&history),
     };
     if let Some(listener) = http_listener {
-        let access = match &plan.token {
-            Some(token) => Access::Bearer(Arc::new(token.clone())),
-            None => Access::Reader,
-        };
-        publishers.answer_at(listener, desk(access));
+        publishers.answer_at(listener, desk(Access::Bearer(Arc::clone(&token))));
     }
     if let Some(socket) = &control_listener {
         publishers.answer_operators(socket.listen()?, desk(Access::Operator));
@@ -300,6 +301,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         orders,
         publishers,
         hooks,
+        token,
         systemd: Arc::new(Systemd::from_environment()),
     };
     serving.show_orders();
@@ -367,6 +369,7 @@ struct Serving<'a> {
     orders: Arc<Orders>,
     publishers: Publishers,
     hooks: Hooks,
+    token: Token,
     systemd: Arc<Systemd>,
 }
 
@@ -405,6 +408,7 @@ impl Serving<'_> {
         self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
         self.agent.board().set_histograms(plan.histograms);
+        self.token.store(plan.token.clone().map(Arc::new));
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
             reloaded.kept, reloaded.changed, reloaded.added, reloaded.removed

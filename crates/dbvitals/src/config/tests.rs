@@ -6,7 +6,7 @@ use std::time::Duration;
 use dbvitals_verdict::{Cause, Class, Course, Depth, Plan, ServiceNeeds, Want};
 
 use super::*;
-use crate::agent::plan::{OnDegraded, OnUnknown};
+use crate::agent::plan::{OnAlarm, OnDegraded, OnUnknown};
 
 #[test]
 fn the_default_file_says_what_the_code_does() {
@@ -74,7 +74,7 @@ fn a_service_is_made_of_backends_and_stands_for_them() {
          multi_primary = false\n[service.t]\nbackends = [\"a\"]\n\
          [gate.g]\nlisten = \"127.0.0.1:13306\"\nof = \"s\"\nwant = \"writable\"\n\
          [agent_check.c]\nlisten = \"127.0.0.1:8307\"\nof = \"t\"\nwant = \"primary\"\n\
-         on_unknown = \"closed\"\non_degraded = \"closed\"\nweight = {{ degraded = 50 }}\n\
+         on_unknown = \"closed\"\non_degraded = \"closed\"\non_alarm = \"closed\"\nweight = {{ degraded = 50 }}\n\
          [hook.h]\non = [\"down\"]\nof = [\"s\", \"a\"]\nrun = [\"true\"]\n"
     ))
     .unwrap();
@@ -96,6 +96,8 @@ fn a_service_is_made_of_backends_and_stands_for_them() {
     assert_eq!((&*check.of, check.want), ("t", Want::Primary));
     let strict = (OnUnknown::Closed, OnDegraded::Closed);
     assert_eq!((check.on_unknown, check.on_degraded), strict);
+    let on_alarm = (gate.on_alarm, check.on_alarm);
+    assert_eq!(on_alarm, (OnAlarm::Open, OnAlarm::Closed));
     assert_eq!(names(plan.hooks[0].of.as_ref().unwrap()), "a b");
 }
 
@@ -183,6 +185,9 @@ fn what_can_never_be_wanted_is_refused_before_it_stays_closed_for_ever() {
         check("order", "", "13:6", unknown);
         check("a", "on_unknown = \"ajar\"", "14:14", &["\"ajar\""]);
         check("a", "on_degraded = \"hold\"", "14:15", &["open or closed"]);
+        check("s", "on_alarm = \"hold\"", "14:12", &["open or closed"]);
+        let of_a = "on_alarm = \"closed\"";
+        check("a", of_a, "14:12", &["on services alone", "a is a backend"]);
     }
     check_refused(
         &listening("agent_check", "s", "weight = \"lag\""),
@@ -368,4 +373,37 @@ fn all_errors_of_a_file_are_told_at_once_in_its_order() {
         .filter_map(|line| line.trim_start_matches("dbvitals: ").split(": ").next())
         .collect();
     assert_eq!(places, ["f.toml:3:8", "f.toml:5:1", "f.toml:7:8"]);
+}
+
+#[test]
+fn a_certificate_and_its_key_come_together_and_can_be_read() {
+    let check = |agent: &str, expected: &str| {
+        let text = format!("[agent]\n{agent}\n[backend.a]\nurl = \"tcp://h:1\"\n");
+        let errors = file::plan(&text).unwrap_err();
+        assert_eq!(message(&text, errors), expected, "{agent}");
+    };
+    check(
+        "http_certificate = \"a.pem\"",
+        "2:20: http_certificate needs the file of its key; add http_key",
+    );
+    check(
+        "http_key = \"a.pem\"",
+        "2:12: http_key needs the file of its certificate; add http_certificate",
+    );
+    check(
+        "http_key = 1\nhttp_certificate = \"a\"",
+        "2:12: http_key must be a string, not 1",
+    );
+    check(
+        "http_certificate = \"/nowhere/a.pem\"\nhttp_key = \"/nowhere/b.pem\"",
+        "2:20: http_certificate: cannot read /nowhere/a.pem: No such file or directory; the file must exist and be readable by the user that runs dbvitals",
+    );
+    check(
+        "http_certificate = \"/dev/null\"\nhttp_key = \"/dev/null\"",
+        "2:20: http_certificate: no certificate found in /dev/null; it must hold PEM blocks that begin with -----BEGIN CERTIFICATE-----",
+    );
+    check(
+        "http_certificat = \"a\"",
+        "2:1: unknown key \"http_certificat\" in [agent]; did you mean \"http_certificate\"?",
+    );
 }

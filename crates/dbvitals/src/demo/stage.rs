@@ -13,9 +13,11 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
-use crate::agent::http::{About, Access, Desk};
+use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::orders::Orders;
-use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
+use crate::agent::plan::{
+    BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnUnknown, Origin,
+};
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, Told, transitions};
 use crate::config;
@@ -92,7 +94,7 @@ impl Stage {
             board: Arc::clone(agent.board()),
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
-            access: Access::Reader,
+            access: Access::Bearer(Token::default()),
             about: Arc::new(About::new("demo", None)),
             reload: None,
             history: publishers.keep(for_http),
@@ -183,6 +185,7 @@ fn gate_plan(name: ServerName, address: SocketAddr) -> GatePlan {
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_alarm: OnAlarm::Open,
     }
 }
 
