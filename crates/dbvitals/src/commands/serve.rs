@@ -24,13 +24,14 @@ use tokio::task::JoinSet;
 use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
-use crate::agent::hooks::{Hooks, HooksPlan};
+use crate::agent::agent_plan::AgentPlan;
+use crate::agent::hooks::{HookRecords, Hooks, HooksPlan};
 use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnUnknown,
-    Origin, default_plan, notice,
+    BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnUnknown, Origin,
+    default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -241,7 +242,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         Some(path) => Some(start_record(path, args.record_max, &plan, clock)?),
         None => None,
     };
-    let told = transitions();
+    let told = transitions::channel();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
     let for_http = told.subscribe();
     let agent = Agent::start(
@@ -268,8 +269,8 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         "watching"
     );
     agent.board().set_histograms(plan.histograms);
-    let records = Arc::clone(agent.board().hooks());
-    let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
+    let records = Arc::<HookRecords>::default();
+    let hooks = Hooks::start(hooks_plan(&plan), Arc::clone(&records), clock, for_hooks);
     let (reload, mut reloads) = mpsc::channel(1);
     let mut publishers = Publishers::new(agent.board());
     publishers.handle_plan(&plan).await;
@@ -281,6 +282,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
+        hooks: Arc::clone(&records),
         access,
         about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),
