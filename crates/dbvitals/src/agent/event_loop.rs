@@ -445,7 +445,7 @@ mod tests {
                 deeper: None,
             })),
         };
-        let board = Board::new(clock).entry(&plan);
+        let board = Board::new(clock).entry(&plan, Admin::Ready);
         let (told, _) = broadcast::channel(1);
         let beat = Arc::default();
         let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told, None).unwrap();

@@ -172,10 +172,15 @@ async fn one_backend(State(desk): State<Desk>, Path(name): Path<String>) -> Resp
 fn refuse_backend(name: &str, board: &Board) -> Response {
     let backends = board.backends();
     let known: Vec<_> = backends.iter().map(|it| &*it.name).collect();
-    let detail = format!(
+    let mut detail = format!(
         "there is no backend {name:?} here; known are {}",
         known.join(", ")
     );
+    let services = board.services();
+    let services: Vec<_> = services.iter().map(|it| &*it.name).collect();
+    if !services.is_empty() {
+        detail.push_str(&format!("; services are {}", services.join(", ")));
+    }
     refuse(StatusCode::NOT_FOUND, "unknown_backend", detail)
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct AgentPlan {
     pub(crate) control: Option<PathBuf>,
     /// Who has its content may give orders over HTTP.
     pub(crate) token: Option<SecretString>,
+    /// Of what metrics tell latencies as histograms.
+    pub(crate) histograms: Histograms,
     pub(crate) backends: Vec<BackendPlan>,
     pub(crate) services: Vec<ServicePlan>,
     pub(crate) gates: Vec<GatePlan>,
@@ -47,6 +49,16 @@ pub(crate) fn control_socket(control: Option<&Path>, state_dir: Option<&Path>) -
         (None, Some(directory)) => Some(whereabouts::of_state_dir(directory)),
         (None, None) => None,
     }
+}
+
+/// What has a histogram of latencies in the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Histograms {
+    /// Each service.
+    #[default]
+    Service,
+    /// Each backend as well.
+    Backend,
 }
 
 /// One backend to watch.
@@ -117,6 +129,7 @@ pub(crate) struct GatePlan {
     pub(crate) want: Want,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
+    pub(crate) on_alarm: OnAlarm,
 }
 
 /// The longest path that a unix socket may have.
@@ -221,6 +234,15 @@ pub(crate) enum OnUnknown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDegraded {
     /// It is open; the agent check says up.
+    Open,
+    /// It is closed; the agent check says down.
+    Closed,
+}
+
+/// What a gate, or an agent check, does while there is an alarm on the service behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAlarm {
+    /// What the verdict says.
     Open,
     /// It is closed; the agent check says down.
     Closed,

@@ -29,8 +29,8 @@ use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
-    notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnUnknown,
+    Origin, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -138,6 +138,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         state_dir: None,
         control: None,
         token: None,
+        histograms: Histograms::default(),
         backends,
         services: Vec::new(),
         gates,
@@ -172,6 +173,7 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_alarm: OnAlarm::Open,
     }])
 }
 
@@ -265,6 +267,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
             .map(|it| tracing::field::display(it.path().display())),
         "watching"
     );
+    agent.board().set_histograms(plan.histograms);
     let records = Arc::clone(agent.board().hooks());
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
     let (reload, mut reloads) = mpsc::channel(1);
@@ -404,6 +407,7 @@ impl Serving<'_> {
             .map_err(|busy| busy.to_string())?;
         self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
+        self.agent.board().set_histograms(plan.histograms);
         self.token.store(plan.token.clone().map(Arc::new));
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",

@@ -22,7 +22,9 @@ use super::services::read_services;
 use super::sockets::check_sockets;
 use super::subjects::Subjects;
 use crate::agent::http::{Tls, TlsFault};
-use crate::agent::plan::{AgentPlan, BackendPlan, Origin, control_socket, default_plan, notice};
+use crate::agent::plan::{
+    AgentPlan, BackendPlan, Histograms, Origin, control_socket, default_plan, notice,
+};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
@@ -39,7 +41,7 @@ pub(super) const SECTIONS: [&str; 8] = [
     "classes",
 ];
 pub(super) const LATER_SECTIONS: [&str; 2] = ["route", "coordination"];
-pub(super) const AGENT_KEYS: [&str; 7] = [
+pub(super) const AGENT_KEYS: [&str; 8] = [
     "name",
     "http",
     "http_certificate",
@@ -47,6 +49,7 @@ pub(super) const AGENT_KEYS: [&str; 7] = [
     "state_dir",
     "control",
     "token_file",
+    "histograms",
 ];
 pub(super) const PACE_KEYS: [&str; 10] = [
     "interval",
@@ -123,6 +126,7 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
             state_dir: agent.state_dir,
             control: agent.control,
             token: agent.token,
+            histograms: agent.histograms,
             backends: backends.into_values().collect(),
             services,
             gates,
@@ -192,6 +196,7 @@ struct AgentSection {
     state_dir: Option<PathBuf>,
     control: Option<PathBuf>,
     token: Option<SecretString>,
+    histograms: Histograms,
 }
 
 fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
@@ -202,6 +207,7 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
         state_dir: None,
         control: None,
         token: None,
+        histograms: Histograms::default(),
     };
     let Some(section) = reader.table(root, "agent") else {
         return agent;
@@ -213,6 +219,13 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     let path = |given: Placed<String>| PathBuf::from(given.value);
     agent.state_dir = reader.string(section, "state_dir").map(path);
     agent.control = reader.string(section, "control").map(path);
+    let words = [
+        ("service", Histograms::Service),
+        ("backend", Histograms::Backend),
+    ];
+    if let Some(histograms) = reader.choice(section, "histograms", &words) {
+        agent.histograms = histograms;
+    }
     if let Some(given) = reader.string(section, "token_file") {
         match password::from_file(&PathBuf::from(given.value)) {
             Ok(token) => agent.token = Some(token),

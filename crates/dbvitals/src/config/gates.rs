@@ -3,10 +3,17 @@
 use std::net::SocketAddr;
 
 use super::reader::{Reader, Section};
-use super::subjects::Subjects;
+use super::subjects::{Subjects, read_on_alarm};
 use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnUnknown};
 
-pub(super) const KEYS: [&str; 5] = ["listen", "of", "want", "on_unknown", "on_degraded"];
+pub(super) const KEYS: [&str; 6] = [
+    "listen",
+    "of",
+    "want",
+    "on_unknown",
+    "on_degraded",
+    "on_alarm",
+];
 
 /// Reads the gates, whose backends and services have been read already.
 pub(super) fn read_gates(
@@ -78,6 +85,7 @@ fn read_gate(
     let on_unknown = reader.choice(section, "on_unknown", &words);
     let words = [("open", OnDegraded::Open), ("closed", OnDegraded::Closed)];
     let on_degraded = reader.choice(section, "on_degraded", &words);
+    let on_alarm = read_on_alarm(reader, section, subject);
     let listen = listen?;
     let address = GateAddress::parse(&listen.value)
         .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
@@ -89,5 +97,6 @@ fn read_gate(
         want,
         on_unknown: on_unknown.unwrap_or(OnUnknown::Closed),
         on_degraded: on_degraded.unwrap_or(OnDegraded::Open),
+        on_alarm,
     })
 }

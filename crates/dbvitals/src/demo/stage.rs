@@ -15,7 +15,9 @@ use tokio::sync::broadcast;
 use crate::agent::board::BackendBoard;
 use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::orders::Orders;
-use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
+use crate::agent::plan::{
+    BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnUnknown, Origin,
+};
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, Told, transitions};
 use crate::config;
@@ -183,6 +185,7 @@ fn gate_plan(name: ServerName, address: SocketAddr) -> GatePlan {
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_alarm: OnAlarm::Open,
     }
 }
 

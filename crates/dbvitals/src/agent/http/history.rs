@@ -229,7 +229,7 @@ mod tests {
             })),
         };
         Told {
-            backend: Board::new(history.clock).entry(&plan),
+            backend: Board::new(history.clock).entry(&plan, Admin::Ready),
             transition: Transition {
                 backend: BackendId(0),
                 at: history.clock.now(),
