@@ -81,8 +81,8 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
-        .route("/liveness", get(liveness))
-        .route("/readiness", get(readiness))
+        .route("/liveness", answers_probes(liveness))
+        .route("/readiness", answers_probes(readiness))
         .route("/metrics", get(serve_metrics))
         .fallback(not_found)
         .with_state(desk)
@@ -228,6 +228,15 @@ async fn not_found() -> Response {
         "known are /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
+}
+
+/// The first parameter that is given twice: which of them is meant nobody knows.
+fn given_twice(asked: &[(String, String)]) -> Option<(&'static str, String)> {
+    let twice = asked.iter().enumerate().find_map(|(place, (key, _))| {
+        let mut before = asked[..place].iter();
+        before.any(|(other, _)| other == key).then_some(key)
+    });
+    twice.map(|key| ("wrong_parameter", format!("{key}= is given twice")))
 }
 
 /// The body of a refusal.
