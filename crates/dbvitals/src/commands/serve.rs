@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
+use crate::agent::board::Board;
 use crate::agent::hooks::{Hooks, HooksPlan};
 use crate::agent::http::{Access, Desk};
 use crate::agent::listening;
@@ -264,6 +265,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     );
     let records = Arc::clone(agent.board().hooks());
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
+    show_orders(agent.board(), &orders);
     let (reload, mut reloads) = mpsc::channel(1);
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
@@ -295,7 +297,6 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         hooks,
         systemd: Arc::new(Systemd::from_environment()),
     };
-    serving.show_orders();
     serving.systemd.ready();
     let mut attending = JoinSet::new();
     let board = Arc::clone(serving.agent.board());
@@ -427,9 +428,7 @@ impl Serving<'_> {
     }
 
     fn show_orders(&self) {
-        for backend in &*self.agent.board().backends() {
-            backend.show_order(self.orders.order(&backend.name));
-        }
+        show_orders(self.agent.board(), &self.orders);
     }
 
     /// How long until an order ends by itself.
@@ -450,6 +449,13 @@ impl Serving<'_> {
             let _ = self.agent.control().order(&name, Admin::Ready);
         }
         self.show_orders();
+    }
+}
+
+/// Puts up why operators gave the orders that hold.
+fn show_orders(board: &Board, orders: &Orders) {
+    for backend in &*board.backends() {
+        backend.show_order(orders.order(&backend.name));
     }
 }
 
