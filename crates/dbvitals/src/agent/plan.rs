@@ -113,6 +113,7 @@ pub(crate) struct GatePlan {
     pub(crate) want: Want,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
+    pub(crate) on_restart: OnRestart,
 }
 
 /// The longest path that a unix socket may have.
@@ -220,6 +221,15 @@ pub(crate) enum OnDegraded {
     Open,
     /// It is closed; the agent check says down.
     Closed,
+}
+
+/// What becomes of a gate while no agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnRestart {
+    /// It is closed.
+    Closed,
+    /// It stays as it was: systemd keeps its socket.
+    Hold,
 }
 
 /// How a target is asked in the long run, unless somebody sets another pace: with a held session

@@ -27,11 +27,11 @@ use super::{Asked, read_targets};
 use crate::agent::board::Board;
 use crate::agent::hooks::{Hooks, HooksPlan};
 use crate::agent::http::{Access, Desk};
-use crate::agent::listening;
+use crate::agent::listening::{self, Inherited, KeptSockets};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
-    notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnRestart, OnUnknown, Origin,
+    default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -47,21 +47,27 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
+    let inherited = Inherited::take();
     let plan = match &args.config {
         Some(path) => read_plan(path, args.http.as_deref())?,
         None => plan_of_arguments(args)?,
     };
-    for notice in &plan.notices {
+    if let Some(why) = inherited.refusal() {
+        return Err(Misuse(why).into());
+    }
+    for notice in plan.notices.iter().chain(&inherited.notices) {
         tell(notice);
     }
-    for address in addresses(&plan) {
+    let gates = plan.gates.iter().map(|gate| &gate.listen);
+    let kept: Vec<_> = gates.filter(|address| inherited.has(address)).collect();
+    for address in addresses(&plan).filter(|address| !kept.contains(address)) {
         listening::try_address(address).map_err(|error| cannot_listen(address, &error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let ended = runtime.block_on(serve(plan, args, json));
+    let ended = runtime.block_on(serve(plan, inherited, args, json));
     // A hook's program on a dead disk may be starting still; its thread is not waited for.
     runtime.shutdown_background();
     ended
@@ -172,6 +178,7 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_restart: OnRestart::Closed,
     }])
 }
 
@@ -224,7 +231,12 @@ fn start_record(
     })
 }
 
-async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
+async fn serve(
+    plan: AgentPlan,
+    inherited: Inherited,
+    args: &ServeArgs,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
         None => None,
@@ -274,7 +286,9 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         access,
         reload: args.config.as_ref().map(|_| reload.clone()),
     };
-    let mut publishers = Publishers::new(agent.board());
+    let systemd = Arc::new(Systemd::from_environment());
+    let kept = KeptSockets::new(Arc::clone(&systemd), inherited, &plan.gates);
+    let mut publishers = Publishers::new(agent.board(), kept);
     publishers.handle_plan(&plan).await;
     if let Some(listener) = http_listener {
         let access = match &plan.token {
@@ -295,7 +309,7 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         orders,
         publishers,
         hooks,
-        systemd: Arc::new(Systemd::from_environment()),
+        systemd,
     };
     serving.systemd.ready();
     let mut attending = JoinSet::new();

@@ -14,8 +14,11 @@ use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
 use crate::agent::http::{Access, Desk};
+use crate::agent::listening::KeptSockets;
 use crate::agent::orders::Orders;
-use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
+use crate::agent::plan::{
+    BackendPlan, GateAddress, GatePlan, OnDegraded, OnRestart, OnUnknown, Origin,
+};
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, Told, transitions};
 use crate::config;
@@ -86,7 +89,7 @@ impl Stage {
         let told = sender.subscribe();
         let order = |_: &str| Admin::Ready;
         let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
-        let mut publishers = Publishers::new(agent.board());
+        let mut publishers = Publishers::new(agent.board(), KeptSockets::default());
         publishers.follow_gates(gates).await;
         let desk = Desk {
             board: Arc::clone(agent.board()),
@@ -181,6 +184,7 @@ fn gate_plan(name: ServerName, address: SocketAddr) -> GatePlan {
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_restart: OnRestart::Closed,
     }
 }
 
