@@ -5,6 +5,7 @@
 //! `settings.rs` tells where each value in force came from.
 
 mod agent_checks;
+mod agent_places;
 mod file;
 mod gates;
 mod hooks;
@@ -23,6 +24,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub(crate) use agent_places::AgentPlaces;
 pub(crate) use file::{HTTP_DEFAULT, host_name, http_address};
 
 use crate::agent::plan::AgentPlan;

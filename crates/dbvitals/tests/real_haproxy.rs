@@ -16,6 +16,8 @@ mod http;
 mod lines;
 #[path = "real_haproxy/proxy.rs"]
 mod proxy;
+#[path = "real_haproxy/roles.rs"]
+mod roles;
 #[path = "support/service.rs"]
 mod service;
 #[path = "real_haproxy/socket.rs"]

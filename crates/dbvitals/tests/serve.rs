@@ -7,6 +7,8 @@
 mod agent;
 #[path = "serve/ends.rs"]
 mod ends;
+#[path = "serve/events.rs"]
+mod events;
 #[path = "support/exposition.rs"]
 mod exposition;
 #[path = "support/gate.rs"]
@@ -35,6 +37,8 @@ mod services;
 mod socket_gate;
 #[path = "serve/socket_gates.rs"]
 mod socket_gates;
+#[path = "support/state_dir.rs"]
+mod state_dir;
 
 use crate::service::Service;
 

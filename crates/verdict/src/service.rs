@@ -107,6 +107,7 @@ impl Conclusion {
             admin: self.admin,
             cause: self.cause,
             class: self.class,
+            alarm: self.alarm,
             ..Sign::default()
         }
     }

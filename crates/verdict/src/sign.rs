@@ -2,7 +2,7 @@
 //!
 //! Made from a [`Standing`], small enough to be compared and passed on at each change.
 
-use crate::{Admin, Cause, Class, Role, Standing, Verdict, Want};
+use crate::{Admin, Alarm, Cause, Class, Role, Standing, Verdict, Want};
 
 /// What is told of a backend, or of a service, to whoever sends traffic there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -22,6 +22,8 @@ pub struct Sign {
     pub cause: Option<Cause>,
     /// The class of that cause.
     pub class: Option<Class>,
+    /// What is wrong with a service although its members are well.
+    pub alarm: Option<Alarm>,
 }
 
 impl Sign {
@@ -80,6 +82,7 @@ impl From<&Standing> for Sign {
             shares_writes: facts.is_some_and(|facts| facts.shares_writes),
             cause: evidence.cause,
             class: evidence.class,
+            alarm: None,
         }
     }
 }

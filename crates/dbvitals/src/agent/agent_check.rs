@@ -14,14 +14,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbvitals_verdict::{Admin, Sign, Verdict, Want};
+use dbvitals_verdict::{Admin, Alarm, Sign, Verdict, Want};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub(crate) use weight::{WeightBy, WeightPlan};
 
 use crate::agent::listening::Listener;
-use crate::agent::plan::{GateAddress, OnDegraded, OnUnknown};
+use crate::agent::plan::{GateAddress, OnAlarm, OnDegraded, OnUnknown};
 use crate::agent::subject::Subject;
 use crate::duration;
 use dbvitals_probe::Clock;
@@ -46,6 +46,7 @@ pub(crate) struct AgentCheckPlan {
     pub(crate) weight: WeightPlan,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
+    pub(crate) on_alarm: OnAlarm,
 }
 
 /// An agent check that listens.
@@ -103,9 +104,11 @@ impl AgentCheck {
 
 /// The answer; none while nothing is known, unless that is to count as down.
 fn line(plan: &AgentCheckPlan, sign: Sign, percent: u8, age: Option<Duration>) -> Option<String> {
+    let alarm = sign.alarm.filter(|_| plan.on_alarm == OnAlarm::Closed);
     let why = match (sign.admin, sign.verdict) {
         (Admin::Maint, _) => return Some("maint\n".to_owned()),
         (Admin::Drain, _) => return Some("drain\n".to_owned()),
+        (Admin::Ready, _) if alarm.is_some() => "alarm",
         (Admin::Ready, Verdict::Degraded) if plan.on_degraded == OnDegraded::Closed => "degraded",
         (Admin::Ready, Verdict::Up | Verdict::Degraded) => {
             return Some(format!("ready up {percent}%\n"));
@@ -116,6 +119,7 @@ fn line(plan: &AgentCheckPlan, sign: Sign, percent: u8, age: Option<Duration>) -
     };
     let cause = sign.cause.filter(|_| sign.verdict != Verdict::Unknown);
     let cause = cause.map_or(why, |cause| cause.name());
+    let cause = alarm.map_or(cause, Alarm::name);
     let age = age.map_or(String::new(), |age| {
         format!(" for {}", duration::show(age).replace(' ', ""))
     });
@@ -138,6 +142,7 @@ mod tests {
             weight: WeightPlan::default(),
             on_unknown,
             on_degraded,
+            on_alarm: OnAlarm::Open,
         }
     }
 
@@ -180,6 +185,19 @@ mod tests {
             Some("ready down #too_many_connections for 2.1s\n"),
         );
         check(Verdict::Unknown, Some("ready down #unknown for 2.1s\n"));
+    }
+
+    #[test]
+    fn an_alarm_is_down_where_the_plan_says_so() {
+        let sign = Sign {
+            alarm: Some(Alarm::TwoPrimaries),
+            ..sign(Admin::Ready, Verdict::Degraded)
+        };
+        let mut plan = plan(OnUnknown::Hold, OnDegraded::Open);
+        check(&plan, sign, Some("ready up 80%\n"));
+        plan.on_alarm = OnAlarm::Closed;
+        let down = "ready down #two_primaries for 2.1s\n";
+        check(&plan, sign, Some(down));
     }
 
     #[test]

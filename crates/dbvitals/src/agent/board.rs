@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use dbvitals_probe::Clock;
+use dbvitals_probe::{Clock, Target};
 use dbvitals_verdict::{
     Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Sign, Standing, Transition,
     Verdict,
@@ -45,9 +45,10 @@ impl Board {
         }
     }
 
-    /// An entry for a backend that is to be shown on this board.
-    pub(crate) fn entry(&self, plan: &BackendPlan) -> Arc<BackendBoard> {
-        Arc::new(BackendBoard::new(plan, self.clock.now()))
+    /// An entry for a backend that is to be shown on this board, under an operator's order from the
+    /// very first on.
+    pub(crate) fn entry(&self, plan: &BackendPlan, admin: Admin) -> Arc<BackendBoard> {
+        Arc::new(BackendBoard::new(plan, admin, self.clock.now()))
     }
 
     /// Shows these backends from now on, and no others.
@@ -175,6 +176,7 @@ pub(crate) struct Order {
 pub(crate) struct BackendBoard {
     pub(crate) name: Arc<str>,
     plan: ArcSwap<Plan>,
+    target: ArcSwap<Target>,
     standing: ArcSwap<Standing>,
     sign: watch::Sender<Sign>,
     /// Fresh probes that have ended, for whoever waits for one.
@@ -192,11 +194,11 @@ pub(crate) struct BackendBoard {
 }
 
 impl BackendBoard {
-    fn new(plan: &BackendPlan, now: Moment) -> Self {
+    fn new(plan: &BackendPlan, admin: Admin, now: Moment) -> Self {
         let standing = Standing {
             verdict: Verdict::Unknown,
             since: now,
-            admin: Admin::Ready,
+            admin,
             role: None,
             sessions_lost: 0,
             evidence: Evidence::default(),
@@ -204,6 +206,7 @@ impl BackendBoard {
         Self {
             name: Arc::clone(&plan.name),
             plan: ArcSwap::new(Arc::clone(&plan.plan)),
+            target: ArcSwap::new(Arc::clone(&plan.target)),
             sign: watch::Sender::new(Sign::from(&standing)),
             standing: ArcSwap::from_pointee(standing),
             fresh_ended: watch::Sender::new(0),
@@ -259,8 +262,9 @@ impl BackendBoard {
     }
 
     /// Goes on under another plan.
-    pub(crate) fn set_plan(&self, plan: &Arc<Plan>) {
-        self.plan.store(Arc::clone(plan));
+    pub(crate) fn set_plan(&self, plan: &BackendPlan) {
+        self.plan.store(Arc::clone(&plan.plan));
+        self.target.store(Arc::clone(&plan.target));
     }
 
     /// Puts up that nothing is known any more: nobody looks.
@@ -306,6 +310,11 @@ impl BackendBoard {
     /// The plan in force.
     pub(crate) fn plan(&self) -> Arc<Plan> {
         self.plan.load_full()
+    }
+
+    /// What is asked, and where.
+    pub(crate) fn target(&self) -> Arc<Target> {
+        self.target.load_full()
     }
 
     /// Why the operator's order that holds was given; `None` while it is ready.

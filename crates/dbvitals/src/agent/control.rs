@@ -81,18 +81,19 @@ impl Control {
                 (Some(_), true) => reloaded.changed += 1,
                 (Some(_), false) => reloaded.kept += 1,
             }
+            let admin = order(&plan.name);
             let place = match known {
                 Some(place) => Place {
                     origin: plan.origin.clone(),
                     ..place
                 },
-                None => self.find_place(plan, &mut taken),
+                None => self.find_place(plan, admin, &mut taken),
             };
             assignments[place.shard].push(Assignment {
                 place: place.index,
                 plan: plan.clone(),
                 board: Arc::clone(&place.board),
-                admin: order(&plan.name),
+                admin,
                 anew,
             });
             next.insert(Arc::clone(&plan.name), place);
@@ -112,7 +113,7 @@ impl Control {
     }
 
     /// A place in the shard that has the fewest.
-    fn find_place(&self, plan: &BackendPlan, taken: &mut [BTreeSet<u32>]) -> Place {
+    fn find_place(&self, plan: &BackendPlan, admin: Admin, taken: &mut [BTreeSet<u32>]) -> Place {
         let fewest = (0..taken.len()).min_by_key(|shard| taken[*shard].len());
         let shard = fewest.unwrap_or_default();
         let index = (0..).find(|index| !taken[shard].contains(index));
@@ -122,7 +123,7 @@ impl Control {
             shard,
             index,
             origin: plan.origin.clone(),
-            board: self.board.entry(plan),
+            board: self.board.entry(plan, admin),
         }
     }
 

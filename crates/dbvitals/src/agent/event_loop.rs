@@ -285,7 +285,7 @@ impl EventLoop {
         if self.backends.len() <= index {
             self.backends.resize_with(index + 1, || None);
         }
-        board.set_plan(&plan.plan);
+        board.set_plan(&plan);
         let slot = &mut self.backends[index];
         if slot.is_none() {
             self.prober
@@ -445,7 +445,7 @@ mod tests {
                 deeper: None,
             })),
         };
-        let board = Board::new(clock).entry(&plan);
+        let board = Board::new(clock).entry(&plan, Admin::Ready);
         let (told, _) = broadcast::channel(1);
         let beat = Arc::default();
         let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told, None).unwrap();

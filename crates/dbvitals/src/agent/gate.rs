@@ -12,7 +12,7 @@ use dbvitals_verdict::{Admin, Sign, Verdict};
 use tokio::task::JoinSet;
 
 use crate::agent::listening::{KeptSocket, Listener, Visitor};
-use crate::agent::plan::{GatePlan, OnDegraded, OnUnknown};
+use crate::agent::plan::{GatePlan, OnAlarm, OnDegraded, OnUnknown};
 use crate::agent::subject::Follower;
 
 /// Connections that are being closed properly at one time; more are closed at once.
@@ -67,7 +67,8 @@ impl Gate {
     }
 
     fn wants_open(&self, sign: Sign, open: bool) -> bool {
-        if sign.admin != Admin::Ready {
+        let alarmed = sign.alarm.is_some() && self.plan.on_alarm == OnAlarm::Closed;
+        if sign.admin != Admin::Ready || alarmed {
             return false;
         }
         match sign.verdict {

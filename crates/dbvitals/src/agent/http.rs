@@ -5,10 +5,14 @@
 //! probe, and then one probe serves all who ask meanwhile. A backend is fit (200) while up or
 //! degraded and ready; whatever else is the case is 503, with the reason in the body.
 
+mod about;
 mod admin;
 mod backends;
 mod condition;
+mod events;
+mod history;
 mod hooks;
+mod sampler;
 mod server;
 mod services;
 
@@ -22,8 +26,11 @@ use axum::{Json, Router};
 use dbvitals_verdict::{Admin, Standing, Verdict};
 use serde::Serialize;
 
+pub(crate) use about::About;
 pub(crate) use admin::{Access, Reload};
 pub(super) use backends::Seen;
+pub(crate) use history::History;
+pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
 
 use self::backends::{Backends, Health};
@@ -43,19 +50,25 @@ pub(crate) struct Desk {
     pub(crate) control: Arc<Control>,
     pub(crate) orders: Arc<Orders>,
     pub(crate) access: Access,
+    /// What the agent says of itself.
+    pub(crate) about: Arc<About>,
     /// Where a reload is asked for; `None` where there is no file to reload.
     pub(crate) reload: Option<Reload>,
+    pub(crate) history: Arc<History>,
 }
 
 /// The routes of a desk.
 pub(crate) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/health/{name}", answers_probes(health))
+        .route("/api/v1/agent", get(agent))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
         .route("/api/v1/services", get(services::all))
         .route("/api/v1/services/{name}", get(services::one))
         .route("/api/v1/hooks", get(all_hooks))
+        .route("/api/v1/transitions", get(events::transitions))
+        .route("/api/v1/events", get(events::events))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
         .route("/liveness", get(liveness))
@@ -119,6 +132,11 @@ async fn health(
         headers.insert(EVIDENCE_AGE, HeaderValue::from(age));
     }
     (status, headers, Json(body)).into_response()
+}
+
+/// Which agent this is.
+async fn agent(State(desk): State<Desk>) -> Response {
+    Json(&*desk.about).into_response()
 }
 
 /// All that is known of every backend.
@@ -188,7 +206,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
+        "known are /health/NAME, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

@@ -13,6 +13,7 @@ use crate::agent::agent_check::AgentCheckPlan;
 use crate::agent::hooks::HookPlan;
 use crate::duration;
 use crate::target_url::TargetUrl;
+use crate::whereabouts;
 
 /// Everything that `serve` needs.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub(crate) struct AgentPlan {
 pub(crate) fn control_socket(control: Option<&Path>, state_dir: Option<&Path>) -> Option<PathBuf> {
     match (control, state_dir) {
         (Some(path), _) => Some(path.to_owned()),
-        (None, Some(directory)) => Some(directory.join("control.sock")),
+        (None, Some(directory)) => Some(whereabouts::of_state_dir(directory)),
         (None, None) => None,
     }
 }
@@ -114,6 +115,7 @@ pub(crate) struct GatePlan {
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
     pub(crate) on_restart: OnRestart,
+    pub(crate) on_alarm: OnAlarm,
 }
 
 /// The longest path that a unix socket may have.
@@ -230,6 +232,15 @@ pub(crate) enum OnRestart {
     Closed,
     /// It stays as it was: systemd keeps its socket.
     Hold,
+}
+
+/// What a gate, or an agent check, does while there is an alarm on the service behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAlarm {
+    /// What the verdict says.
+    Open,
+    /// It is closed; the agent check says down.
+    Closed,
 }
 
 /// How a target is asked in the long run, unless somebody sets another pace: with a held session

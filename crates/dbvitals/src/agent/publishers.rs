@@ -9,13 +9,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
+use crate::agent::Told;
 use crate::agent::agent_check::{AgentCheck, AgentCheckPlan};
 use crate::agent::board::Board;
 use crate::agent::gate::Gate;
-use crate::agent::http::{self, CONNECTIONS_MAX, Desk, Door, Ending, OPERATORS_MAX, Server};
+use crate::agent::http::{
+    self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server,
+};
 use crate::agent::listening::KeptSockets;
 use crate::agent::plan::{AgentPlan, GatePlan, ServicePlan};
 use crate::agent::services::{Roster, ServiceBoard};
@@ -31,6 +34,8 @@ pub(crate) struct Publishers {
     gates: BTreeMap<String, RunningGate>,
     agent_checks: BTreeMap<String, RunningCheck>,
     http: JoinSet<()>,
+    /// What feeds those who listen over HTTP.
+    feeding: JoinSet<()>,
     ending: Ending,
     /// Brings the end about for HTTP.
     end: watch::Sender<bool>,
@@ -67,6 +72,7 @@ impl Publishers {
             gates: BTreeMap::new(),
             agent_checks: BTreeMap::new(),
             http: JoinSet::new(),
+            feeding: JoinSet::new(),
             ending,
             end,
         }
@@ -187,6 +193,16 @@ impl Publishers {
         }
     }
 
+    /// Keeps transitions for whoever asks over HTTP, and tells them to whoever listens.
+    pub(crate) fn keep(&mut self, transitions: broadcast::Receiver<Arc<Told>>) -> Arc<History> {
+        let history = Arc::new(History::new(self.board.clock(), self.ending.clone()));
+        self.feeding.spawn(Arc::clone(&history).follow(transitions));
+        let board = Arc::clone(&self.board);
+        self.feeding
+            .spawn(http::sample(Arc::clone(&history), board));
+        history
+    }
+
     /// Answers HTTP at a TCP port.
     pub(crate) fn answer_at(&mut self, listener: TcpListener, desk: Desk) {
         self.answer(Door::Tcp(listener), CONNECTIONS_MAX, desk);
@@ -220,5 +236,6 @@ impl Publishers {
             gate.task.shutdown().await;
         }
         while self.http.join_next().await.is_some() {}
+        self.feeding.shutdown().await;
     }
 }

@@ -26,12 +26,12 @@ use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::board::Board;
 use crate::agent::hooks::{Hooks, HooksPlan};
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{About, Access, Desk};
 use crate::agent::listening::{self, Inherited, KeptSockets};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnRestart, OnUnknown, Origin,
-    default_plan, notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnRestart, OnUnknown,
+    Origin, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -179,6 +179,7 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
         on_restart: OnRestart::Closed,
+        on_alarm: OnAlarm::Open,
     }])
 }
 
@@ -253,6 +254,7 @@ async fn serve(
     };
     let told = transitions();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
+    let for_http = told.subscribe();
     let agent = Agent::start(
         &plan.backends,
         &|name| orders.admin(name),
@@ -279,17 +281,21 @@ async fn serve(
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
     show_orders(agent.board(), &orders);
     let (reload, mut reloads) = mpsc::channel(1);
+    let systemd = Arc::new(Systemd::from_environment());
+    let kept = KeptSockets::new(Arc::clone(&systemd), inherited, &plan.gates);
+    let mut publishers = Publishers::new(agent.board(), kept);
+    publishers.handle_plan(&plan).await;
+    let history = publishers.keep(for_http);
+    let about = Arc::new(About::new(&plan.name, args.config.as_deref()));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
         access,
+        about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),
+        history: Arc::clone(&history),
     };
-    let systemd = Arc::new(Systemd::from_environment());
-    let kept = KeptSockets::new(Arc::clone(&systemd), inherited, &plan.gates);
-    let mut publishers = Publishers::new(agent.board(), kept);
-    publishers.handle_plan(&plan).await;
     if let Some(listener) = http_listener {
         let access = match &plan.token {
             Some(token) => Access::Bearer(Arc::new(token.clone())),

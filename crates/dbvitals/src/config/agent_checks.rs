@@ -6,19 +6,20 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::reader::{Reader, Section, start};
-use super::subjects::{Subject, Subjects};
+use super::subjects::{Subject, Subjects, read_on_alarm};
 use crate::agent::agent_check::{AgentCheckPlan, WeightBy, WeightPlan};
 use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown};
 use crate::suggestion::hint;
 use dbvitals_verdict::{Course, Depth};
 
-pub(super) const KEYS: [&str; 6] = [
+pub(super) const KEYS: [&str; 7] = [
     "listen",
     "of",
     "want",
     "weight",
     "on_unknown",
     "on_degraded",
+    "on_alarm",
 ];
 pub(super) const WEIGHT_KEYS: [&str; 5] = ["by", "from", "to", "min", "degraded"];
 
@@ -108,6 +109,7 @@ fn read_agent_check(
     let on_unknown = reader.choice(section, "on_unknown", &words);
     let words = [("open", OnDegraded::Open), ("closed", OnDegraded::Closed)];
     let on_degraded = reader.choice(section, "on_degraded", &words);
+    let on_alarm = read_on_alarm(reader, section, subject);
     let listen = listen?;
     let address = GateAddress::parse(&listen.value)
         .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
@@ -120,6 +122,7 @@ fn read_agent_check(
         weight,
         on_unknown: on_unknown.unwrap_or(OnUnknown::Hold),
         on_degraded: on_degraded.unwrap_or(OnDegraded::Open),
+        on_alarm,
     })
 }
 

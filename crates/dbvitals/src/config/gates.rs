@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 
 use super::reader::{Reader, Section, start};
-use super::subjects::Subjects;
+use super::subjects::{Subjects, read_on_alarm};
 use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnRestart, OnUnknown};
 
-pub(super) const KEYS: [&str; 6] = [
+pub(super) const KEYS: [&str; 7] = [
     "listen",
     "of",
     "want",
     "on_unknown",
     "on_degraded",
     "on_restart",
+    "on_alarm",
 ];
 
 /// Reads the gates, whose backends and services have been read already.
@@ -85,6 +86,7 @@ fn read_gate(
     let on_unknown = reader.choice(section, "on_unknown", &words);
     let words = [("open", OnDegraded::Open), ("closed", OnDegraded::Closed)];
     let on_degraded = reader.choice(section, "on_degraded", &words);
+    let on_alarm = read_on_alarm(reader, section, subject);
     let listen = listen?;
     let address = GateAddress::parse(&listen.value)
         .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
@@ -107,5 +109,6 @@ fn read_gate(
         on_unknown: on_unknown.unwrap_or(OnUnknown::Closed),
         on_degraded: on_degraded.unwrap_or(OnDegraded::Open),
         on_restart: on_restart.unwrap_or(OnRestart::Closed),
+        on_alarm,
     })
 }

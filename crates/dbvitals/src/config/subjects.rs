@@ -10,7 +10,7 @@ use dbvitals_verdict::{Depth, Want};
 use toml::de::DeTable;
 
 use super::reader::{Placed, Reader, Section};
-use crate::agent::plan::{BackendPlan, ServicePlan};
+use crate::agent::plan::{BackendPlan, OnAlarm, ServicePlan};
 use crate::expectation::parse_want;
 use crate::suggestion::hint;
 
@@ -90,6 +90,25 @@ impl<'a> Subjects<'a> {
         }
         want
     }
+}
+
+/// Reads `on_alarm`, which says nothing of a backend.
+pub(super) fn read_on_alarm(
+    reader: &mut Reader,
+    section: Section<'_>,
+    subject: Option<Subject<'_>>,
+) -> OnAlarm {
+    let words = [("open", OnAlarm::Open), ("closed", OnAlarm::Closed)];
+    let on_alarm = reader.choice(section, "on_alarm", &words);
+    if let (Some(value), Some(Subject::Backend(backend))) = (section.table.get("on_alarm"), subject)
+    {
+        let message = format!(
+            "on_alarm: there are alarms on services alone, and {} is a backend; leave it out",
+            backend.name
+        );
+        reader.refuse(value.span().start, message);
+    }
+    on_alarm.unwrap_or(OnAlarm::Open)
 }
 
 impl Subject<'_> {

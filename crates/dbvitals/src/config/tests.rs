@@ -6,7 +6,7 @@ use std::time::Duration;
 use dbvitals_verdict::{Cause, Class, Course, Depth, Plan, ServiceNeeds, Want};
 
 use super::*;
-use crate::agent::plan::{OnDegraded, OnUnknown};
+use crate::agent::plan::{OnAlarm, OnDegraded, OnUnknown};
 
 #[test]
 fn the_default_file_says_what_the_code_does() {
@@ -74,7 +74,7 @@ fn a_service_is_made_of_backends_and_stands_for_them() {
          multi_primary = false\n[service.t]\nbackends = [\"a\"]\n\
          [gate.g]\nlisten = \"127.0.0.1:13306\"\nof = \"s\"\nwant = \"writable\"\n\
          [agent_check.c]\nlisten = \"127.0.0.1:8307\"\nof = \"t\"\nwant = \"primary\"\n\
-         on_unknown = \"closed\"\non_degraded = \"closed\"\nweight = {{ degraded = 50 }}\n\
+         on_unknown = \"closed\"\non_degraded = \"closed\"\non_alarm = \"closed\"\nweight = {{ degraded = 50 }}\n\
          [hook.h]\non = [\"down\"]\nof = [\"s\", \"a\"]\nrun = [\"true\"]\n"
     ))
     .unwrap();
@@ -96,6 +96,8 @@ fn a_service_is_made_of_backends_and_stands_for_them() {
     assert_eq!((&*check.of, check.want), ("t", Want::Primary));
     let strict = (OnUnknown::Closed, OnDegraded::Closed);
     assert_eq!((check.on_unknown, check.on_degraded), strict);
+    let on_alarm = (gate.on_alarm, check.on_alarm);
+    assert_eq!(on_alarm, (OnAlarm::Open, OnAlarm::Closed));
     assert_eq!(names(plan.hooks[0].of.as_ref().unwrap()), "a b");
 }
 
@@ -183,6 +185,9 @@ fn what_can_never_be_wanted_is_refused_before_it_stays_closed_for_ever() {
         check("order", "", "13:6", unknown);
         check("a", "on_unknown = \"ajar\"", "14:14", &["\"ajar\""]);
         check("a", "on_degraded = \"hold\"", "14:15", &["open or closed"]);
+        check("s", "on_alarm = \"hold\"", "14:12", &["open or closed"]);
+        let of_a = "on_alarm = \"closed\"";
+        check("a", of_a, "14:12", &["on services alone", "a is a backend"]);
     }
     check_refused(
         &listening("agent_check", "s", "weight = \"lag\""),

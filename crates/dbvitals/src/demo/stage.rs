@@ -13,11 +13,11 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{About, Access, Desk};
 use crate::agent::listening::KeptSockets;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    BackendPlan, GateAddress, GatePlan, OnDegraded, OnRestart, OnUnknown, Origin,
+    BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnRestart, OnUnknown, Origin,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, Told, transitions};
@@ -86,7 +86,7 @@ impl Stage {
         let clock = Clock::start();
         let started = clock.now();
         let sender = transitions();
-        let told = sender.subscribe();
+        let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
         let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
         let mut publishers = Publishers::new(agent.board(), KeptSockets::default());
@@ -96,7 +96,9 @@ impl Stage {
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
             access: Access::Reader,
+            about: Arc::new(About::new("demo", None)),
             reload: None,
+            history: publishers.keep(for_http),
         };
         publishers.answer_at(listener, desk);
         let boards = agent.board().backends();
@@ -185,6 +187,7 @@ fn gate_plan(name: ServerName, address: SocketAddr) -> GatePlan {
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
         on_restart: OnRestart::Closed,
+        on_alarm: OnAlarm::Open,
     }
 }
 

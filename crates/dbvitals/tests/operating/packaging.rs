@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::agent::{Agent, serve};
+use crate::agent::{Agent, ConfigFile};
 
 fn packaged(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -16,7 +16,10 @@ fn packaged(name: &str) -> String {
 
 /// The metrics that an agent has, with those that a summary is made of.
 fn metrics() -> BTreeSet<String> {
-    let agent = Agent::start(serve(["db=tcp://127.0.0.1:1"]));
+    let config = ConfigFile::new(
+        "[backend.db]\nurl = \"tcp://127.0.0.1:1\"\n[service.shop]\nbackends = [\"db\"]\n",
+    );
+    let agent = Agent::start(config.serve());
     let text = agent.request("GET", "/metrics").body;
     let mut names = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

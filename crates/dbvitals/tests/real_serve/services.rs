@@ -79,7 +79,7 @@ fn check_promotion(primary: &dyn Watched, replica: &dyn Watched, promote: &str) 
             gate_of(
                 "careful",
                 &careful,
-                &format!("{of_primary}\non_degraded = \"closed\""),
+                &format!("{of_primary}\non_alarm = \"closed\""),
             ),
         ]
         .concat(),

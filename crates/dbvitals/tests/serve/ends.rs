@@ -11,8 +11,8 @@ use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
 use crate::http;
 use crate::misuse::refusal;
-use crate::orders::StateDir;
 use crate::socket_gate::SocketGate;
+use crate::state_dir::StateDir;
 use crate::{Service, exposition};
 
 /// Gates at a port and at a socket, of a backend that is called `db`.

@@ -1,7 +1,6 @@
 //! Operators' orders: given at the control socket or with a token, kept, and ended by themselves.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dbvitals_testkit::eventually;
@@ -10,38 +9,8 @@ use rustix::process::Signal;
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
 use crate::http::{self, Answer};
+use crate::state_dir::StateDir;
 use crate::{QUICK, Service};
-
-/// A state directory that is removed with this value.
-pub(crate) struct StateDir(PathBuf);
-
-impl StateDir {
-    pub(crate) fn new(name: &str) -> Self {
-        // A socket's path may have 107 bytes.
-        let path = std::env::temp_dir().join(format!("dbv-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("the temporary directory can be written");
-        Self(path)
-    }
-
-    pub(crate) fn section(&self) -> String {
-        format!("[agent]\nstate_dir = \"{}\"\n", self.0.display())
-    }
-
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.0.join("control.sock")
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for StateDir {
-    fn drop(&mut self) {
-        // A directory too many does no harm.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn order(state: &StateDir, body: &str) -> Answer {
     http::send_to_socket(&state.socket(), "/api/v1/backends/db/state", body)

@@ -130,4 +130,4 @@ fn a_thousand_reloads_lose_nothing_and_leak_nothing() {
     );
 }
 
-use crate::orders::StateDir;
+use crate::state_dir::StateDir;

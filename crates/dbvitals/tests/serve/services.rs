@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
-use crate::orders::StateDir;
+use crate::state_dir::StateDir;
 use crate::{QUICK, Service, http};
 
 /// How long after its reason a gate may take here; nothing is measured.
@@ -191,9 +191,16 @@ fn gates_of_roles_follow_a_promotion() {
 #[test]
 fn two_primaries_are_an_alarm_until_there_is_one() {
     let pair = Pair::start();
-    let careful = GatePort::reserve();
-    let keys = "of = \"db\"\nwant = \"primary\"\non_degraded = \"closed\"";
-    let config = ConfigFile::new(&[pair.config(""), gate("w", &careful, keys)].concat());
+    let (careful, strict) = (GatePort::reserve(), GatePort::reserve());
+    let keys = "of = \"db\"\nwant = \"primary\"";
+    let config = ConfigFile::new(
+        &[
+            pair.config(""),
+            gate("w", &careful, &format!("{keys}\non_alarm = \"closed\"")),
+            gate("v", &strict, &format!("{keys}\non_degraded = \"closed\"")),
+        ]
+        .concat(),
+    );
     let agent = Agent::start(config.serve());
     agent.wait_for_verdict("db", "up");
     careful.opens_within(SOON, careful.now());
@@ -208,6 +215,7 @@ fn two_primaries_are_an_alarm_until_there_is_one() {
     assert_eq!(told["alarm"], "two_primaries");
     assert_eq!(told["primaries"], serde_json::json!(["first", "second"]));
     careful.refuses_within(SOON, careful.now());
+    strict.refuses_within(SOON, strict.now());
     assert_eq!(agent.metric(alarm), 1.0);
     assert_eq!(
         agent.metric("dbvitals_service_primaries{service=\"db\"}"),

@@ -217,7 +217,7 @@ mod tests {
             plan: Arc::new(Plan::new(Course::Session { depth: Depth::Lag })),
             origin: Origin::default(),
         };
-        let board = Board::new(Clock::start()).entry(&plan);
+        let board = Board::new(Clock::start()).entry(&plan, dbvitals_verdict::Admin::Ready);
         board.put_up(Standing {
             verdict: Verdict::Up,
             evidence: Evidence {

@@ -29,7 +29,7 @@ fn told(backend: &str, at: u64) -> Arc<Told> {
         origin: Origin::default(),
     };
     Arc::new(Told {
-        backend: Board::new(Clock::start()).entry(&plan),
+        backend: Board::new(Clock::start()).entry(&plan, dbvitals_verdict::Admin::Ready),
         transition: Transition {
             backend: BackendId(0),
             at: Moment::from_nanos(at),

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::agent::board::{BackendBoard, Board};
 use crate::duration::rfc3339;
-use crate::report::{PhaseEntry, ServerEntry, rounded_ms};
+use crate::report::{PhaseEntry, ServerEntry, remedy, rounded_ms};
 
 /// The body of `/health/NAME`.
 #[derive(Debug, Serialize)]
@@ -62,6 +62,9 @@ pub(super) struct Backends {
 struct Backend {
     #[serde(flatten)]
     state: State,
+    address: String,
+    /// What to do about the cause.
+    remedy: Option<String>,
     sessions_lost: u64,
     held: Option<Seen>,
     fresh: Option<Seen>,
@@ -162,8 +165,12 @@ impl Backend {
                 board.clock(),
             ))
         };
+        let target = backend.target();
+        let told = evidence.cause.zip(evidence.decisive());
         Self {
             state: State::new(backend, &standing, board),
+            address: target.address.to_string(),
+            remedy: told.map(|(cause, observation)| remedy(cause, &*target, observation)),
             sessions_lost: standing.sessions_lost,
             held: seen(&evidence.held),
             fresh: seen(&evidence.fresh),

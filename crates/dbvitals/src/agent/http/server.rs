@@ -81,7 +81,7 @@ impl Ending {
     }
 
     /// Returns when the agent ends.
-    async fn come(&mut self) {
+    pub(super) async fn come(&mut self) {
         // Where nobody can tell any more, it has come too.
         let _ = self.0.wait_for(|ends| *ends).await;
     }

@@ -10,8 +10,8 @@ use std::path::Path;
 use tokio::net::UnixListener;
 
 use crate::agent::listening::SocketFile;
-use crate::agent::plan::control_socket;
 use crate::misuse::Misuse;
+use crate::whereabouts;
 
 /// Who may ask.
 const MODE: u32 = 0o660;
@@ -25,22 +25,41 @@ pub(super) struct ControlSocket {
     listener: StdListener,
 }
 
-/// Binds the control socket: where it was asked for, else in the state directory.
+/// Binds the control socket: where it was asked for; else in the directory that systemd made, or in
+/// the state directory; else where agents usually are, if that can be written and is free.
 pub(super) fn bind(
     control: Option<&Path>,
     state_dir: Option<&Path>,
 ) -> Result<Option<ControlSocket>, Misuse> {
-    let Some(path) = control_socket(control, state_dir) else {
-        return Ok(None);
-    };
-    let bound = bind_at(&path).map_err(|error| {
+    if let Some(path) = control {
+        return bind_named(path).map(Some);
+    }
+    if let Some(bound) = whereabouts::of_service().and_then(|path| bind_at(&path).ok()) {
+        return Ok(Some(bound));
+    }
+    if let Some(directory) = state_dir {
+        return bind_named(&whereabouts::of_state_dir(directory)).map(Some);
+    }
+    for path in whereabouts::usual_sockets() {
+        match bind_at(&path) {
+            Ok(bound) => return Ok(Some(bound)),
+            // Of two agents that nobody told where to be met, one is.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
+            Err(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Binds where a person wants it, or says why not.
+fn bind_named(path: &Path) -> Result<ControlSocket, Misuse> {
+    bind_at(path).map_err(|error| {
         Misuse(format!(
             "cannot listen at the control socket {}: {}; name another as control in [agent]",
             path.display(),
             dbvitals_probe::plain(&error)
         ))
-    })?;
-    Ok(Some(bound))
+    })
 }
 
 fn bind_at(path: &Path) -> io::Result<ControlSocket> {
