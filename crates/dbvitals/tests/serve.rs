@@ -29,6 +29,8 @@ mod orders;
 mod output;
 #[path = "serve/reload.rs"]
 mod reload;
+#[path = "serve/reload_load.rs"]
+mod reload_load;
 #[path = "support/service.rs"]
 mod service;
 #[path = "serve/services.rs"]
