@@ -17,6 +17,7 @@ pub(crate) mod event_loop;
 pub(crate) mod gate;
 pub(crate) mod hooks;
 pub(crate) mod http;
+pub(crate) mod latency;
 pub(crate) mod listening;
 pub(crate) mod log;
 pub(crate) mod metrics;

@@ -96,8 +96,9 @@ const STATUS_EXAMPLES: &str = "\
 The agent is found by --agent or -c, else by DBVITALS_AGENT, else at the usual control sockets
 ($XDG_RUNTIME_DIR/dbvitals, /run/dbvitals, /var/lib/dbvitals), else at http://127.0.0.1:8306.
 
-Exit codes: 0 all is fine, 1 something is degraded, drained or in maintenance, 2 something is down,
-3 something is unknown, the check itself fails, or there is no agent; the worst decides.
+Exit codes: 0 all is fine; 1 something is degraded, drained, in maintenance, or fit only in part;
+2 something is down, or a service has two primaries; 3 something is unknown, the check itself fails,
+or there is no agent. The worst of those named decides, without names the worst of all.
 
 Examples:
   dbvitals status

@@ -70,7 +70,8 @@ fn the_metrics_have_nothing_that_prometheus_minds() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let up = listener.local_addr().expect("an address");
     let config = ConfigFile::new(&format!(
-        "[backend.up]\nurl = \"tcp://{up}\"\n[backend.down]\nurl = \"tcp://127.0.0.1:1\"\n\
+        "[agent]\nhistograms = \"backend\"\n\
+         [backend.up]\nurl = \"tcp://{up}\"\n[backend.down]\nurl = \"tcp://127.0.0.1:1\"\n\
          [service.both]\nbackends = [\"up\", \"down\"]\n"
     ));
     let agent = Agent::start(config.serve());

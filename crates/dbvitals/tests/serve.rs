@@ -19,14 +19,20 @@ mod gates;
 mod http;
 #[path = "serve/http_limits.rs"]
 mod http_limits;
+#[path = "serve/http_load.rs"]
+mod http_load;
 #[path = "serve/http_port.rs"]
 mod http_port;
+#[path = "serve/https.rs"]
+mod https;
 #[path = "serve/misuse.rs"]
 mod misuse;
 #[path = "serve/orders.rs"]
 mod orders;
 #[path = "serve/output.rs"]
 mod output;
+#[path = "serve/patroni.rs"]
+mod patroni;
 #[path = "serve/reload.rs"]
 mod reload;
 #[path = "serve/reload_load.rs"]

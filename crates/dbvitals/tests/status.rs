@@ -83,6 +83,11 @@ fn a_table_has_every_server_and_the_worst_decides() {
     assert_eq!(row(&run, "two")[1], "down");
     let why = "  refused (dead): Connection refused";
     assert!(run.stdout.lines().any(|line| line == why), "{run:?}");
+    let last = run.stdout.lines().last().unwrap_or_default();
+    assert!(
+        last.ends_with("Z  two  up → down  refused (dead)"),
+        "{run:?}"
+    );
     assert!(!run.stdout.contains('\x1b'), "colours in a pipe: {run:?}");
     let widest = run.stdout.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(80), "{run:?}");
@@ -179,6 +184,40 @@ fn the_document_has_what_the_agent_told_word_for_word() {
         service.address().to_string()
     );
     assert_eq!(document["services"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_service_that_is_named_is_told_with_its_backends() {
+    let (one, mut two, other) = (Service::start(), Service::start(), Service::start());
+    let config = ConfigFile::new(&format!(
+        "{QUICK}[backend.one]\nurl = \"{}\"\n[backend.two]\nurl = \"{}\"\n\
+         [backend.other]\nurl = \"{}\"\n[service.pair]\nbackends = [\"one\", \"two\"]\n",
+        one.url(),
+        two.url(),
+        other.url()
+    ));
+    let agent = Agent::start(config.serve());
+    for name in ["one", "two", "pair"] {
+        agent.wait_for_verdict(name, "up");
+    }
+    let run = status(&agent, &["pair"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(row(&run, "pair")[1..4], ["up", "2/2", "any"]);
+    assert_eq!(row(&run, "two")[1], "up");
+    assert!(!run.stdout.contains("\nother "), "{run:?}");
+
+    // The service is fit still; without names all count.
+    two.stop();
+    agent.wait_for_verdict("two", "down");
+    let one_is_left = || row(&status(&agent, &["pair"]), "pair")[2] == "1/2";
+    assert!(dbvitals_testkit::eventually(agent::PATIENCE, one_is_left));
+    assert_eq!(status(&agent, &[]).code, 2);
+    assert_eq!(status(&agent, &["pair"]).code, 1);
+    assert_eq!(status(&agent, &["pair", "two"]).code, 2);
+    let run = status(&agent, &["pair", "--json"]);
+    let document = document(&run);
+    assert_eq!(document["services"][0]["fit"], 1);
+    assert_eq!(document["backends"].as_array().map(Vec::len), Some(2));
 }
 
 /// A service with two primaries, as an agent tells of it.

@@ -3,9 +3,10 @@
 //! Shards write, publishers read. On the path of a ping that passes a shard stores a few atomics;
 //! a snapshot is swapped in whole when something changed. Neither side waits for the other.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dbvitals_probe::{Clock, Target};
@@ -17,7 +18,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::agent::hooks::HookRecords;
-use crate::agent::plan::BackendPlan;
+use crate::agent::latency::{Latency, LatencyCounts, LatencyGroups, Membership};
+use crate::agent::plan::{BackendPlan, Histograms};
 use crate::agent::services::ServiceBoard;
 
 /// After how long without a sign of life a shard counts as dead.
@@ -31,6 +33,9 @@ pub(crate) struct Board {
     services: ArcSwap<Vec<Arc<ServiceBoard>>>,
     shards: Mutex<Vec<Arc<ShardBeat>>>,
     hooks: Arc<HookRecords>,
+    latency_groups: LatencyGroups,
+    /// Whether each backend's latency is told as a histogram.
+    histograms_of_backends: AtomicBool,
 }
 
 impl Board {
@@ -42,6 +47,8 @@ impl Board {
             services: ArcSwap::default(),
             shards: Mutex::default(),
             hooks: Arc::default(),
+            latency_groups: LatencyGroups::default(),
+            histograms_of_backends: AtomicBool::new(false),
         }
     }
 
@@ -54,11 +61,55 @@ impl Board {
     /// Shows these backends from now on, and no others.
     pub(crate) fn show(&self, backends: Vec<Arc<BackendBoard>>) {
         self.backends.store(Arc::new(backends));
+        self.latency_groups.regroup(self.membership());
+    }
+
+    /// The backends of each service; those of none are under the empty name, and one of two
+    /// services counts in both.
+    fn membership(&self) -> Membership {
+        let services = self.services();
+        let mut membership = Membership::new();
+        for service in &*services {
+            let members = service.roster().members.clone();
+            membership.insert(Arc::clone(&service.name), members);
+        }
+        let served: BTreeSet<_> = membership.values().flatten().map(Arc::as_ptr).collect();
+        let mut of_none = self.backends().to_vec();
+        of_none.retain(|backend| !served.contains(&Arc::as_ptr(backend)));
+        if !of_none.is_empty() {
+            membership.insert(Arc::from(""), of_none);
+        }
+        membership
+    }
+
+    /// How long passed probes took, by service.
+    pub(crate) fn latency_groups(&self) -> Vec<(Arc<str>, LatencyCounts)> {
+        self.latency_groups.counts()
+    }
+
+    /// Tells latencies this way from now on.
+    pub(crate) fn set_histograms(&self, histograms: Histograms) {
+        let of_backends = histograms == Histograms::Backend;
+        self.histograms_of_backends
+            .store(of_backends, Ordering::Relaxed);
+    }
+
+    pub(crate) fn histograms(&self) -> Histograms {
+        match self.histograms_of_backends.load(Ordering::Relaxed) {
+            true => Histograms::Backend,
+            false => Histograms::Service,
+        }
+    }
+
+    /// When watching began.
+    pub(crate) fn started(&self) -> SystemTime {
+        self.clock.wall(Moment::ORIGIN)
     }
 
     /// Shows these services from now on, and no others.
     pub(crate) fn show_services(&self, services: Vec<Arc<ServiceBoard>>) {
         self.services.store(Arc::new(services));
+        self.latency_groups.regroup(self.membership());
     }
 
     /// The present wall-clock time.
@@ -185,9 +236,8 @@ pub(crate) struct BackendBoard {
     order: ArcSwapOption<Order>,
     /// Nanoseconds of the newest proof; 0 before there is any.
     proof_at: AtomicU64,
-    passes: AtomicU64,
-    /// Microseconds that passed probes took, all together.
-    pass_micros: AtomicU64,
+    /// Passes, by how long they took.
+    latency: Latency,
     /// Failures by cause; made when the first happens, since most backends never need it.
     failures: OnceLock<Box<[AtomicU64; Cause::ALL.len()]>>,
     transitions: [AtomicU32; Verdict::ALL.len()],
@@ -212,8 +262,7 @@ impl BackendBoard {
             fresh_ended: watch::Sender::new(0),
             order: ArcSwapOption::empty(),
             proof_at: AtomicU64::new(0),
-            passes: AtomicU64::new(0),
-            pass_micros: AtomicU64::new(0),
+            latency: Latency::default(),
             failures: OnceLock::new(),
             transitions: Default::default(),
         }
@@ -224,11 +273,7 @@ impl BackendBoard {
     /// Counts a probe; the path of every ping.
     pub(crate) fn count(&self, observation: &Observation) {
         match observation.outcome {
-            Outcome::Pass => {
-                let micros = u64::try_from(observation.took().as_micros()).unwrap_or(u64::MAX);
-                self.passes.fetch_add(1, Ordering::Relaxed);
-                self.pass_micros.fetch_add(micros, Ordering::Relaxed);
-            }
+            Outcome::Pass => self.latency.count(observation.took()),
             Outcome::Fail(cause) => {
                 let counters = self
                     .failures
@@ -341,12 +386,23 @@ impl BackendBoard {
     }
 
     pub(crate) fn passes(&self) -> u64 {
-        self.passes.load(Ordering::Relaxed)
+        self.latency().count()
+    }
+
+    /// How long passed probes took.
+    pub(crate) fn latency(&self) -> LatencyCounts {
+        self.latency.counts()
     }
 
     /// The time that passed probes took, all together.
     pub(crate) fn pass_time(&self) -> Duration {
-        Duration::from_micros(self.pass_micros.load(Ordering::Relaxed))
+        self.latency().time()
+    }
+
+    /// Counts a pass, for tests.
+    #[cfg(test)]
+    pub(crate) fn count_latency(&self, took: Duration) {
+        self.latency.count(took);
     }
 
     /// Failures by cause, those that happened.

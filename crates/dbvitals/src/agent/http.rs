@@ -12,9 +12,11 @@ mod condition;
 mod events;
 mod history;
 mod hooks;
+mod patroni;
 mod sampler;
 mod server;
 mod services;
+mod tls;
 
 use std::sync::Arc;
 
@@ -27,11 +29,12 @@ use dbvitals_verdict::{Admin, Standing, Verdict};
 use serde::Serialize;
 
 pub(crate) use about::About;
-pub(crate) use admin::{Access, Reload};
+pub(crate) use admin::{Access, Reload, Token};
 pub(super) use backends::Seen;
 pub(crate) use history::History;
 pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
+pub(crate) use tls::{Tls, TlsFault};
 
 use self::backends::{Backends, Health};
 use self::condition::Condition;
@@ -61,6 +64,11 @@ pub(crate) struct Desk {
 pub(crate) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/health/{name}", answers_probes(health))
+        .route("/health", answers_probes(patroni::any))
+        .route("/primary", answers_probes(patroni::primary))
+        .route("/read-write", answers_probes(patroni::primary))
+        .route("/replica", answers_probes(patroni::replica))
+        .route("/read-only", answers_probes(patroni::any))
         .route("/api/v1/agent", get(agent))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
@@ -98,16 +106,20 @@ async fn health(
     Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
     // An unknown condition must not be answered as if it were met.
-    let condition = match Condition::read(&asked) {
-        Ok(condition) => condition,
-        Err((error, detail)) => return refuse(StatusCode::BAD_REQUEST, error, detail),
-    };
-    let board = &desk.board;
-    if let Some(service) = board.service(&name) {
-        return services::health(&desk, &service, condition).await;
+    match Condition::read(&asked) {
+        Ok(condition) => answer_health(&desk, &name, condition).await,
+        Err((error, detail)) => refuse(StatusCode::BAD_REQUEST, error, detail),
     }
-    let Some(backend) = board.backend(&name) else {
-        return refuse_backend(&name, board);
+}
+
+/// Whether a backend or service is fit and the condition met, with what is known of it.
+async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Response {
+    let board = &desk.board;
+    if let Some(service) = board.service(name) {
+        return services::health(desk, &service, condition).await;
+    }
+    let Some(backend) = board.backend(name) else {
+        return refuse_backend(name, board);
     };
     if condition.wants_probe(&backend, board.clock().now())
         && let Err(busy) = condition::probe(&backend, &desk.control).await
@@ -160,10 +172,15 @@ async fn one_backend(State(desk): State<Desk>, Path(name): Path<String>) -> Resp
 fn refuse_backend(name: &str, board: &Board) -> Response {
     let backends = board.backends();
     let known: Vec<_> = backends.iter().map(|it| &*it.name).collect();
-    let detail = format!(
+    let mut detail = format!(
         "there is no backend {name:?} here; known are {}",
         known.join(", ")
     );
+    let services = board.services();
+    let services: Vec<_> = services.iter().map(|it| &*it.name).collect();
+    if !services.is_empty() {
+        detail.push_str(&format!("; services are {}", services.join(", ")));
+    }
     refuse(StatusCode::NOT_FOUND, "unknown_backend", detail)
 }
 
@@ -206,7 +223,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
+        "known are /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

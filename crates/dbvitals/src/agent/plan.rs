@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::agent::agent_check::AgentCheckPlan;
 use crate::agent::hooks::HookPlan;
+use crate::agent::http::Tls;
 use crate::duration;
 use crate::target_url::TargetUrl;
 use crate::whereabouts;
@@ -22,12 +23,16 @@ pub(crate) struct AgentPlan {
     pub(crate) name: String,
     /// Where HTTP is answered, if it is.
     pub(crate) http: Option<SocketAddr>,
+    /// The certificate to answer HTTPS with, in place of HTTP.
+    pub(crate) http_tls: Option<Tls>,
     /// Where operators' orders are kept, if they are to outlive the agent.
     pub(crate) state_dir: Option<PathBuf>,
     /// The socket for operators of this machine.
     pub(crate) control: Option<PathBuf>,
     /// Who has its content may give orders over HTTP.
     pub(crate) token: Option<SecretString>,
+    /// Of what metrics tell latencies as histograms.
+    pub(crate) histograms: Histograms,
     pub(crate) backends: Vec<BackendPlan>,
     pub(crate) services: Vec<ServicePlan>,
     pub(crate) gates: Vec<GatePlan>,
@@ -44,6 +49,16 @@ pub(crate) fn control_socket(control: Option<&Path>, state_dir: Option<&Path>) -
         (None, Some(directory)) => Some(whereabouts::of_state_dir(directory)),
         (None, None) => None,
     }
+}
+
+/// What has a histogram of latencies in the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Histograms {
+    /// Each service.
+    #[default]
+    Service,
+    /// Each backend as well.
+    Backend,
 }
 
 /// One backend to watch.

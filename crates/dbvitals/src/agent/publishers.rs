@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
@@ -17,7 +18,7 @@ use crate::agent::agent_check::{AgentCheck, AgentCheckPlan};
 use crate::agent::board::Board;
 use crate::agent::gate::Gate;
 use crate::agent::http::{
-    self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server,
+    self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server, Tls,
 };
 use crate::agent::listening::KeptSockets;
 use crate::agent::plan::{AgentPlan, GatePlan, ServicePlan};
@@ -36,6 +37,8 @@ pub(crate) struct Publishers {
     http: JoinSet<()>,
     /// What feeds those who listen over HTTP.
     feeding: JoinSet<()>,
+    /// The certificate of the TCP port.
+    tls: Arc<ArcSwapOption<Tls>>,
     ending: Ending,
     /// Brings the end about for HTTP.
     end: watch::Sender<bool>,
@@ -73,6 +76,7 @@ impl Publishers {
             agent_checks: BTreeMap::new(),
             http: JoinSet::new(),
             feeding: JoinSet::new(),
+            tls: Arc::default(),
             ending,
             end,
         }
@@ -84,6 +88,8 @@ impl Publishers {
         self.follow_services(&plan.services).await;
         self.follow_gates(plan.gates.clone()).await;
         self.follow_checks(plan.agent_checks.clone()).await;
+        // Shown from the next connection on; plain HTTP without one.
+        self.tls.store(plan.http_tls.clone().map(Arc::new));
     }
 
     /// Shows these services. One that was there before keeps its place, so that whoever follows it
@@ -205,18 +211,26 @@ impl Publishers {
 
     /// Answers HTTP at a TCP port.
     pub(crate) fn answer_at(&mut self, listener: TcpListener, desk: Desk) {
-        self.answer(Door::Tcp(listener), CONNECTIONS_MAX, desk);
+        let tls = Arc::clone(&self.tls);
+        self.answer(Door::Tcp(listener), CONNECTIONS_MAX, tls, desk);
     }
 
     /// Answers HTTP at the control socket, where the file's mode says who may ask.
     pub(crate) fn answer_operators(&mut self, listener: UnixListener, desk: Desk) {
-        self.answer(Door::Unix(listener), OPERATORS_MAX, desk);
+        self.answer(Door::Unix(listener), OPERATORS_MAX, Arc::default(), desk);
     }
 
-    fn answer(&mut self, door: Door, connections_max: usize, desk: Desk) {
+    fn answer(
+        &mut self,
+        door: Door,
+        connections_max: usize,
+        tls: Arc<ArcSwapOption<Tls>>,
+        desk: Desk,
+    ) {
         let server = Server {
             router: http::router(desk),
             connections_max,
+            tls,
             ending: self.ending.clone(),
         };
         self.http.spawn(server.run(door));

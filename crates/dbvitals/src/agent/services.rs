@@ -221,3 +221,83 @@ async fn any_changed(signs: &mut [watch::Receiver<Sign>]) -> bool {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use dbvitals_probe::{Address, Protocol, Target};
+    use dbvitals_verdict::{Admin, Course, Depth, Plan};
+
+    use crate::agent::board::Board;
+    use crate::agent::plan::{BackendPlan, Origin};
+
+    use super::*;
+
+    /// Members whose newest proofs were got at these seconds; of some there is none.
+    fn roster(enough: usize, proofs: &[Option<u64>]) -> Roster {
+        let board = Board::new(Clock::start());
+        let member = |proof: &Option<u64>| {
+            let address = Address::Unix("/s".into());
+            let depth = Depth::Ping;
+            let plan = BackendPlan {
+                name: "b".into(),
+                target: Arc::new(Target::new(Protocol::MySql, address)),
+                plan: Arc::new(Plan::new(Course::Session { depth })),
+                origin: Origin::default(),
+            };
+            let entry = board.entry(&plan, Admin::Ready);
+            if let Some(second) = proof {
+                entry.note_proof(Moment::ORIGIN + Duration::from_secs(*second));
+            }
+            entry
+        };
+        Roster {
+            needs: ServiceNeeds {
+                enough,
+                ..ServiceNeeds::default()
+            },
+            members: proofs.iter().map(member).collect(),
+        }
+    }
+
+    #[test]
+    fn a_conclusion_is_as_old_as_the_proofs_it_rests_on() {
+        let check = |enough, proofs: &[Option<u64>], fit: &[bool], expected: Option<u64>| {
+            let conclusion = Conclusion {
+                fit: fit.to_vec(),
+                ..Conclusion::default()
+            };
+            let now = Moment::ORIGIN + Duration::from_secs(10);
+            let age = roster(enough, proofs).evidence_age(&conclusion, now);
+            assert_eq!(age, expected.map(Duration::from_secs));
+        };
+        let proofs = [Some(9), Some(3), Some(7)];
+        // Up because of the youngest, or of as many as are enough.
+        check(1, &proofs, &[true; 3], Some(1));
+        check(2, &proofs, &[true; 3], Some(3));
+        check(2, &proofs, &[false, true, false], Some(7));
+        // Down because of all of them.
+        check(2, &proofs, &[false; 3], Some(7));
+        check(1, &[None, Some(8)], &[false; 2], Some(2));
+        check(1, &[None], &[false], None);
+    }
+
+    #[test]
+    fn a_roster_is_the_same_with_the_very_same_members() {
+        let one = roster(1, &[None, None]);
+        let with = |enough, members: &[&Arc<BackendBoard>]| Roster {
+            needs: ServiceNeeds {
+                enough,
+                ..one.needs
+            },
+            members: members.iter().map(|it| Arc::clone(it)).collect(),
+        };
+        let [a, b] = &one.members[..] else {
+            panic!("two members")
+        };
+        assert!(one.is(&with(1, &[a, b])));
+        for other in [with(2, &[a, b]), with(1, &[a]), with(1, &[b, a])] {
+            assert!(!one.is(&other), "{other:?}");
+        }
+        assert!(!one.is(&roster(1, &[None, None])));
+    }
+}

@@ -26,12 +26,12 @@ use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::board::Board;
 use crate::agent::hooks::{Hooks, HooksPlan};
-use crate::agent::http::{About, Access, Desk};
+use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening::{self, Inherited, KeptSockets};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnRestart, OnUnknown,
-    Origin, default_plan, notice,
+    AgentPlan, BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnRestart,
+    OnUnknown, Origin, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -141,9 +141,11 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     Ok(AgentPlan {
         name: config::host_name(),
         http,
+        http_tls: None,
         state_dir: None,
         control: None,
         token: None,
+        histograms: Histograms::default(),
         backends,
         services: Vec::new(),
         gates,
@@ -272,11 +274,13 @@ async fn serve(
         agent_checks = plan.agent_checks.len(),
         hooks = plan.hooks.len(),
         http = plan.http.map(tracing::field::display),
+        https = plan.http_tls.is_some(),
         control = control_listener
             .as_ref()
             .map(|it| tracing::field::display(it.path().display())),
         "watching"
     );
+    agent.board().set_histograms(plan.histograms);
     let records = Arc::clone(agent.board().hooks());
     let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
     show_orders(agent.board(), &orders);
@@ -286,6 +290,8 @@ async fn serve(
     let mut publishers = Publishers::new(agent.board(), kept);
     publishers.handle_plan(&plan).await;
     let history = publishers.keep(for_http);
+    let token = Token::default();
+    token.store(plan.token.clone().map(Arc::new));
     let about = Arc::new(About::new(&plan.name, args.config.as_deref()));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
@@ -297,11 +303,7 @@ async fn serve(
         history: Arc::clone(&history),
     };
     if let Some(listener) = http_listener {
-        let access = match &plan.token {
-            Some(token) => Access::Bearer(Arc::new(token.clone())),
-            None => Access::Reader,
-        };
-        publishers.answer_at(listener, desk(access));
+        publishers.answer_at(listener, desk(Access::Bearer(Arc::clone(&token))));
     }
     if let Some(socket) = &control_listener {
         publishers.answer_operators(socket.listen()?, desk(Access::Operator));
@@ -315,6 +317,7 @@ async fn serve(
         orders,
         publishers,
         hooks,
+        token,
         systemd,
     };
     serving.systemd.ready();
@@ -381,6 +384,7 @@ struct Serving<'a> {
     orders: Arc<Orders>,
     publishers: Publishers,
     hooks: Hooks,
+    token: Token,
     systemd: Arc<Systemd>,
 }
 
@@ -418,6 +422,8 @@ impl Serving<'_> {
             .map_err(|busy| busy.to_string())?;
         self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
+        self.agent.board().set_histograms(plan.histograms);
+        self.token.store(plan.token.clone().map(Arc::new));
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
             reloaded.kept, reloaded.changed, reloaded.added, reloaded.removed

@@ -50,18 +50,20 @@ fn write_json(out: &mut impl Write, document: &Document<'_>) -> io::Result<()> {
 fn page(picture: &Picture, clock: Clock) -> Page {
     let now = clock.wall(clock.now());
     let mut page = overview::page(picture, now);
-    if picture.is_named {
-        for backend in &picture.backends {
-            details::add(&mut page, &backend.told, now);
-        }
+    let backends = picture.backends.iter().map(|it| &it.told);
+    let in_full = |it: &&Backend| !picture.names.is_empty() && picture.is_asked_for(&it.name);
+    for backend in backends.filter(in_full) {
+        details::add(&mut page, backend, now);
     }
     overview::add_transitions(&mut page, picture);
     page
 }
 
-/// What all of it amounts to: the worst decides.
+/// What all of it amounts to: the worst of those who were asked for decides.
 fn exit(picture: &Picture) -> Exit {
-    let backends = picture.backends.iter().map(|it| exit_of_backend(&it.told));
+    let backends = picture.backends.iter().map(|it| &it.told);
+    let backends = backends.filter(|it| picture.is_asked_for(&it.name));
+    let backends = backends.map(exit_of_backend);
     let services = picture.services.iter().map(|it| exit_of_service(&it.told));
     backends.chain(services).fold(Exit::Fine, Exit::worst)
 }
@@ -77,9 +79,16 @@ fn exit_of_backend(backend: &Backend) -> Exit {
 }
 
 fn exit_of_service(service: &Service) -> Exit {
-    match service.alarm {
-        Some(_) => Exit::Critical,
-        None => exit_of(&service.verdict, service.class.as_deref()),
+    if service.alarm.as_deref() == Some("two_primaries") {
+        return Exit::Critical;
+    }
+    let is_fit_in_part = service
+        .fit
+        .is_some_and(|fit| fit < service.backends.len() as u64);
+    let of_verdict = exit_of(&service.verdict, service.class.as_deref());
+    match service.alarm.is_some() || is_fit_in_part {
+        true => of_verdict.worst(Exit::Warning),
+        false => of_verdict,
     }
 }
 

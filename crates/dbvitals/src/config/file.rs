@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dbvitals_probe::Statement;
@@ -21,7 +21,10 @@ use super::reader::{Placed, Reader, Section};
 use super::services::read_services;
 use super::sockets::check_sockets;
 use super::subjects::Subjects;
-use crate::agent::plan::{AgentPlan, BackendPlan, Origin, control_socket, default_plan, notice};
+use crate::agent::http::{Tls, TlsFault};
+use crate::agent::plan::{
+    AgentPlan, BackendPlan, Histograms, Origin, control_socket, default_plan, notice,
+};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
@@ -38,7 +41,16 @@ pub(super) const SECTIONS: [&str; 8] = [
     "classes",
 ];
 pub(super) const LATER_SECTIONS: [&str; 2] = ["route", "coordination"];
-pub(super) const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
+pub(super) const AGENT_KEYS: [&str; 8] = [
+    "name",
+    "http",
+    "http_certificate",
+    "http_key",
+    "state_dir",
+    "control",
+    "token_file",
+    "histograms",
+];
 pub(super) const PACE_KEYS: [&str; 10] = [
     "interval",
     "confirm_interval",
@@ -110,9 +122,11 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
         true => Ok(AgentPlan {
             name: agent.name,
             http,
+            http_tls: agent.http_tls,
             state_dir: agent.state_dir,
             control: agent.control,
             token: agent.token,
+            histograms: agent.histograms,
             backends: backends.into_values().collect(),
             services,
             gates,
@@ -178,18 +192,22 @@ fn read_classes(reader: &mut Reader, root: &DeTable<'_>) -> Classes {
 struct AgentSection {
     name: String,
     http: Option<SocketAddr>,
+    http_tls: Option<Tls>,
     state_dir: Option<PathBuf>,
     control: Option<PathBuf>,
     token: Option<SecretString>,
+    histograms: Histograms,
 }
 
 fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     let mut agent = AgentSection {
         name: host_name(),
         http: HTTP_DEFAULT.parse().ok(),
+        http_tls: None,
         state_dir: None,
         control: None,
         token: None,
+        histograms: Histograms::default(),
     };
     let Some(section) = reader.table(root, "agent") else {
         return agent;
@@ -201,6 +219,13 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     let path = |given: Placed<String>| PathBuf::from(given.value);
     agent.state_dir = reader.string(section, "state_dir").map(path);
     agent.control = reader.string(section, "control").map(path);
+    let words = [
+        ("service", Histograms::Service),
+        ("backend", Histograms::Backend),
+    ];
+    if let Some(histograms) = reader.choice(section, "histograms", &words) {
+        agent.histograms = histograms;
+    }
     if let Some(given) = reader.string(section, "token_file") {
         match password::from_file(&PathBuf::from(given.value)) {
             Ok(token) => agent.token = Some(token),
@@ -213,7 +238,43 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
             Err(why) => reader.refuse(given.offset, format!("http: {why}")),
         }
     }
+    agent.http_tls = read_tls(reader, section);
     agent
+}
+
+/// Reads the certificate and the key of HTTPS; one alone is of no use.
+fn read_tls(reader: &mut Reader, section: Section<'_>) -> Option<Tls> {
+    let certificate = reader.string(section, "http_certificate");
+    let key = reader.string(section, "http_key");
+    let (certificate, key) = match (certificate, key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(alone), None) if !section.table.contains_key("http_key") => {
+            reader.refuse(
+                alone.offset,
+                "http_certificate needs the file of its key; add http_key",
+            );
+            return None;
+        }
+        (None, Some(alone)) if !section.table.contains_key("http_certificate") => {
+            reader.refuse(
+                alone.offset,
+                "http_key needs the file of its certificate; add http_certificate",
+            );
+            return None;
+        }
+        (_, _) => return None,
+    };
+    match Tls::read(Path::new(&certificate.value), Path::new(&key.value)) {
+        Ok(tls) => Some(tls),
+        Err(TlsFault::Certificate(why)) => {
+            reader.refuse(certificate.offset, format!("http_certificate: {why}"));
+            None
+        }
+        Err(TlsFault::Key(why)) => {
+            reader.refuse(key.offset, format!("http_key: {why}"));
+            None
+        }
+    }
 }
 
 /// Reads where HTTP is to be answered: an address with its port, or `off`.

@@ -116,7 +116,9 @@ fn read_needs(
         match parse_want(&given.value) {
             Ok(want) => {
                 needs.want = want;
-                if let Some(why) = none_of(members.iter().copied(), &[want]) {
+                // One that could not be read might be what is wanted.
+                let all = members.len() == count;
+                if let Some(why) = none_of(members.iter().copied(), &[want]).filter(|_| all) {
                     reader.refuse(given.offset, format!("want: {why}"));
                 }
             }

@@ -379,3 +379,36 @@ fn all_errors_of_a_file_are_told_at_once_in_its_order() {
         .collect();
     assert_eq!(places, ["f.toml:3:8", "f.toml:5:1", "f.toml:7:8"]);
 }
+
+#[test]
+fn a_certificate_and_its_key_come_together_and_can_be_read() {
+    let check = |agent: &str, expected: &str| {
+        let text = format!("[agent]\n{agent}\n[backend.a]\nurl = \"tcp://h:1\"\n");
+        let errors = file::plan(&text).unwrap_err();
+        assert_eq!(message(&text, errors), expected, "{agent}");
+    };
+    check(
+        "http_certificate = \"a.pem\"",
+        "2:20: http_certificate needs the file of its key; add http_key",
+    );
+    check(
+        "http_key = \"a.pem\"",
+        "2:12: http_key needs the file of its certificate; add http_certificate",
+    );
+    check(
+        "http_key = 1\nhttp_certificate = \"a\"",
+        "2:12: http_key must be a string, not 1",
+    );
+    check(
+        "http_certificate = \"/nowhere/a.pem\"\nhttp_key = \"/nowhere/b.pem\"",
+        "2:20: http_certificate: cannot read /nowhere/a.pem: No such file or directory; the file must exist and be readable by the user that runs dbvitals",
+    );
+    check(
+        "http_certificate = \"/dev/null\"\nhttp_key = \"/dev/null\"",
+        "2:20: http_certificate: no certificate found in /dev/null; it must hold PEM blocks that begin with -----BEGIN CERTIFICATE-----",
+    );
+    check(
+        "http_certificat = \"a\"",
+        "2:1: unknown key \"http_certificat\" in [agent]; did you mean \"http_certificate\"?",
+    );
+}

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
 use crate::agent::board::BackendBoard;
-use crate::agent::http::{About, Access, Desk};
+use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening::KeptSockets;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
@@ -95,7 +95,7 @@ impl Stage {
             board: Arc::clone(agent.board()),
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
-            access: Access::Reader,
+            access: Access::Bearer(Token::default()),
             about: Arc::new(About::new("demo", None)),
             reload: None,
             history: publishers.keep(for_http),

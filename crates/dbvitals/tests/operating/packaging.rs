@@ -14,10 +14,11 @@ fn packaged(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The metrics that an agent has, with those that a summary is made of.
+/// The metrics that an agent has, with those that a summary and a histogram are made of.
 fn metrics() -> BTreeSet<String> {
+    // With a service, so that those of services are there.
     let config = ConfigFile::new(
-        "[backend.db]\nurl = \"tcp://127.0.0.1:1\"\n[service.shop]\nbackends = [\"db\"]\n",
+        "[backend.db]\nurl = \"tcp://127.0.0.1:1\"\n[service.all]\nbackends = [\"db\"]\n",
     );
     let agent = Agent::start(config.serve());
     let text = agent.request("GET", "/metrics").body;
@@ -25,8 +26,11 @@ fn metrics() -> BTreeSet<String> {
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let (name, kind) = line.split_once(' ').expect(line);
         names.insert(name.to_owned());
-        if kind == "summary" {
+        if ["summary", "histogram"].contains(&kind) {
             names.extend(["_sum", "_count"].map(|part| format!("{name}{part}")));
+        }
+        if kind == "histogram" {
+            names.insert(format!("{name}_bucket"));
         }
     }
     names

@@ -191,7 +191,7 @@ fn metrics_are_what_prometheus_reads() {
     assert!(samples[passes] >= 2.0);
     let failures = r#"dbvitals_probe_total{backend="a \"b\" \\",outcome="fail",cause="refused"}"#;
     assert!(samples[failures] >= 2.0);
-    let durations = r#"dbvitals_probe_duration_seconds_count{backend="up"}"#;
+    let durations = r#"dbvitals_backend_probe_duration_seconds_count{backend="up"}"#;
     assert!(samples[durations] >= 2.0);
     assert!(samples["dbvitals_agent_loop_lag_seconds"] < 5.0);
 }

@@ -128,9 +128,22 @@ fn over_http_an_order_takes_the_token() {
     assert_eq!(status(&[("Authorization", "Bearer open sesam")]), 401);
     assert_eq!(agent.health("db").1["admin"], "ready");
     assert_eq!(status(&[("Authorization", "Bearer open sesame")]), 200);
+
+    // Another token holds with the reload, and the old one no more; so does none at all.
+    let reload = || {
+        let answer = http::send_to_socket(&state.socket(), "/api/v1/reload", "");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    fs::write(&token, "another\n").expect("a directory of our own");
+    assert_eq!(status(&[("Authorization", "Bearer another")]), 401);
+    reload();
+    assert_eq!(status(&[("Authorization", "Bearer open sesame")]), 401);
+    assert_eq!(status(&[("Authorization", "Bearer another")]), 200);
+    config.write(&text(""));
+    reload();
+    assert_eq!(status(&[("Authorization", "Bearer another")]), 403);
     drop(agent);
 
-    config.write(&text(""));
     let agent = Agent::start(config.serve());
     let answer = http::send(agent.http(), path, &[], wish);
     assert_eq!(answer.status, 403, "{}", answer.body);

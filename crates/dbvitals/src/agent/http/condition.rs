@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Lag, Moment, Role, Sign, Standing, Want};
+use dbvitals_verdict::{Moment, Role, Sign, Standing, Want};
 
 use crate::agent::board::BackendBoard;
 use crate::agent::control::Control;
@@ -21,6 +21,7 @@ const OVERTIME: Duration = Duration::from_millis(200);
 pub(super) struct Condition {
     want: Want,
     max_lag: Option<Duration>,
+    pub(super) max_lag_bytes: Option<u64>,
     fresh: bool,
     max_age: Option<Duration>,
 }
@@ -53,6 +54,12 @@ impl Condition {
         Ok(condition)
     }
 
+    /// Wants this too; `false` where something else is wanted already.
+    pub(super) fn demand(&mut self, want: Want) -> bool {
+        let before = std::mem::replace(&mut self.want, want);
+        before == Want::Any || before == want
+    }
+
     /// Whether the evidence there is will not do.
     pub(super) fn wants_probe(&self, backend: &BackendBoard, now: Moment) -> bool {
         let too_old = |max: Duration| backend.evidence_age(now).is_none_or(|age| age > max);
@@ -75,21 +82,27 @@ impl Condition {
 
     /// Says how far it is behind, where that is too far.
     pub(super) fn too_late(&self, standing: &Standing) -> Option<String> {
-        let max = self.max_lag?;
         if standing.role == Some(Role::Primary) {
             return None;
         }
-        match standing.evidence.newest_facts().and_then(|facts| facts.lag) {
-            Some(Lag {
-                time: Some(time), ..
-            }) if time <= max => None,
-            Some(Lag {
-                time: Some(time), ..
-            }) => Some(format!("it is {} behind", duration::show(time))),
-            Some(_) | None => {
-                Some("how far it is behind is not known; watch it at depth lag".to_owned())
-            }
-        }
+        let lag = standing.evidence.newest_facts().and_then(|facts| facts.lag);
+        let time = self.max_lag.and_then(|max| {
+            let time = lag.and_then(|lag| lag.time);
+            too_far(time, max, duration::show)
+        });
+        time.or_else(|| {
+            let bytes = lag.and_then(|lag| lag.bytes);
+            too_far(bytes, self.max_lag_bytes?, |bytes| format!("{bytes} bytes"))
+        })
+    }
+}
+
+/// Says how far a replica is behind, if that is too far or not known.
+fn too_far<T: PartialOrd>(lag: Option<T>, max: T, show: impl Fn(T) -> String) -> Option<String> {
+    match lag {
+        Some(lag) if lag <= max => None,
+        Some(lag) => Some(format!("it is {} behind", show(lag))),
+        None => Some("how far it is behind is not known; watch it at depth lag".to_owned()),
     }
 }
 

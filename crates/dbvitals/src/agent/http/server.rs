@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use axum::Router;
 use rustix::io::Errno;
 use socket2::SockRef;
@@ -22,6 +23,7 @@ use tokio::time;
 
 use self::connection::Visit;
 use self::places::Places;
+use super::tls::Tls;
 
 /// Connections at a time. A balancer needs one, a fleet of them some dozens; with its buffers one
 /// costs less than 50 KiB, and all of them leave the descriptors of a thousand to the probes.
@@ -66,6 +68,8 @@ impl Door {
 pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) connections_max: usize,
+    /// The certificate in force, which a reload may change; plain HTTP while there is none.
+    pub(crate) tls: Arc<ArcSwapOption<Tls>>,
     pub(crate) ending: Ending,
 }
 
@@ -123,13 +127,17 @@ impl Server {
     }
 
     fn welcome(&mut self, caller: Caller, places: &Arc<Places>, visits: &mut JoinSet<()>) {
+        let tls = self.tls.load_full();
         let Some(place) = places.take() else {
-            turn_away(&caller);
+            if tls.is_none() {
+                turn_away(&caller);
+            }
             return;
         };
         let visit = Visit {
             router: self.router.clone(),
             place,
+            tls,
             ending: self.ending.clone(),
         };
         match caller {

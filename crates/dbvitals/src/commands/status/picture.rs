@@ -25,8 +25,8 @@ pub(super) struct Picture {
     pub(super) backends: Vec<Told<Backend>>,
     /// Newest last.
     pub(super) transitions: Vec<Told<Change>>,
-    /// Somebody was asked for by name.
-    pub(super) is_named: bool,
+    /// Who was asked for by name; nobody where all were.
+    pub(super) names: Vec<String>,
 }
 
 /// Something with the very words in which it was told.
@@ -214,20 +214,31 @@ impl Picture {
             backends.retain(|it| belongs(&it.told.name, names, &services));
         }
         let mut transitions: Vec<Told<Change>> = Vec::new();
-        for path in paths_of_transitions(names) {
+        for path in paths_of_transitions(names, &backends) {
             let body = session.ask_all(&path).await?.unwrap_or_default();
             transitions.extend(read(body.transitions, &session)?);
         }
         // RFC 3339 in UTC sorts as text.
         transitions.sort_by(|one, other| one.told.at.cmp(&other.told.at));
+        let too_many = transitions
+            .len()
+            .saturating_sub(TRANSITIONS_OF_ONE * names.len().max(1));
+        transitions.drain(..too_many);
         Ok(Self {
             agent,
             place: session.place().to_string(),
             services,
             backends,
             transitions,
-            is_named: !names.is_empty(),
+            names: names.to_vec(),
         })
+    }
+}
+
+impl Picture {
+    /// Whether somebody was asked for, or all were.
+    pub(super) fn is_asked_for(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|it| it == name)
     }
 }
 
@@ -270,15 +281,16 @@ fn read<T: DeserializeOwned>(
     all.into_iter().map(read).collect()
 }
 
-fn paths_of_transitions(names: &[String]) -> Vec<String> {
+/// Where transitions are asked for: of all, or of the backends that are shown.
+fn paths_of_transitions(names: &[String], shown: &[Told<Backend>]) -> Vec<String> {
     if names.is_empty() {
         return vec![format!("/api/v1/transitions?max={TRANSITIONS_OF_ALL}")];
     }
-    let path = |name: &String| {
-        let name = segment(name);
+    let path = |backend: &Told<Backend>| {
+        let name = segment(&backend.told.name);
         format!("/api/v1/transitions?of={name}&max={TRANSITIONS_OF_ONE}")
     };
-    names.iter().map(path).collect()
+    shown.iter().map(path).collect()
 }
 
 /// Whether a backend is named, or is of a service that is.

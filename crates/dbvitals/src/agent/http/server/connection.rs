@@ -21,12 +21,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time;
+use tokio_rustls::TlsAcceptor;
 
 use super::Ending;
 use super::places::{Place, Work};
 use super::steady::Steady;
 use crate::agent::http::refuse;
+use crate::agent::http::tls::Tls;
 
+/// How long a TLS handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long the head of a request may take, from the connection or the last answer on: so this is
 /// also how long a connection may sit there.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -46,16 +50,32 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Visit {
     pub(super) router: Router,
     pub(super) place: Arc<Place>,
+    /// What the client is to be shown before it may ask.
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) ending: Ending,
 }
 
 impl Visit {
     /// Answers what is asked over a stream, until either side has enough.
-    pub(super) async fn attend<I>(self, stream: I)
+    pub(super) async fn attend<I>(mut self, stream: I)
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
-        self.converse(Steady::new(stream)).await;
+        let stream = Steady::new(stream);
+        let Some(tls) = self.tls.take() else {
+            return self.converse(stream).await;
+        };
+        let handshake = TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream);
+        tokio::select! {
+            shaken = time::timeout(HANDSHAKE_WITHIN, handshake) => {
+                // Whoever speaks no TLS here, or distrusts us, is left.
+                if let Ok(Ok(stream)) = shaken {
+                    self.converse(stream).await;
+                }
+            }
+            () = self.place.must_leave() => {}
+            () = self.ending.come() => {}
+        }
     }
 
     async fn converse<I>(mut self, stream: I)
