@@ -24,8 +24,9 @@ const NEWEST: &str = "orders.json";
 const PREVIOUS: &str = "orders.previous.json";
 /// The next generation, and the next previous one, on their way to their names.
 const BESIDE: [&str; 2] = ["orders.new.json", "orders.previous.new.json"];
-/// Locked by the agent that uses the directory, whose process number is in it.
-const LOCK: &str = "lock";
+/// The process number of the agent that uses the directory.
+const OWNER: &str = "agent.pid";
+const OWNER_BYTES_MAX: u64 = 32;
 const SCHEMA: &str = "dbvitals.orders.v1";
 
 /// All orders that hold.
@@ -200,23 +201,24 @@ impl Orders {
 impl Directory {
     fn open(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
-        let mut options = File::options();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let mut lock = options.open(path.join(LOCK))?;
+        // The directory itself: there may be no room for a file.
+        let lock = File::open(path)?;
+        let owner = path.join(OWNER);
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut owner = String::new();
                 // Who it is is good to know, and no more.
-                let _ = lock.read_to_string(&mut owner);
-                let why = format!("another agent uses it, process {}", owner.trim());
+                let mut told = String::new();
+                let _ = File::open(owner)
+                    .map(|file| file.take(OWNER_BYTES_MAX).read_to_string(&mut told));
+                let owner = told.trim_matches(|it: char| !it.is_ascii_digit());
+                let why = format!("another agent uses it, process {owner}");
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
             }
-            Err(TryLockError::Error(error)) => return Err(error),
+            // Some filesystems lock no directories.
+            Err(TryLockError::Error(_)) => {}
         }
-        // On a disk that is full nobody is told who it is.
-        let _ = lock.set_len(0);
-        let _ = writeln!(lock, "{}", std::process::id());
+        let _ = fs::write(owner, format!("{}\n", std::process::id()));
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
