@@ -35,6 +35,8 @@ mod output;
 mod patroni;
 #[path = "serve/reload.rs"]
 mod reload;
+#[path = "serve/reload_load.rs"]
+mod reload_load;
 #[path = "support/service.rs"]
 mod service;
 #[path = "serve/services.rs"]

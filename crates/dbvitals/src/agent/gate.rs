@@ -1,16 +1,17 @@
 //! A gate: a listener that exists only while what stands behind it is fit, so that anything that can connect
 //! to a port can ask how the database is.
 //!
-//! Closed means closed: there is no listening socket, and the kernel refuses. A connection to an
+//! Closed means closed: nothing listens, and the kernel refuses. A connection to an
 //! open gate is accepted and closed properly; whatever it sends is read and thrown away first,
 //! since unread bytes would turn the close into a reset.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{Admin, Sign, Verdict};
 use tokio::task::JoinSet;
 
-use crate::agent::listening::{Listener, Visitor};
+use crate::agent::listening::{KeptSocket, Listener, Visitor};
 use crate::agent::plan::{GatePlan, OnAlarm, OnDegraded, OnUnknown};
 use crate::agent::subject::Follower;
 
@@ -26,25 +27,36 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Gate {
     plan: GatePlan,
     follower: Follower,
+    /// Its socket, where that outlives the agent.
+    kept: Option<Arc<KeptSocket>>,
     /// Accepted connections on their way out.
     closing: JoinSet<()>,
 }
 
 impl Gate {
-    /// A gate, closed; it opens when it runs and there is reason to.
-    pub(crate) fn new(plan: GatePlan, follower: Follower) -> Self {
+    /// A gate, closed; it opens when it runs and there is reason to. One whose socket outlives the
+    /// agent begins as it was.
+    pub(crate) fn new(plan: GatePlan, follower: Follower, kept: Option<Arc<KeptSocket>>) -> Self {
         Self {
             plan,
             follower,
+            kept,
             closing: JoinSet::new(),
         }
     }
 
-    /// Follows the sign for ever. Cancel safe: dropping the future closes the gate.
+    /// Follows the sign for ever. Cancel safe: dropping the future closes the gate, unless its socket
+    /// outlives the agent.
     pub(crate) async fn run(mut self) {
         loop {
             let sign = self.follower.sign();
-            let ended = match self.wants_open(sign, false) {
+            let kept = self.kept.as_ref().filter(|kept| kept.is_open());
+            let wants_open = self.wants_open(sign, kept.is_some());
+            if let (false, Some(kept)) = (wants_open, kept) {
+                kept.close();
+                self.tell_closed();
+            }
+            let ended = match wants_open {
                 true => self.open().await,
                 false => !self.follower.changed().await,
             };
@@ -72,7 +84,11 @@ impl Gate {
         let address = self.plan.listen.clone();
         let mut was_refused = false;
         let listener = loop {
-            match Listener::open(&address) {
+            let opened = match &self.kept {
+                Some(kept) => Listener::open_kept(kept),
+                None => Listener::open(&address),
+            };
+            match opened {
                 Ok(listener) => break listener,
                 Err(error) => {
                     // Told once: this may go on for long.
@@ -101,10 +117,13 @@ impl Gate {
                 changed = self.follower.changed() => {
                     let ended = !changed;
                     let sign = self.follower.sign();
-                    if ended || !self.wants_open(sign, true) {
-                        drop(listener);
-                        tracing::info!(gate = self.plan.name, %address, "gate closed");
-                        return ended;
+                    if ended {
+                        return true;
+                    }
+                    if !self.wants_open(sign, true) {
+                        listener.close();
+                        self.tell_closed();
+                        return false;
                     }
                 }
                 Some(_) = self.closing.join_next() => {}
@@ -115,6 +134,10 @@ impl Gate {
                 }
             }
         }
+    }
+
+    fn tell_closed(&self) {
+        tracing::info!(gate = self.plan.name, address = %self.plan.listen, "gate closed");
     }
 
     /// Closes a connection in a task of its own, as long as there are not too many of them.

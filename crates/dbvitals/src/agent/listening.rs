@@ -4,15 +4,18 @@
 //! say; here is where and how they listen: at a TCP port, or at a unix socket whose file is there as
 //! long as somebody listens.
 
+mod kept;
 mod socket_file;
 
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+pub(crate) use kept::{Inherited, KeptSocket, KeptSockets};
 pub(crate) use socket_file::SocketFile;
 
 use crate::agent::plan::GateAddress;
@@ -35,6 +38,10 @@ pub(crate) enum Listener {
         file: SocketFile,
         listener: UnixListener,
     },
+    Kept {
+        listener: TcpListener,
+        socket: Arc<KeptSocket>,
+    },
 }
 
 impl Listener {
@@ -55,10 +62,32 @@ impl Listener {
         }
     }
 
+    /// Opens a socket that outlives the agent.
+    ///
+    /// # Errors
+    ///
+    /// Where the address is taken meanwhile.
+    pub(crate) fn open_kept(socket: &Arc<KeptSocket>) -> io::Result<Self> {
+        let listener = socket.open()?;
+        let socket = Arc::clone(socket);
+        Ok(Self::Kept { listener, socket })
+    }
+
+    /// Listens no more. Dropping it does the same, unless its socket outlives the agent: that one
+    /// then stays open.
+    pub(crate) fn close(self) {
+        if let Self::Kept { listener, socket } = self {
+            drop(listener);
+            socket.close();
+        }
+    }
+
     /// The next who connects. Cancel safe.
     pub(crate) async fn accept(&self) -> io::Result<Visitor> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(it, _)| Visitor::Tcp(it)),
+            Self::Tcp(listener) | Self::Kept { listener, .. } => {
+                listener.accept().await.map(|(it, _)| Visitor::Tcp(it))
+            }
             Self::Unix { listener, .. } => listener.accept().await.map(|(it, _)| Visitor::Unix(it)),
         }
     }

@@ -90,6 +90,7 @@ pub(crate) struct GatePlan {
     pub(crate) want: Want,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
+    pub(crate) on_restart: OnRestart,
     pub(crate) on_alarm: OnAlarm,
 }
 
@@ -198,6 +199,15 @@ pub(crate) enum OnDegraded {
     Open,
     /// It is closed; the agent check says down.
     Closed,
+}
+
+/// What becomes of a gate while no agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnRestart {
+    /// It is closed.
+    Closed,
+    /// It stays as it was: systemd keeps its socket.
+    Hold,
 }
 
 /// What a gate, or an agent check, does while there is an alarm on the service behind it.

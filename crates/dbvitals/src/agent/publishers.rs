@@ -21,6 +21,7 @@ use crate::agent::gate::Gate;
 use crate::agent::http::{
     self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server, Tls,
 };
+use crate::agent::listening::KeptSockets;
 use crate::agent::plan::{GatePlan, ServicePlan};
 use crate::agent::subject::Subject;
 use crate::agent::transitions::Told;
@@ -30,6 +31,8 @@ use crate::agent::transitions::Told;
 pub(crate) struct Publishers {
     board: Arc<Board>,
     services: BTreeMap<Arc<str>, RunningService>,
+    /// Sockets of gates that outlive the agent.
+    kept: KeptSockets,
     gates: BTreeMap<String, RunningGate>,
     agent_checks: BTreeMap<String, RunningCheck>,
     http: JoinSet<()>,
@@ -64,11 +67,12 @@ struct RunningCheck {
 
 impl Publishers {
     /// Publishers with nothing to tell yet.
-    pub(crate) fn new(board: &Arc<Board>) -> Self {
+    pub(crate) fn new(board: &Arc<Board>, kept: KeptSockets) -> Self {
         let (end, ending) = Ending::new();
         Self {
             board: Arc::clone(board),
             services: BTreeMap::new(),
+            kept,
             gates: BTreeMap::new(),
             agent_checks: BTreeMap::new(),
             http: JoinSet::new(),
@@ -128,6 +132,7 @@ impl Publishers {
     pub(crate) async fn follow_gates(&mut self, gates: Vec<GatePlan>) {
         let mut before = std::mem::take(&mut self.gates);
         let mut starting = Vec::new();
+        let plans = gates.clone();
         for plan in gates {
             let Some(of) = Subject::find(&self.board, &plan.of) else {
                 continue;
@@ -147,9 +152,11 @@ impl Publishers {
         for mut gate in before.into_values() {
             gate.task.shutdown().await;
         }
+        self.kept.handle_plan(&plans);
         for (plan, of) in starting {
             let mut task = JoinSet::new();
-            task.spawn(Gate::new(plan.clone(), of.follow(plan.want)).run());
+            let gate = Gate::new(plan.clone(), of.follow(plan.want), self.kept.of(&plan));
+            task.spawn(gate.run());
             let gate = RunningGate { plan, of, task };
             self.gates.insert(gate.plan.name.clone(), gate);
         }

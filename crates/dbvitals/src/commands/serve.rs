@@ -25,13 +25,14 @@ use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::agent_plan::AgentPlan;
+use crate::agent::board::Board;
 use crate::agent::hooks::{HookRecords, Hooks, HooksPlan};
 use crate::agent::http::{About, Access, Desk, Token};
-use crate::agent::listening;
+use crate::agent::listening::{self, Inherited, KeptSockets};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnUnknown, Origin,
-    default_plan, notice,
+    BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnRestart, OnUnknown,
+    Origin, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -47,21 +48,27 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
+    let inherited = Inherited::take();
     let plan = match &args.config {
         Some(path) => read_plan(path, args.http.as_deref())?,
         None => plan_of_arguments(args)?,
     };
-    for notice in &plan.notices {
+    if let Some(why) = inherited.refusal() {
+        return Err(Misuse(why).into());
+    }
+    for notice in plan.notices.iter().chain(&inherited.notices) {
         tell(notice);
     }
-    for address in addresses(&plan) {
+    let gates = plan.gates.iter().map(|gate| &gate.listen);
+    let kept: Vec<_> = gates.filter(|address| inherited.has(address)).collect();
+    for address in addresses(&plan).filter(|address| !kept.contains(address)) {
         listening::try_address(address).map_err(|error| cannot_listen(address, &error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let ended = runtime.block_on(serve(plan, args, json));
+    let ended = runtime.block_on(serve(plan, inherited, args, json));
     // A hook's program on a dead disk may be starting still; its thread is not waited for.
     runtime.shutdown_background();
     ended
@@ -174,6 +181,7 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_restart: OnRestart::Closed,
         on_alarm: OnAlarm::Open,
     }])
 }
@@ -227,7 +235,12 @@ fn start_record(
     })
 }
 
-async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
+async fn serve(
+    plan: AgentPlan,
+    inherited: Inherited,
+    args: &ServeArgs,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
         None => None,
@@ -271,8 +284,11 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     agent.board().set_histograms(plan.histograms);
     let records = Arc::<HookRecords>::default();
     let hooks = Hooks::start(hooks_plan(&plan), Arc::clone(&records), clock, for_hooks);
+    show_orders(agent.board(), &orders);
     let (reload, mut reloads) = mpsc::channel(1);
-    let mut publishers = Publishers::new(agent.board());
+    let systemd = Arc::new(Systemd::from_environment());
+    let kept = KeptSockets::new(Arc::clone(&systemd), inherited, &plan.gates);
+    let mut publishers = Publishers::new(agent.board(), kept);
     publishers.handle_plan(&plan).await;
     let history = publishers.keep(for_http);
     let token = Token::default();
@@ -304,9 +320,8 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         publishers,
         hooks,
         token,
-        systemd: Arc::new(Systemd::from_environment()),
+        systemd,
     };
-    serving.show_orders();
     serving.systemd.ready();
     let mut attending = JoinSet::new();
     let board = Arc::clone(serving.agent.board());
@@ -441,9 +456,7 @@ impl Serving<'_> {
     }
 
     fn show_orders(&self) {
-        for backend in &*self.agent.board().backends() {
-            backend.show_order(self.orders.order(&backend.name));
-        }
+        show_orders(self.agent.board(), &self.orders);
     }
 
     /// How long until an order ends by itself.
@@ -464,6 +477,13 @@ impl Serving<'_> {
             let _ = self.agent.control().order(&name, Admin::Ready);
         }
         self.show_orders();
+    }
+}
+
+/// Puts up why operators gave the orders that hold.
+fn show_orders(board: &Board, orders: &Orders) {
+    for backend in &*board.backends() {
+        backend.show_order(orders.order(&backend.name));
     }
 }
 

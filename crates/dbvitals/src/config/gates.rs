@@ -2,16 +2,17 @@
 
 use std::net::SocketAddr;
 
-use super::reader::{Reader, Section};
+use super::reader::{Reader, Section, start};
 use super::subjects::{Subjects, read_on_alarm};
-use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnUnknown};
+use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnRestart, OnUnknown};
 
-pub(super) const KEYS: [&str; 6] = [
+pub(super) const KEYS: [&str; 7] = [
     "listen",
     "of",
     "want",
     "on_unknown",
     "on_degraded",
+    "on_restart",
     "on_alarm",
 ];
 
@@ -90,6 +91,16 @@ fn read_gate(
     let address = GateAddress::parse(&listen.value)
         .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
         .ok()?;
+    let words = [("closed", OnRestart::Closed), ("hold", OnRestart::Hold)];
+    let on_restart = reader.choice(section, "on_restart", &words);
+    if let (GateAddress::Unix(_), Some(OnRestart::Hold)) = (&address, on_restart) {
+        let key = section.table.get("on_restart");
+        let offset = key.map_or(section.offset, |it| start(it.span()));
+        reader.refuse(
+            offset,
+            "on_restart: a unix socket that was closed never opens again, so it cannot be kept; use closed, or a port",
+        );
+    }
     Some(GatePlan {
         name,
         listen: address,
@@ -97,6 +108,7 @@ fn read_gate(
         want,
         on_unknown: on_unknown.unwrap_or(OnUnknown::Closed),
         on_degraded: on_degraded.unwrap_or(OnDegraded::Open),
+        on_restart: on_restart.unwrap_or(OnRestart::Closed),
         on_alarm,
     })
 }

@@ -318,6 +318,11 @@ fn wrong_files_are_refused_with_place_and_remedy() {
         &["8306", "http of [agent]"],
     );
     check_refused(
+        &add("[gate.g]\nlisten = \"/run/g\"\nof = \"orders\"\non_restart = \"hold\""),
+        "6:14",
+        &["on_restart", "a unix socket", "use closed, or a port"],
+    );
+    check_refused(
         &add("[gate.g]\nlisten = \"unix:run/g\"\nof = \"orders\""),
         "4:10",
         &["\"run/g\" is no path", "unix:/run/"],

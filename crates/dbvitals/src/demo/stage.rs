@@ -15,9 +15,10 @@ use tokio::sync::broadcast;
 use crate::agent::Agent;
 use crate::agent::board::BackendBoard;
 use crate::agent::http::{About, Access, Desk, Token};
+use crate::agent::listening::KeptSockets;
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnUnknown, Origin,
+    BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnRestart, OnUnknown, Origin,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::transitions::{self, Told};
@@ -89,7 +90,7 @@ impl Stage {
         let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
         let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
-        let mut publishers = Publishers::new(agent.board());
+        let mut publishers = Publishers::new(agent.board(), KeptSockets::default());
         publishers.follow_gates(gates).await;
         let desk = Desk {
             board: Arc::clone(agent.board()),
@@ -187,6 +188,7 @@ fn gate_plan(name: ServerName, address: SocketAddr) -> GatePlan {
         want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_restart: OnRestart::Closed,
         on_alarm: OnAlarm::Open,
     }
 }

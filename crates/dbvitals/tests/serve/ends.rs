@@ -1,11 +1,16 @@
 //! How an agent ends, and what the next one begins with.
 
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
 use dbvitals_testkit::{Dialect, Moment, Mood, ScriptedDatabase, eventually};
 use rustix::process::Signal;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
 use crate::http;
+use crate::misuse::refusal;
 use crate::socket_gate::SocketGate;
 use crate::state_dir::StateDir;
 use crate::{Service, exposition};
@@ -54,6 +59,21 @@ fn order(state: &StateDir, order: &str) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
+/// Asks an agent that may be gone any moment.
+fn ask(socket: &Path, path: &str, body: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// Ends an agent as the kernel does when memory is out.
 fn kill(mut agent: Agent) {
     agent.signal(Signal::KILL);
@@ -79,6 +99,68 @@ fn a_killed_agent_s_gates_are_gone_at_once_and_its_leavings_hinder_nobody() {
         assert_eq!(gates.open(), [false; 3]);
         assert!(state.socket().exists() && gates.socket.path().exists());
     }
+}
+
+#[test]
+fn no_order_that_was_answered_is_lost_whenever_the_agent_is_killed() {
+    let (service, state) = (Service::start(), StateDir::new("orders-kill"));
+    let config = ConfigFile::new(&format!(
+        "{}[backend.db]\nurl = \"{}\"\n",
+        state.section(),
+        service.url()
+    ));
+    let mut last = 0;
+    for round in 1..=8 {
+        let agent = Agent::start(config.serve());
+        let is_known = || agent.health("db").1["admin"] == "drain";
+        assert!(round == 1 || eventually(PATIENCE, is_known));
+        let reason = agent.health("db").1["order"]["reason"].to_string();
+        let given = (last..=last + 1).any(|number| reason.contains(&format!("order {number}.")));
+        assert!(round == 1 || given, "{last} was answered, not {reason}");
+        assert!(
+            !agent.log().contains("operators' orders"),
+            "{}",
+            agent.log()
+        );
+        let socket = state.socket();
+        let from = last + 1;
+        let giver = std::thread::spawn(move || {
+            let path = "/api/v1/backends/db/state";
+            let give = |number| {
+                let body = format!("{{\"state\":\"drain\",\"reason\":\"order {number}.\"}}");
+                let answer = ask(&socket, path, &body).ok()?;
+                answer.contains("\"warning\":null").then_some(number)
+            };
+            (from..).map_while(give).last()
+        });
+        // At another moment each time, whatever is being written then.
+        std::thread::sleep(std::time::Duration::from_micros(30_000 + round * 1_700));
+        kill(agent);
+        let answered = giver.join().expect("an order is answered or cut off");
+        last = answered.expect("tens of milliseconds are enough for one order");
+    }
+}
+
+#[test]
+fn two_agents_do_not_share_a_state_directory() {
+    let (service, state) = (Service::start(), StateDir::new("shared"));
+    let section = state.section();
+    // Each with a control socket of its own: it is not what keeps them apart.
+    let sockets = ["one", "other"].map(SocketGate::new);
+    let configs = sockets.each_ref().map(|socket| {
+        let (control, url) = (socket.path().display(), service.url());
+        ConfigFile::new(&format!(
+            "{section}control = \"{control}\"\n[backend.db]\nurl = \"{url}\"\n"
+        ))
+    });
+    let agent = Agent::start(configs[0].serve());
+    let mut second = configs[1].serve();
+    second.args(["--http", "off"]);
+    let told = refusal(second);
+    let expected = format!("another agent uses it, process {}", agent.pid());
+    assert!(told.concat().contains(&expected), "{told:?}");
+    kill(agent);
+    Agent::start(configs[1].serve());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::gate::GatePort;
 use crate::socket_gate::SocketGate;
 
 /// Runs a command that is refused and returns its sentences, one a line.
-fn refusal(mut command: Command) -> Vec<String> {
+pub(crate) fn refusal(mut command: Command) -> Vec<String> {
     let mut child = command.spawn().expect("dbvitals can be started");
     let mut ended = || {
         child

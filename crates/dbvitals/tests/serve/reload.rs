@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
-use crate::{QUICK, Service, http};
+use crate::{QUICK, Service};
 use dbvitals_testkit::eventually;
 
 fn backend(name: &str, service: &Service) -> String {
@@ -92,42 +92,3 @@ fn a_bad_file_changes_nothing_and_says_why() {
     agent.wait_for_log("1 backends kept");
     assert_eq!(agent.health("db").1["since"], since);
 }
-
-#[test]
-fn a_thousand_reloads_lose_nothing_and_leak_nothing() {
-    let (one, other) = (Service::start(), Service::start());
-    let state = StateDir::new("reloads");
-    let text = |more: bool| {
-        let more = match more {
-            true => backend("other", &other),
-            false => String::new(),
-        };
-        format!("{}{QUICK}{}{more}", state.section(), backend("db", &one))
-    };
-    let config = ConfigFile::new(&text(false));
-    let agent = Agent::start(config.serve());
-    let since = agent.wait_for_verdict("db", "up").1["since"].clone();
-    let reload = |more: bool| {
-        config.write(&text(more));
-        let answer = http::send_to_socket(&state.socket(), "/api/v1/reload", "");
-        assert_eq!(answer.status, 200, "{}", answer.body);
-    };
-    reload(true);
-    reload(false);
-    let descriptors = || {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid()));
-        open.expect("a process has descriptors").count()
-    };
-    let before = descriptors();
-    for round in 0..1000 {
-        reload(round % 2 == 0);
-    }
-    assert_eq!(agent.health("db").1["since"], since);
-    assert!(
-        eventually(PATIENCE, || descriptors() <= before + 1),
-        "{} descriptors, {before} before",
-        descriptors()
-    );
-}
-
-use crate::state_dir::StateDir;
