@@ -219,13 +219,13 @@ mod tests {
     use std::io::ErrorKind;
     use std::net::TcpStream;
 
+    use dbvitals_testkit::Port;
+
     use super::*;
 
     /// A socket at a port that was asked for by number, as every gate's is.
-    fn socket() -> (KeptSocket, SocketAddr) {
-        let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = reserved.local_addr().unwrap();
-        drop(reserved);
+    fn socket(port: &Port) -> (KeptSocket, SocketAddr) {
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
         let bound = bind(&GateAddress::One(address)).unwrap();
         (KeptSocket(bound.socket), address)
     }
@@ -236,7 +236,8 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn the_kernel_lets_a_listening_socket_close_and_open_again() {
-        let (socket, address) = socket();
+        let port = Port::reserve();
+        let (socket, address) = socket(&port);
         for _ in 0..100 {
             assert!(!socket.is_open());
             assert_eq!(refusal(address), Some(ErrorKind::ConnectionRefused));
