@@ -27,7 +27,7 @@ use serde::Serialize;
 pub(crate) use agent_places::AgentPlaces;
 pub(crate) use file::{HTTP_DEFAULT, host_name, http_address};
 
-use crate::agent::plan::AgentPlan;
+use crate::agent::agent_plan::AgentPlan;
 use crate::misuse::Misuse;
 
 /// The defaults, as a commented file; a test keeps it equal to the code.

@@ -20,10 +20,10 @@ use dbvitals_verdict::{
 use mio::Waker;
 use tokio::sync::broadcast;
 
-use crate::agent::Told;
 use crate::agent::board::{BackendBoard, ShardBeat};
 use crate::agent::log;
 use crate::agent::plan::BackendPlan;
+use crate::agent::transitions::Told;
 use crate::record::{Chapter, Feed};
 
 /// How long the thread waits at the most, so that it shows a sign of life.

@@ -30,7 +30,6 @@ use serde::Serialize;
 
 pub(crate) use about::About;
 pub(crate) use admin::{Access, Reload, Token};
-pub(super) use backends::Seen;
 pub(crate) use history::History;
 pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
@@ -40,6 +39,7 @@ use self::backends::{Backends, Health};
 use self::condition::Condition;
 use crate::agent::board::Board;
 use crate::agent::control::Control;
+use crate::agent::hooks::HookRecords;
 use crate::agent::metrics;
 use crate::agent::orders::Orders;
 
@@ -52,6 +52,8 @@ pub(crate) struct Desk {
     pub(crate) board: Arc<Board>,
     pub(crate) control: Arc<Control>,
     pub(crate) orders: Arc<Orders>,
+    /// How the hooks fared.
+    pub(crate) hooks: Arc<HookRecords>,
     pub(crate) access: Access,
     /// What the agent says of itself.
     pub(crate) about: Arc<About>,
@@ -79,8 +81,8 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
-        .route("/liveness", get(liveness))
-        .route("/readiness", get(readiness))
+        .route("/liveness", answers_probes(liveness))
+        .route("/readiness", answers_probes(readiness))
         .route("/metrics", get(serve_metrics))
         .fallback(not_found)
         .with_state(desk)
@@ -158,7 +160,7 @@ async fn all_backends(State(desk): State<Desk>) -> Response {
 
 /// How the hooks fared.
 async fn all_hooks(State(desk): State<Desk>) -> Response {
-    Json(hooks::Hooks::of(desk.board.hooks(), desk.board.clock())).into_response()
+    Json(hooks::Hooks::of(&desk.hooks, desk.board.clock())).into_response()
 }
 
 /// All that is known of one backend.
@@ -216,7 +218,7 @@ async fn readiness(State(desk): State<Desk>) -> Response {
 
 async fn serve_metrics(State(desk): State<Desk>) -> Response {
     let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
-    (headers, metrics::text(&desk.board)).into_response()
+    (headers, metrics::text(&desk.board, &desk.hooks)).into_response()
 }
 
 async fn not_found() -> Response {
@@ -226,6 +228,15 @@ async fn not_found() -> Response {
         "known are /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
+}
+
+/// The first parameter that is given twice: which of them is meant nobody knows.
+fn given_twice(asked: &[(String, String)]) -> Option<(&'static str, String)> {
+    let twice = asked.iter().enumerate().find_map(|(place, (key, _))| {
+        let mut before = asked[..place].iter();
+        before.any(|(other, _)| other == key).then_some(key)
+    });
+    twice.map(|key| ("wrong_parameter", format!("{key}= is given twice")))
 }
 
 /// The body of a refusal.

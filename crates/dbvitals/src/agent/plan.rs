@@ -1,7 +1,7 @@
-//! What an agent is to do, checked: made from the command line or the configuration file.
+//! What an agent is to watch, and where it is to tell of it, checked.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use dbvitals_probe::{Address, Protocol, Target};
@@ -9,47 +9,8 @@ use dbvitals_verdict::{Course, Depth, Plan, ServiceNeeds, Want};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::agent::agent_check::AgentCheckPlan;
-use crate::agent::hooks::HookPlan;
-use crate::agent::http::Tls;
 use crate::duration;
 use crate::target_url::TargetUrl;
-use crate::whereabouts;
-
-/// Everything that `serve` needs.
-#[derive(Debug)]
-pub(crate) struct AgentPlan {
-    /// The agent's name: the host name unless said.
-    pub(crate) name: String,
-    /// Where HTTP is answered, if it is.
-    pub(crate) http: Option<SocketAddr>,
-    /// The certificate to answer HTTPS with, in place of HTTP.
-    pub(crate) http_tls: Option<Tls>,
-    /// Where operators' orders are kept, if they are to outlive the agent.
-    pub(crate) state_dir: Option<PathBuf>,
-    /// The socket for operators of this machine.
-    pub(crate) control: Option<PathBuf>,
-    /// Who has its content may give orders over HTTP.
-    pub(crate) token: Option<SecretString>,
-    /// Of what metrics tell latencies as histograms.
-    pub(crate) histograms: Histograms,
-    pub(crate) backends: Vec<BackendPlan>,
-    pub(crate) services: Vec<ServicePlan>,
-    pub(crate) gates: Vec<GatePlan>,
-    pub(crate) agent_checks: Vec<AgentCheckPlan>,
-    pub(crate) hooks: Vec<Arc<HookPlan>>,
-    /// What a person should know about this plan, a sentence each.
-    pub(crate) notices: Vec<String>,
-}
-
-/// Where the control socket is: where it was asked for, else in the state directory.
-pub(crate) fn control_socket(control: Option<&Path>, state_dir: Option<&Path>) -> Option<PathBuf> {
-    match (control, state_dir) {
-        (Some(path), _) => Some(path.to_owned()),
-        (None, Some(directory)) => Some(whereabouts::of_state_dir(directory)),
-        (None, None) => None,
-    }
-}
 
 /// What has a histogram of latencies in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -13,17 +13,18 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
-use crate::agent::Told;
 use crate::agent::agent_check::{AgentCheck, AgentCheckPlan};
+use crate::agent::agent_plan::AgentPlan;
 use crate::agent::board::Board;
+use crate::agent::board::{Roster, ServiceBoard};
 use crate::agent::gate::Gate;
 use crate::agent::http::{
     self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server, Tls,
 };
 use crate::agent::listening::KeptSockets;
-use crate::agent::plan::{AgentPlan, GatePlan, ServicePlan};
-use crate::agent::services::{Roster, ServiceBoard};
+use crate::agent::plan::{GatePlan, ServicePlan};
 use crate::agent::subject::Subject;
+use crate::agent::transitions::Told;
 
 /// The running gates and HTTP; dropping them closes their listeners too.
 #[derive(Debug)]

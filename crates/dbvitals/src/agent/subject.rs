@@ -5,8 +5,8 @@ use std::sync::Arc;
 use dbvitals_verdict::{Moment, Sign, Want};
 use tokio::sync::watch;
 
+use crate::agent::board::ServiceBoard;
 use crate::agent::board::{BackendBoard, Board};
-use crate::agent::services::ServiceBoard;
 
 /// A backend or a service on the board.
 #[derive(Debug, Clone)]

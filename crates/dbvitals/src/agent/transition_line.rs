@@ -6,8 +6,8 @@ use dbvitals_probe::Clock;
 use dbvitals_verdict::Change;
 use serde::Serialize;
 
-use crate::agent::Told;
 use crate::agent::log;
+use crate::agent::transitions::Told;
 use crate::duration::rfc3339;
 
 /// One transition.

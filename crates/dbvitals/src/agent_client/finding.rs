@@ -19,9 +19,6 @@ use crate::config::{AgentPlaces, HTTP_DEFAULT};
 use crate::misuse::Misuse;
 use crate::{password, whereabouts};
 
-/// The port of an agent that was told of none.
-pub(super) const HTTP_PORT: u16 = 8306;
-
 /// A place to look at.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Candidate {

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+/// The port of an agent that was told of none.
+const HTTP_PORT: u16 = 8306;
+
 /// Where an agent may answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -55,7 +58,7 @@ impl Place {
             host: host.trim_matches(['[', ']']).to_owned(),
             port: match is_web {
                 true => 80,
-                false => url.port().unwrap_or(super::finding::HTTP_PORT),
+                false => url.port().unwrap_or(HTTP_PORT),
             },
             base: url.path().trim_end_matches('/').to_owned(),
         })

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::agent::plan::AgentPlan;
+use crate::agent::agent_plan::AgentPlan;
 use crate::cli::{ConfigArgs, ConfigFileArgs, ConfigQuestion};
 use crate::config::settings::{self, Settings};
 use crate::config::{self, Complaint, Source};

@@ -24,14 +24,15 @@ use tokio::task::JoinSet;
 use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
+use crate::agent::agent_plan::AgentPlan;
 use crate::agent::board::Board;
-use crate::agent::hooks::{Hooks, HooksPlan};
+use crate::agent::hooks::{HookRecords, Hooks, HooksPlan};
 use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening::{self, Inherited, KeptSockets};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnRestart,
-    OnUnknown, Origin, default_plan, notice,
+    BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnRestart, OnUnknown,
+    Origin, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -254,7 +255,7 @@ async fn serve(
         Some(path) => Some(start_record(path, args.record_max, &plan, clock)?),
         None => None,
     };
-    let told = transitions();
+    let told = transitions::channel();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
     let for_http = told.subscribe();
     let agent = Agent::start(
@@ -281,8 +282,8 @@ async fn serve(
         "watching"
     );
     agent.board().set_histograms(plan.histograms);
-    let records = Arc::clone(agent.board().hooks());
-    let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
+    let records = Arc::<HookRecords>::default();
+    let hooks = Hooks::start(hooks_plan(&plan), Arc::clone(&records), clock, for_hooks);
     show_orders(agent.board(), &orders);
     let (reload, mut reloads) = mpsc::channel(1);
     let systemd = Arc::new(Systemd::from_environment());
@@ -297,6 +298,7 @@ async fn serve(
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
+        hooks: Arc::clone(&records),
         access,
         about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),

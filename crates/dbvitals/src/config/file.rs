@@ -21,10 +21,9 @@ use super::reader::{Placed, Reader, Section};
 use super::services::read_services;
 use super::sockets::check_sockets;
 use super::subjects::Subjects;
+use crate::agent::agent_plan::{AgentPlan, control_socket};
 use crate::agent::http::{Tls, TlsFault};
-use crate::agent::plan::{
-    AgentPlan, BackendPlan, Histograms, Origin, control_socket, default_plan, notice,
-};
+use crate::agent::plan::{BackendPlan, Histograms, Origin, default_plan, notice};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;

@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use crate::agent::Told;
+use crate::agent::transitions::Told;
 use crate::demo::outcome::{GateSeen, Ledger, Outcome, Passes};
 use crate::demo::script::{Expected, OPENING, ROUND, Scene, ServerName};
 use crate::demo::stage::{Member, Stage};

@@ -12,6 +12,7 @@ use dbvitals_wire::Credentials;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
+use crate::agent::Agent;
 use crate::agent::board::BackendBoard;
 use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening::KeptSockets;
@@ -20,7 +21,7 @@ use crate::agent::plan::{
     BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnRestart, OnUnknown, Origin,
 };
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, Told, transitions};
+use crate::agent::transitions::{self, Told};
 use crate::config;
 use crate::demo::port::Port;
 use crate::demo::script::ServerName;
@@ -85,7 +86,7 @@ impl Stage {
 
         let clock = Clock::start();
         let started = clock.now();
-        let sender = transitions();
+        let sender = transitions::channel();
         let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
         let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
@@ -95,6 +96,7 @@ impl Stage {
             board: Arc::clone(agent.board()),
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
+            hooks: Arc::default(),
             access: Access::Bearer(Token::default()),
             about: Arc::new(About::new("demo", None)),
             reload: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use dbvitals_probe::Clock;
 use dbvitals_testkit::{Dialect, Script, ScriptedDatabase, ScriptedServer};
 
+use crate::Service;
 use crate::agent::{Agent, ConfigFile};
 
 /// How long a probe of the slow server takes at the least.
@@ -127,4 +128,27 @@ fn readers_that_are_stuck_delay_no_probe() {
     assert_eq!(agent.metric("dbvitals_agent_stalls_total"), 0.0);
     assert_eq!(agent.health("db").1["verdict"], "up");
     drop(stuck);
+}
+
+#[test]
+fn who_asked_for_a_fresh_probe_is_told_what_it_found() {
+    let service = Service::start();
+    let config = ConfigFile::new(&format!(
+        "[defaults]\ninterval = \"20s\"\nfast_interval = \"20s\"\nrise = 1\n\
+         [backend.db]\nurl = \"{}\"\n",
+        service.url()
+    ));
+    let agent = Agent::start(config.serve());
+    agent.wait_for_verdict("db", "up");
+    let clock = Clock::start();
+    for _ in 0..500 {
+        // What was known before is older than a question takes.
+        thread::sleep(Duration::from_millis(5));
+        let asked = clock.now();
+        let answer = agent.request("GET", "/health/db?fresh=true");
+        let took = clock.now().since(asked);
+        let age = answer.header("X-Evidence-Age-Ms").expect("an age");
+        let age = Duration::from_millis(age.parse().expect("a number"));
+        assert!(age <= took, "{age:?} old after {took:?}");
+    }
 }

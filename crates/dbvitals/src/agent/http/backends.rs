@@ -8,14 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbvitals_probe::Clock;
-use dbvitals_verdict::{Class, Classes, Observation, Standing, Verdict};
+use dbvitals_verdict::{Class, Observation, Standing, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::agent::board::{BackendBoard, Board};
+use crate::agent::seen::Seen;
 use crate::duration::rfc3339;
-use crate::report::{PhaseEntry, ServerEntry, remedy, rounded_ms};
+use crate::report::remedy;
 
 /// The body of `/health/NAME`.
 #[derive(Debug, Serialize)]
@@ -68,20 +68,6 @@ struct Backend {
     sessions_lost: u64,
     held: Option<Seen>,
     fresh: Option<Seen>,
-}
-
-/// What one path saw last.
-#[derive(Debug, Serialize)]
-pub(in crate::agent) struct Seen {
-    outcome: &'static str,
-    cause: Option<&'static str>,
-    class: Option<&'static str>,
-    depth_reached: Option<&'static str>,
-    ended: String,
-    took_ms: f64,
-    phases: Vec<PhaseEntry>,
-    server: Option<ServerEntry>,
-    detail: Option<String>,
 }
 
 impl Health {
@@ -174,30 +160,6 @@ impl Backend {
             sessions_lost: standing.sessions_lost,
             held: seen(&evidence.held),
             fresh: seen(&evidence.fresh),
-        }
-    }
-}
-
-impl Seen {
-    pub(in crate::agent) fn new(
-        observation: &Observation,
-        classes: &Classes,
-        clock: Clock,
-    ) -> Self {
-        let cause = observation.outcome.cause();
-        Self {
-            outcome: match cause {
-                None => "pass",
-                Some(_) => "fail",
-            },
-            cause: cause.map(|cause| cause.name()),
-            class: cause.map(|cause| classes.of(cause).name()),
-            depth_reached: observation.depth.map(|depth| depth.name()),
-            ended: rfc3339(clock.wall(observation.ended)),
-            took_ms: rounded_ms(observation.took()),
-            phases: PhaseEntry::all(&observation.phases),
-            server: observation.server.as_deref().map(ServerEntry::new),
-            detail: observation.detail.as_deref().map(str::to_owned),
         }
     }
 }

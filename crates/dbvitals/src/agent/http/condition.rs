@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dbvitals_verdict::{Moment, Role, Sign, Standing, Want};
 
+use super::given_twice;
 use crate::agent::board::BackendBoard;
 use crate::agent::control::Control;
 use crate::agent::event_loop::Busy;
@@ -29,6 +30,9 @@ pub(super) struct Condition {
 impl Condition {
     /// Reads the parameters of a request; what is not known is refused.
     pub(super) fn read(asked: &[(String, String)]) -> Result<Self, (&'static str, String)> {
+        if let Some(refused) = given_twice(asked) {
+            return Err(refused);
+        }
         let mut condition = Self::default();
         for (key, value) in asked {
             let wrong = |why: String| ("wrong_parameter", format!("{key}: {why}"));

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use super::history::{Event, Hearing, KEPT_MAX, LISTENERS_MAX};
 use super::server::Ending;
-use super::{Desk, refuse, refuse_backend};
+use super::{Desk, given_twice, refuse, refuse_backend};
 
 /// How long a stream may be silent, so that proxies keep it and both sides learn of a lost one.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(15);
@@ -40,6 +40,9 @@ impl Question {
     fn read(asked: Vec<(String, String)>, with_max: bool) -> Result<Self, Box<Response>> {
         let mut question = Self::default();
         let refused = |error, detail| Box::new(refuse(StatusCode::BAD_REQUEST, error, detail));
+        if let Some((error, detail)) = given_twice(&asked) {
+            return Err(refused(error, detail));
+        }
         for (key, value) in asked {
             match key.as_str() {
                 "of" => question.of = Some(value),

@@ -14,8 +14,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::server::Ending;
-use crate::agent::Told;
 use crate::agent::transition_line::TransitionLine;
+use crate::agent::transitions::Told;
 
 /// Transitions kept.
 pub(super) const KEPT_MAX: usize = 1000;

@@ -12,7 +12,7 @@ use axum::response::Response;
 use dbvitals_verdict::Want;
 
 use super::condition::Condition;
-use super::{Desk, answer_health, refuse};
+use super::{Desk, answer_health, given_twice, refuse};
 
 type Asked = Query<Vec<(String, String)>>;
 
@@ -32,6 +32,9 @@ pub(super) async fn any(State(desk): State<Desk>, Query(asked): Asked) -> Respon
 }
 
 async fn answer(desk: &Desk, asked: &[(String, String)], want: Option<Want>) -> Response {
+    if let Some((error, detail)) = given_twice(asked) {
+        return refuse(StatusCode::BAD_REQUEST, error, detail);
+    }
     let mut of = None;
     let mut lag = None;
     let mut conditions = Vec::new();

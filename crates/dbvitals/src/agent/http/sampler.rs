@@ -12,9 +12,9 @@ use dbvitals_verdict::{Moment, Observation};
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::backends::Seen;
 use super::history::{Event, History};
 use crate::agent::board::{BackendBoard, Board};
+use crate::agent::seen::Seen;
 
 /// How often the board is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

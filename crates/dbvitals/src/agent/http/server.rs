@@ -4,6 +4,7 @@
 //! bound: connections, the head of a request and its body in bytes and in time, and writes that
 //! nobody takes. What is asked is the router's; what a connection may do is said here.
 
+mod answer;
 mod connection;
 mod places;
 mod steady;
@@ -21,8 +22,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time;
 
+use self::answer::Pages;
 use self::connection::Visit;
-use self::places::Places;
+use self::places::{Place, Places};
 use super::tls::Tls;
 
 /// Connections at a time. A balancer needs one, a fleet of them some dozens; with its buffers one
@@ -36,7 +38,7 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers under way may take when the agent ends.
 const PARTING_WITHIN: Duration = Duration::from_millis(500);
 /// How much of an answer the kernel keeps for a reader.
-const SEND_BUFFER: usize = 256 * 1024;
+const SEND_BUFFER: usize = 64 * 1024;
 /// When a peer that acknowledges nothing counts as gone, whoever has to say something to it.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
@@ -96,6 +98,7 @@ impl Server {
     /// answered for a moment.
     pub(crate) async fn run(mut self, door: Door) {
         let places = Arc::new(Places::new(self.connections_max));
+        let pages = Pages::new();
         let mut visits = JoinSet::new();
         let mut short = false;
         loop {
@@ -103,7 +106,11 @@ impl Server {
                 accepted = door.accept() => match accepted {
                     Ok(caller) => {
                         short = false;
-                        self.welcome(caller, &places, &mut visits);
+                        let Some(place) = places.take() else {
+                            self.turn_away(&caller);
+                            continue;
+                        };
+                        self.welcome(caller, place, &pages, &mut visits);
                     }
                     Err(error) if is_shortage(&error) => {
                         if !std::mem::replace(&mut short, true) {
@@ -126,18 +133,12 @@ impl Server {
         let _ = time::timeout(PARTING_WITHIN, parting).await;
     }
 
-    fn welcome(&mut self, caller: Caller, places: &Arc<Places>, visits: &mut JoinSet<()>) {
-        let tls = self.tls.load_full();
-        let Some(place) = places.take() else {
-            if tls.is_none() {
-                turn_away(&caller);
-            }
-            return;
-        };
+    fn welcome(&self, caller: Caller, place: Arc<Place>, pages: &Pages, visits: &mut JoinSet<()>) {
         let visit = Visit {
             router: self.router.clone(),
             place,
-            tls,
+            pages: pages.clone(),
+            tls: self.tls.load_full(),
             ending: self.ending.clone(),
         };
         match caller {
@@ -150,6 +151,21 @@ impl Server {
             }
         }
     }
+
+    /// Says that every place is taken by somebody with a request under way, if the caller can be
+    /// told without waiting.
+    fn turn_away(&self, caller: &Caller) {
+        const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
+            Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
+        if self.tls.load().is_some() {
+            return;
+        }
+        // A caller that is gone needs no answer.
+        let _ = match caller {
+            Caller::Tcp(stream) => stream.try_write(BUSY),
+            Caller::Unix(stream) => stream.try_write(BUSY),
+        };
+    }
 }
 
 /// An answer is one write or two, and nobody is to wait for an acknowledgement in between; a peer
@@ -160,18 +176,6 @@ fn prepare(stream: &TcpStream) {
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
-}
-
-/// Says that every place is taken by somebody with a request under way, if the caller can be told
-/// without waiting.
-fn turn_away(caller: &Caller) {
-    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\
-        Retry-After: 1\r\nContent-Length: 0\r\n\r\n";
-    // A caller that is gone needs no answer.
-    let _ = match caller {
-        Caller::Tcp(stream) => stream.try_write(BUSY),
-        Caller::Unix(stream) => stream.try_write(BUSY),
-    };
 }
 
 /// Whether the system has no descriptor or no memory for another connection.

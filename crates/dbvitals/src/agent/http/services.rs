@@ -18,8 +18,8 @@ use super::backends::{warning, whole_ms};
 use super::condition::{self, Condition};
 use super::{ADMIN_STATE, Desk, EVIDENCE_AGE, refuse};
 use crate::agent::board::{BackendBoard, Board};
+use crate::agent::board::{Roster, ServiceBoard};
 use crate::agent::event_loop::Busy;
-use crate::agent::services::{Roster, ServiceBoard};
 use crate::duration::rfc3339;
 
 /// The body of `/health/NAME`.

@@ -8,8 +8,8 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::{Label, head};
+use crate::agent::board::LatencyCounts;
 use crate::agent::board::{BackendBoard, Board};
-use crate::agent::latency::LatencyCounts;
 use crate::agent::plan::Histograms;
 
 const BY_SERVICE: &str = "dbvitals_probe_duration_seconds";

@@ -14,8 +14,8 @@ use dbvitals_probe::Clock;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::agent::Told;
 use crate::agent::transition_line::TransitionLine;
+use crate::agent::transitions::Told;
 
 /// How long the last lines may take to be written.
 const FINISH_WITHIN: Duration = Duration::from_millis(200);

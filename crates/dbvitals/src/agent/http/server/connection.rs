@@ -8,13 +8,12 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,7 +23,8 @@ use tokio::time;
 use tokio_rustls::TlsAcceptor;
 
 use super::Ending;
-use super::places::{Place, Work};
+use super::answer::{Answer, Pages, is_page};
+use super::places::Place;
 use super::steady::Steady;
 use crate::agent::http::refuse;
 use crate::agent::http::tls::Tls;
@@ -50,6 +50,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Visit {
     pub(super) router: Router,
     pub(super) place: Arc<Place>,
+    pub(super) pages: Pages,
     /// What the client is to be shown before it may ask.
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) ending: Ending,
@@ -86,6 +87,7 @@ impl Visit {
         let answers = Answers {
             router: TowerToHyperService::new(self.router),
             place: Arc::clone(&place),
+            pages: self.pages,
         };
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -136,6 +138,7 @@ async fn part<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I) {
 struct Answers {
     router: TowerToHyperService<Router>,
     place: Arc<Place>,
+    pages: Pages,
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
@@ -147,17 +150,26 @@ impl Service<Request<Incoming>> for Answers {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         let (router, place) = (self.router.clone(), Arc::clone(&self.place));
+        let pages = self.pages.clone();
         Box::pin(async move {
             let request = match whole(request).await {
                 Ok(request) => request,
-                Err(refused) => return Ok(refused.map(Answer::to_nobody)),
+                Err(refused) => return Ok(refused.map(|body| Answer::short(body, None))),
+            };
+            if !is_page(request.method(), request.uri().path()) {
+                let work = place.work();
+                let response = router.call(request).await?;
+                return Ok(response.map(|body| Answer::short(body, Some(work))));
+            }
+            let Some(leave) = pages.leave().await else {
+                let detail = "too much is being read already".to_owned();
+                let busy = last_words(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+                return Ok(busy.map(|body| Answer::short(body, None)));
             };
             let work = place.work();
-            let response = router.call(request).await?;
-            Ok(response.map(|body| Answer {
-                body,
-                _work: Some(work),
-            }))
+            let (head, body) = router.call(request).await?.into_parts();
+            let page = Answer::page(body, leave, work).await;
+            Ok(Response::from_parts(head, page))
         })
     }
 }
@@ -191,43 +203,11 @@ async fn whole(request: Request<Incoming>) -> Result<Request<Body>, Box<Response
     }
 }
 
-/// A refusal after which the connection is closed: what comes next is the rest of a body.
+/// A refusal after which the connection is closed: what comes next is the rest of a body, or more
+/// of what is too much already.
 fn last_words(status: StatusCode, error: &'static str, detail: String) -> Box<Response<Body>> {
     let mut response = refuse(status, error, detail);
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     Box::new(response)
-}
-
-/// The body of an answer; while it is sent, the request is under way.
-#[derive(Debug)]
-struct Answer {
-    body: Body,
-    _work: Option<Work>,
-}
-
-impl Answer {
-    fn to_nobody(body: Body) -> Self {
-        Self { body, _work: None }
-    }
-}
-
-impl hyper::body::Body for Answer {
-    type Data = axum::body::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
