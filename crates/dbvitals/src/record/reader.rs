@@ -2,7 +2,7 @@
 //!
 //! What cannot be read is counted and said, not refused: a record is most wanted after a crash.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -79,10 +79,7 @@ impl Record {
             }
         }
         cast.read(&header, &lines, path, &mut damage)?;
-        let mut backends = cast.backends;
-        for backend in &mut backends {
-            backend.observations.sort_by_key(|seen| seen.ended);
-        }
+        let backends = cast.finish();
         damage.tell(&mut notices);
         Ok(Self {
             at: header.at,
@@ -168,6 +165,8 @@ struct Cast {
     backends: Vec<Recorded>,
     /// By the number in the lines.
     parts: BTreeMap<u32, Part>,
+    /// When shards were late. It may be told before the first line about a backend of theirs.
+    late: BTreeMap<usize, Vec<(Moment, Moment)>>,
 }
 
 /// What a number stands for.
@@ -205,6 +204,18 @@ impl Cast {
             }
         }
         Ok(())
+    }
+
+    /// All that was seen of each, in order.
+    fn finish(mut self) -> Vec<Recorded> {
+        // The parts of a backend are of one shard: a reload leaves it where it is.
+        let shards: BTreeMap<_, _> = self.parts.values().map(|it| (it.place, it.shard)).collect();
+        for (place, backend) in self.backends.iter_mut().enumerate() {
+            backend.observations.sort_by_key(|seen| seen.ended);
+            let late = shards.get(&place).and_then(|shard| self.late.get(shard));
+            backend.late = late.cloned().unwrap_or_default();
+        }
+        self.backends
     }
 
     /// Learns who a number stands for; what is known already is told again where a file begins.
@@ -257,10 +268,7 @@ impl Cast {
         }
         if let (Some(shard), Some(by)) = (line.n, line.l) {
             let window = (line.at(), line.at() + Duration::from_micros(by));
-            let own = self.parts.values().filter(|part| part.shard == shard);
-            let own: BTreeSet<_> = own.map(|part| part.place).collect();
-            own.into_iter()
-                .for_each(|place| self.backends[place].late.push(window));
+            self.late.entry(shard).or_default().push(window);
             return;
         }
         let part = line.b.and_then(|b| self.parts.get(&b));

@@ -1,6 +1,7 @@
 //! The writer on real files: bounds, generations, order, and a disk that is full.
 
 use std::env;
+use std::ops::Deref;
 use std::process;
 
 use dbvitals_verdict::{Outcome, Path as ProbePath, Phases, Plan};
@@ -34,12 +35,27 @@ fn seen(ms: u64) -> Observation {
     }
 }
 
-fn scratch(name: &str) -> PathBuf {
-    let path = env::temp_dir().join(format!("dbvitals-record-{}-{name}", process::id()));
-    for old in [path.clone(), older(&path)] {
-        let _ = fs::remove_file(old);
+/// A path of a record, whose files are removed with this value.
+struct Scratch(PathBuf);
+
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
     }
-    path
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for file in [self.0.clone(), older(&self.0)] {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+fn scratch(name: &str) -> Scratch {
+    Scratch(env::temp_dir().join(format!("dbvitals-record-{}-{name}", process::id())))
 }
 
 fn start(path: &Path, bytes_max: u64) -> Recorder {
@@ -72,7 +88,7 @@ fn two_generations_stay_within_the_bound_and_are_read_as_one() {
     }
     drop(feed);
     recorder.finish();
-    let sizes = [&path, &older(&path)].map(|file| fs::metadata(file).unwrap().len());
+    let sizes = [&*path, &older(&path)].map(|file| fs::metadata(file).unwrap().len());
     assert!(sizes.iter().sum::<u64>() <= bound, "{sizes:?}");
 
     let record = Record::read(&path).unwrap();
@@ -99,7 +115,7 @@ fn what_was_recorded_before_a_restart_is_the_older_generation() {
         drop(feed);
         recorder.finish();
     }
-    for (file, ms) in [(older(&path), 1), (path.clone(), 2)] {
+    for (file, ms) in [(older(&path), 1), (path.to_path_buf(), 2)] {
         let text = fs::read_to_string(file).unwrap();
         assert!(text.contains(&format!("\"t\":{}", ms * 1000)), "{text}");
     }
@@ -131,6 +147,7 @@ fn a_backend_goes_on_under_another_plan_and_not_under_another_s_number() {
     let recorder = start(&path, 1 << 20);
     let (one, other) = (recorder.feed(0), recorder.feed(1));
     let (orders, users) = (chapter(&one, "orders"), chapter(&other, "users"));
+    one.note_lag(Moment::ORIGIN + Duration::from_secs(1), LATE_MIN);
     for ms in 0..3 {
         one.observe(&orders, &seen(ms));
         other.observe(&users, &failed(ms));
@@ -142,7 +159,6 @@ fn a_backend_goes_on_under_another_plan_and_not_under_another_s_number() {
     let again = one.chapter(&"orders".into(), &Arc::new(changed), at, Some(&orders));
     drop((orders, users));
     one.observe(&again, &seen(4));
-    one.note_lag(Moment::ORIGIN + Duration::from_secs(1), LATE_MIN);
     let back = chapter(&other, "users");
     other.observe(&back, &seen(9));
     drop((again, back, one, other));
@@ -183,9 +199,9 @@ fn a_later_generation_says_who_its_lines_are_about_whatever_was_reloaded() {
     }
     drop((orders, feed));
     recorder.finish();
-    for file in [path.clone(), older(&path)] {
+    for file in [path.to_path_buf(), older(&path)] {
         let alone = scratch("alone");
-        fs::copy(file, &alone).unwrap();
+        fs::copy(file, &*alone).unwrap();
         let record = Record::read(&alone).unwrap();
         assert_eq!(record.notices, [""; 0]);
     }
@@ -207,7 +223,7 @@ fn a_later_generation_says_who_its_lines_are_about_whatever_was_reloaded() {
             .into_iter()
             .all(|step| step == Duration::from_millis(1))
     );
-    let header = fs::read_to_string(&path).unwrap();
+    let header = fs::read_to_string(&*path).unwrap();
     let header = header.lines().next().unwrap_or_default();
     // Who came and went in earlier generations is not carried along for ever.
     assert!(header.matches("passing").count() <= 5, "{header}");
@@ -257,7 +273,7 @@ fn a_record_of_the_time_before_reloads_is_still_read() {
 {{"t":1000420,"b":1,"p":"f","d":90,"c":"refused"}}
 "#
     );
-    fs::write(&path, text).unwrap();
+    fs::write(&*path, text).unwrap();
     let record = Record::read(&path).unwrap();
     assert_eq!(record.notices, [""; 0]);
     assert_eq!(cast(&record), [("orders", 0, 1), ("users", 0, 1)]);
