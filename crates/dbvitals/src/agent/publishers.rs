@@ -229,6 +229,7 @@ impl Publishers {
         desk: Desk,
     ) {
         let server = Server {
+            clock: self.board.clock(),
             router: http::router(desk),
             connections_max,
             tls,

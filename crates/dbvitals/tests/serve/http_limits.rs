@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dbvitals_probe::Clock;
 use dbvitals_testkit::eventually;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit, setrlimit};
 
 use crate::agent::{Agent, ConfigFile, serve};
 use crate::{QUICK, Service};
@@ -271,6 +271,30 @@ fn thousands_that_only_sit_there_keep_nobody_from_asking() {
     let open = fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("it runs");
     let open = open.count();
     assert!(open < 600, "{open} descriptors");
+    assert_eq!(agent.health("web").0, 200);
+}
+
+#[test]
+fn where_descriptors_run_out_idle_connections_give_theirs() {
+    let service = Service::start();
+    let agent = agent_of(&service);
+    let open = fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("it runs");
+    // Room for a few connections, and for a probe beside them.
+    let few = Some(open.count() as u64 + 12);
+    let limit = Rlimit {
+        current: few,
+        maximum: few,
+    };
+    let pid = Pid::from_raw(i32::try_from(agent.pid()).expect("a process id"));
+    prlimit(pid, Resource::Nofile, limit).expect("a process of ours");
+    let sitting: Vec<_> = (0..100).map(|_| Client::connect(agent.http())).collect();
+    for _ in 0..10 {
+        assert_eq!(agent.health("web").0, 200);
+    }
+    agent.wait_for_log("HTTP takes no connections");
+    let told = agent.log().matches("HTTP takes no connections").count();
+    assert_eq!(told, 1, "{}", agent.log());
+    drop(sitting);
     assert_eq!(agent.health("web").0, 200);
 }
 

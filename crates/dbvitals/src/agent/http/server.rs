@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use axum::Router;
+use dbvitals_probe::Clock;
+use dbvitals_verdict::Moment;
 use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -35,6 +37,10 @@ pub(crate) const OPERATORS_MAX: usize = 64;
 
 /// How long to wait until a connection is taken again where the system has nothing to give.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+/// The same where a connection was told to go.
+const ROOM_PAUSE: Duration = Duration::from_millis(2);
+/// How often such a lack is told while it lasts.
+const COMPLAINED_EVERY: Duration = Duration::from_secs(60);
 /// How long answers under way may take when the agent ends.
 const PARTING_WITHIN: Duration = Duration::from_millis(500);
 /// How much of an answer the kernel keeps for a reader.
@@ -68,6 +74,7 @@ impl Door {
 /// What answers at one door.
 #[derive(Debug)]
 pub(crate) struct Server {
+    pub(crate) clock: Clock,
     pub(crate) router: Router,
     pub(crate) connections_max: usize,
     /// The certificate in force, which a reload may change; plain HTTP while there is none.
@@ -100,12 +107,11 @@ impl Server {
         let places = Arc::new(Places::new(self.connections_max));
         let pages = Pages::new();
         let mut visits = JoinSet::new();
-        let mut short = false;
+        let mut complained: Option<Moment> = None;
         loop {
             tokio::select! {
                 accepted = door.accept() => match accepted {
                     Ok(caller) => {
-                        short = false;
                         let Some(place) = places.take() else {
                             self.turn_away(&caller);
                             continue;
@@ -113,12 +119,17 @@ impl Server {
                         self.welcome(caller, place, &pages, &mut visits);
                     }
                     Err(error) if is_shortage(&error) => {
-                        if !std::mem::replace(&mut short, true) {
+                        let now = self.clock.now();
+                        if complained.is_none_or(|at| now.since(at) >= COMPLAINED_EVERY) {
+                            complained = Some(now);
                             tracing::error!(%error, "HTTP takes no connections; tried again all the time");
                         }
                         // An idle one may give what is missing.
-                        places.make_room();
-                        time::sleep(SHORTAGE_PAUSE).await;
+                        let pause = match places.make_room() {
+                            true => ROOM_PAUSE,
+                            false => SHORTAGE_PAUSE,
+                        };
+                        time::sleep(pause).await;
                     }
                     // The caller has gone already.
                     Err(_) => {}

@@ -68,9 +68,9 @@ impl Places {
         }))
     }
 
-    /// Has the one go that has been idle for the longest.
-    pub(super) fn make_room(&self) {
-        self.state().make_room();
+    /// Has the one go that has been idle for the longest, if there is one.
+    pub(super) fn make_room(&self) -> bool {
+        self.state().make_room()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
