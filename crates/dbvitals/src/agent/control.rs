@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dbvitals_verdict::Admin;
+use dbvitals_verdict::{Admin, Course};
 
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::event_loop::{Assignment, Busy, Command, ShardHandle};
@@ -26,6 +26,7 @@ struct Place {
     shard: usize,
     index: u32,
     origin: Origin,
+    course: Course,
     board: Arc<BackendBoard>,
 }
 
@@ -34,7 +35,7 @@ struct Place {
 pub(crate) struct Reloaded {
     /// Backends that keep their session and their verdict.
     pub(crate) kept: usize,
-    /// Backends that start anew, because their target is another.
+    /// Backends that start anew, because their target is another, or is asked in another way.
     pub(crate) changed: usize,
     pub(crate) added: usize,
     pub(crate) removed: usize,
@@ -73,9 +74,9 @@ impl Control {
         }
         for plan in plans {
             let known = places.get(&plan.name).cloned();
-            let anew = known
-                .as_ref()
-                .is_none_or(|place| place.origin != plan.origin);
+            let anew = known.as_ref().is_none_or(|place| {
+                place.origin != plan.origin || place.course != plan.plan.course
+            });
             match (&known, anew) {
                 (None, _) => reloaded.added += 1,
                 (Some(_), true) => reloaded.changed += 1,
@@ -85,6 +86,7 @@ impl Control {
             let place = match known {
                 Some(place) => Place {
                     origin: plan.origin.clone(),
+                    course: plan.plan.course,
                     ..place
                 },
                 None => self.find_place(plan, admin, &mut taken),
@@ -123,6 +125,7 @@ impl Control {
             shard,
             index,
             origin: plan.origin.clone(),
+            course: plan.plan.course,
             board: self.board.entry(plan, admin),
         }
     }

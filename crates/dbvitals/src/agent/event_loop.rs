@@ -55,7 +55,8 @@ pub(crate) struct Assignment {
     pub(crate) plan: BackendPlan,
     pub(crate) board: Arc<BackendBoard>,
     pub(crate) admin: Admin,
-    /// Whether its target is another one than the one watched at this place so far.
+    /// Whether its target is another one than the one watched at this place so far, or is asked in
+    /// another way.
     pub(crate) anew: bool,
 }
 

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
 use crate::{QUICK, Service};
-use dbvitals_testkit::eventually;
+use dbvitals_testkit::{Dialect, Moment, Mood, ScriptedDatabase, eventually};
 
 fn backend(name: &str, service: &Service) -> String {
     format!("[backend.{name}]\nurl = \"{}\"\n", service.url())
@@ -72,6 +72,27 @@ fn another_address_under_the_same_name_starts_anew() {
     config.write(&[QUICK, &backend("db", &second)].concat());
     agent.signal(Signal::HUP);
     agent.wait_for_log("0 backends kept, 1 changed");
+    agent.wait_for_verdict("db", "down");
+}
+
+#[test]
+fn a_backend_that_is_asked_in_another_way_is_unknown_until_it_answers_that() {
+    let database = ScriptedDatabase::start(Dialect::MySql);
+    let asked = |depth: &str| {
+        let address = database.address();
+        format!(
+            "{QUICK}timeout = \"2s\"\n[backend.db]\nurl = \"mysql://vitals@{address}\"\ndepth = \"{depth}\"\n"
+        )
+    };
+    let config = ConfigFile::new(&asked("connect"));
+    let agent = Agent::start(config.serve());
+    agent.wait_for_verdict("db", "up");
+    database.switch(Mood::SilentFrom(Moment::Greeting));
+    config.write(&asked("ping"));
+    agent.signal(Signal::HUP);
+    agent.wait_for_log("0 backends kept, 1 changed");
+    // Well before the first probe's deadline: what a connect proved is no proof of a ping.
+    agent.wait_for_verdict("db", "unknown");
     agent.wait_for_verdict("db", "down");
 }
 
