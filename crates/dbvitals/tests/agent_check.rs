@@ -39,7 +39,11 @@ fn agent_with_check(url: &str, more: &str) -> (Agent, Port) {
          [agent_check.web]\nlisten = \"127.0.0.1:{}\"\nof = \"web\"\n{more}",
         port.number()
     ));
-    (Agent::start(config.serve()), port)
+    let agent = Agent::start(config.serve());
+    // The agent answers HTTP first.
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    assert!(eventually(PATIENCE, || TcpStream::connect(address).is_ok()));
+    (agent, port)
 }
 
 fn connect(port: &Port) -> TcpStream {

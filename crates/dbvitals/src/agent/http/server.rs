@@ -63,6 +63,14 @@ enum Caller {
 }
 
 impl Door {
+    /// What it is called in the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "port",
+            Self::Unix(_) => "control",
+        }
+    }
+
     async fn accept(&self) -> io::Result<Caller> {
         Ok(match self {
             Self::Tcp(listener) => Caller::Tcp(listener.accept().await?.0),
@@ -122,7 +130,10 @@ impl Server {
                         let now = self.clock.now();
                         if complained.is_none_or(|at| now.since(at) >= COMPLAINED_EVERY) {
                             complained = Some(now);
-                            tracing::error!(%error, "HTTP takes no connections; tried again all the time");
+                            tracing::error!(
+                                door = door.name(), %error,
+                                "HTTP takes no connections; tried again all the time"
+                            );
                         }
                         // An idle one may give what is missing.
                         let pause = match places.make_room() {
