@@ -10,6 +10,7 @@ mod admin;
 mod backends;
 mod condition;
 mod events;
+mod health;
 mod history;
 mod hooks;
 mod patroni;
@@ -21,11 +22,11 @@ mod tls;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 use axum::{Json, Router};
-use dbvitals_verdict::{Admin, Standing, Verdict};
+use dbvitals_verdict::Sign;
 use serde::Serialize;
 
 pub(crate) use about::About;
@@ -35,16 +36,13 @@ pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
 pub(crate) use tls::{Tls, TlsFault};
 
-use self::backends::{Backends, Health};
+use self::backends::Backends;
 use self::condition::Condition;
 use crate::agent::board::Board;
 use crate::agent::control::Control;
 use crate::agent::hooks::HookRecords;
 use crate::agent::metrics;
 use crate::agent::orders::Orders;
-
-const ADMIN_STATE: HeaderName = HeaderName::from_static("x-admin-state");
-const EVIDENCE_AGE: HeaderName = HeaderName::from_static("x-evidence-age-ms");
 
 /// What requests are answered from, and who may do more than read.
 #[derive(Debug, Clone)]
@@ -97,11 +95,7 @@ where
     on(MethodFilter::GET.or(MethodFilter::OPTIONS), handler)
 }
 
-/// Whether traffic may go there.
-pub(crate) fn is_fit(standing: &Standing) -> bool {
-    standing.admin == Admin::Ready && matches!(standing.verdict, Verdict::Up | Verdict::Degraded)
-}
-
+/// `GET /health/NAME`
 async fn health(
     State(desk): State<Desk>,
     Path(name): Path<String>,
@@ -134,18 +128,10 @@ async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Respons
     }
     let standing = backend.standing();
     let unmet = condition.unmet(&standing);
-    let status = match is_fit(&standing) && unmet.is_none() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let body = Health::new(&backend, &standing, board).with_unmet(unmet);
-    let mut headers = HeaderMap::new();
-    headers.insert(ADMIN_STATE, HeaderValue::from_static(standing.admin.name()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(age) = body.evidence_age_ms() {
-        headers.insert(EVIDENCE_AGE, HeaderValue::from(age));
-    }
-    (status, headers, Json(body)).into_response()
+    let is_fit = Sign::from(&*standing).is_fit() && unmet.is_none();
+    let mut state = health::State::of_backend(&backend, &standing, board);
+    state.detail = unmet.or(state.detail);
+    health::answer(is_fit, state)
 }
 
 /// Which agent this is.

@@ -6,46 +6,22 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, http::HeaderMap, http::HeaderValue, http::header};
 use dbvitals_verdict::{Alarm, Class, Conclusion, Want};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::backends::{warning, whole_ms};
+use super::backends::warning;
 use super::condition::{self, Condition};
-use super::{ADMIN_STATE, Desk, EVIDENCE_AGE, refuse};
+use super::health::{State, answer, whole_ms};
+use super::{Desk, refuse};
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::board::{Roster, ServiceBoard};
 use crate::agent::event_loop::Busy;
 use crate::duration::rfc3339;
-
-/// The body of `/health/NAME`.
-#[derive(Debug, Serialize)]
-struct Health {
-    schema: &'static str,
-    #[serde(flatten)]
-    state: State,
-}
-
-/// What is said of a service as it is of a backend.
-#[derive(Debug, Serialize)]
-struct State {
-    name: String,
-    verdict: &'static str,
-    class: Option<&'static str>,
-    cause: Option<&'static str>,
-    since: String,
-    evidence_age_ms: Option<u64>,
-    /// A service has none.
-    role: Option<&'static str>,
-    admin: &'static str,
-    detail: Option<String>,
-    /// Something is wrong that takes nothing out of rotation.
-    warning: Option<String>,
-}
 
 /// The body of `/api/v1/services`, or of one of them.
 #[derive(Debug, Serialize)]
@@ -88,23 +64,9 @@ pub(super) async fn health(desk: &Desk, service: &ServiceBoard, asked: Condition
     }
     let want = asked.want();
     let conclusion = roster.conclude(want, |member| asked.too_late(&member.standing()));
-    let status = match conclusion.sign().is_fit() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let order = HeaderValue::from_static(conclusion.admin.name());
-    let state = State::new(service, (&roster, conclusion), want, &desk.board);
-    let mut headers = HeaderMap::new();
-    headers.insert(ADMIN_STATE, order);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(age) = state.evidence_age_ms {
-        headers.insert(EVIDENCE_AGE, HeaderValue::from(age));
-    }
-    let body = Health {
-        schema: "dbvitals.health.v1",
-        state,
-    };
-    (status, headers, Json(body)).into_response()
+    let is_fit = conclusion.sign().is_fit();
+    let state = State::of_service(service, (&roster, conclusion), want, &desk.board);
+    answer(is_fit, state)
 }
 
 /// Has every member probed whose evidence will not do, all at the same time.
@@ -169,13 +131,14 @@ impl Service {
             backends: members
                 .map(|(member, fit)| Member::new(member, *fit))
                 .collect(),
-            state: State::new(service, (&roster, conclusion), Want::Any, board),
+            state: State::of_service(service, (&roster, conclusion), Want::Any, board),
         }
     }
 }
 
 impl State {
-    fn new(
+    /// What is said of a service; it has no role, and its members have the orders.
+    fn of_service(
         service: &ServiceBoard,
         (roster, conclusion): (&Roster, Conclusion),
         want: Want,
@@ -194,6 +157,7 @@ impl State {
             admin: conclusion.admin.name(),
             warning: warning_of(roster, &conclusion),
             detail: conclusion.detail,
+            order: None,
         }
     }
 }
