@@ -148,9 +148,9 @@ async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Respons
     (status, headers, Json(body)).into_response()
 }
 
-/// Which agent this is.
+/// Which agent this is, and how it fares.
 async fn agent(State(desk): State<Desk>) -> Response {
-    Json(&*desk.about).into_response()
+    Json(about::Agent::new(&desk.about, &desk.board)).into_response()
 }
 
 /// All that is known of every backend.
