@@ -143,7 +143,7 @@ async function load() {
   const oldest = recent.transitions[0] ? Date.parse(recent.transitions[0].at) : store.now();
   // Where the agent keeps only the last ones, what was before them is not known.
   const memory = recent.transitions.length < 1000 && Number.isFinite(started) ? started : oldest;
-  store.setRecord(history.since ?? memory, history.kept);
+  store.setRecord(history.since ?? memory, history.limit, history.runs);
 }
 
 async function refresh() {
@@ -153,32 +153,35 @@ async function refresh() {
 }
 
 /// The transitions that the agent keeps on its disk, where it does.
-async function past() {
+function past() {
   const { from } = store.shown();
-  return history(Math.min(from, store.now() - 24 * 3600e3));
+  return history(Math.min(from, store.now() - 24 * 3600e3), null);
 }
 
-async function history(since) {
-  const none = { transitions: [], since: null, kept: false };
+async function history(since, until) {
+  const end = until === null ? "" : `&until=${new Date(until).toISOString()}`;
   try {
-    const body = await ask(`/history/transitions?since=${new Date(since).toISOString()}&max=1000`);
-    const oldest = body.transitions[0] ? Date.parse(body.transitions[0].at) : null;
-    const kept = Math.max(Date.parse(body.kept_since) || since, since);
-    return { transitions: body.transitions, since: body.complete === false && oldest ? oldest : kept, kept: true };
+    const body = await ask(`/history/transitions?since=${new Date(since).toISOString()}${end}&max=1000`);
+    const kept = Date.parse(body.kept_since) || since;
+    // Of too many it tells the newest; then what was before them is still to be asked for.
+    const cut = body.complete === false && kept <= since && body.transitions.length > 0;
+    const first = cut ? Date.parse(body.transitions[0].at) : Math.max(kept, since);
+    const runs = (body.runs ?? []).map((run) => [Date.parse(run.began), Date.parse(run.seen)]);
+    return { transitions: body.transitions, since: first, limit: kept, runs };
   } catch {
     // An agent without state_dir keeps none, and one of before knows no such question.
-    return none;
+    return { transitions: [], since: null, limit: null, runs: [] };
   }
 }
 
 /// Asks for more of the past where more of it is shown.
 export async function reach(since) {
   const { record, link } = store.store;
-  if (!record.kept || link.state !== "live" || since >= record.since) return;
-  const more = await history(since);
-  if (!more.kept) return;
+  if (record.limit === null || link.state !== "live" || Math.max(since, record.limit) >= record.since) return;
+  const more = await history(since, record.since);
+  if (more.limit === null) return;
   store.takeTransitions(more.transitions);
-  store.setRecord(Math.min(more.since, record.since), true);
+  store.setRecord(Math.min(more.since, record.since), more.limit, more.runs);
 }
 
 /// Latency digests of one backend; `null` where the agent keeps none.

@@ -5,7 +5,7 @@ import { VERDICTS, known } from "./words.js";
 
 const HOUR = 3600e3;
 /// Transitions kept for the list; time lines keep their own, shorter ones.
-const TRANSITIONS_MAX = 2000;
+const TRANSITIONS_MAX = 5000;
 /// Latencies kept for each server's small curve.
 const SPARKS_MAX = 40;
 /// Whole samples kept of a server that somebody looked at.
@@ -18,8 +18,9 @@ export const store = {
   services: [],
   /// Oldest first.
   transitions: [],
-  /// Since when transitions are known, and whether the agent keeps a history on disk.
-  record: { since: null, kept: false },
+  /// Since when transitions are known here; how far back the agent could tell more, if it keeps a
+  /// history; and when it watched at all, by the beginnings of its runs.
+  record: { since: null, limit: null, runs: new Map() },
   view: { verdicts: new Set(), query: "", service: null, selected: null, span: HOUR, end: null },
 };
 
@@ -178,9 +179,16 @@ function trim() {
 }
 
 /// Since when transitions are known.
-export function setRecord(since, kept) {
-  store.record = { since, kept };
+export function setRecord(since, limit, runs) {
+  Object.assign(store.record, { since, limit });
+  for (const [began, seen] of runs) store.record.runs.set(began, seen);
   changed("list", "transitions");
+}
+
+/// When nobody watched: between one run of the agent and the next.
+function gaps() {
+  const runs = [...store.record.runs].sort(([one], [other]) => one - other);
+  return runs.slice(1).map(([began], place) => [runs[place][1], began]).filter(([from, to]) => to > from);
 }
 
 /// The verdicts of a backend from one time to another, without gaps; what nobody recorded has none.
@@ -188,8 +196,16 @@ export function segments(name, from, to) {
   const backend = store.backends.get(name);
   const line = lines.get(name) ?? [];
   const found = [];
+  const unwatched = gaps();
   const add = (begin, end, verdict, transition) => {
-    const [begins, ends] = [Math.max(begin, from), Math.min(end, to)];
+    const ends = Math.min(end, to);
+    let begins = Math.max(begin, from);
+    for (const [left, back] of verdict ? unwatched : []) {
+      if (back <= begins || left >= ends) continue;
+      if (left > begins) found.push({ from: begins, to: left, verdict, transition });
+      found.push({ from: Math.max(left, begins), to: Math.min(back, ends), verdict: null });
+      begins = Math.min(back, ends);
+    }
     if (ends > begins) found.push({ from: begins, to: ends, verdict, transition });
   };
   const first = line[0];

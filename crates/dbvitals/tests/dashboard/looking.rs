@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::agent::{Agent, ConfigFile};
-use crate::{QUICK, Service, launch, look_at, shows};
+use crate::{QUICK, STAGE, Service, launch, look_at, shows};
 
 /// The names in the list, in its order.
 const NAMES: &str = "[...document.querySelectorAll('.row:not([hidden])')] \
@@ -122,5 +122,30 @@ fn the_time_line_is_zoomed_by_keys_buttons_and_dragging() {
     browser.wait_for(&title("last hour"));
     // Samples come by themselves, and so the chart.
     browser.wait_for("document.querySelector('.chart .plot canvas') !== null");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_time_line_shows_what_is_kept_and_no_verdict_while_nobody_watched() {
+    let mut browser = launch!();
+    let service = Service::start();
+    let config = ConfigFile::new(&format!(
+        "{QUICK}[backend.db]\nurl = \"{}\"\n",
+        service.url()
+    ));
+    let agent = Agent::start(config.serve());
+    browser.before_each_page(STAGE);
+    look_at(&mut browser, &agent, "#/sessions-1");
+    let told = |words: &str| {
+        format!("document.querySelector('.details canvas.strip')?.ariaLabel === '{words}'")
+    };
+    browser.wait_for(&told("last hour: up 1h 0m"));
+    browser.click("#range button:nth-child(2)");
+    browser.wait_for(&told("6 h: up 5h 53m, not recorded 5m 0s, down 2m 0s"));
+    // The history begins in the middle of this.
+    browser.click("#range button:nth-child(5)");
+    browser.wait_for(
+        "/^30 days: not recorded 10d 0h, .*down 2m 0s/.test(document.querySelector('.details canvas.strip').ariaLabel)",
+    );
     assert_eq!(browser.complaints(), [""; 0]);
 }

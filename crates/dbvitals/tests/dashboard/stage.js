@@ -112,7 +112,11 @@
     "/api/v1/backends": { backends },
     "/api/v1/services": { services },
     "/api/v1/transitions": { transitions },
-    "/api/v1/history/transitions": { kept_since: ago(20 * 86400), complete: true, transitions },
+    "/api/v1/history/transitions": {
+      kept_since: ago(20 * 86400), complete: true, transitions,
+      // It was away for five minutes.
+      runs: [{ began: ago(20 * 86400), seen: ago(5 * 3600 + 1800) }, { began: ago(5 * 3600 + 1500), seen: ago(30) }],
+    },
     "/api/v1/history/latency": { points },
   };
   window.fetch = async (url) => {
