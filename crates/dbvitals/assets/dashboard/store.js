@@ -208,19 +208,23 @@ export function segments(name, from, to) {
     }
     if (ends > begins) found.push({ from: begins, to: ends, verdict, transition });
   };
+  // Who is cut off knows nothing of what came after.
+  const last = Math.min(to, store.link.state === "cut" ? store.link.since : now());
   const first = line[0];
   const since = store.record.since ?? now();
   const begin = Math.min(since, backend?.since_ms ?? since, first?.at_ms ?? Infinity);
   add(-Infinity, begin, null);
   if (!first) {
-    if (backend) add(begin, Math.min(to, now()), known(backend.verdict));
+    if (backend) add(begin, last, known(backend.verdict));
+    if (last < now()) add(last, Math.min(to, now()), null);
     return found;
   }
   if (first.from) add(begin, first.at_ms, known(first.from));
   for (let place = 0; place < line.length; place += 1) {
-    const end = line[place + 1]?.at_ms ?? Math.min(to, now());
+    const end = line[place + 1]?.at_ms ?? last;
     add(line[place].at_ms, end, known(line[place].to), line[place]);
   }
+  if (last < now()) add(last, Math.min(to, now()), null);
   return found;
 }
 
