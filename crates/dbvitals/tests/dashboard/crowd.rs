@@ -4,45 +4,55 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 
 use dbvitals_testkit::Port;
+use serde_json::json;
 
 use crate::agent::{Agent, ConfigFile};
+use crate::browser::Browser;
 use crate::{launch, look_at};
 
 const SERVERS: usize = 1000;
 const UP: usize = 250;
-/// How long a frame may take, in milliseconds.
+/// How long the page may work on a frame, in milliseconds.
 const FRAME_MAX: f64 = 100.0;
 
-/// Scrolls through the list and back, then searches and filters, and returns the longest frame of each.
-const SCRIPT: &str = "(async () => {
-    const frame = () => new Promise((go) => requestAnimationFrame(() => go(performance.now())));
+/// What is done to the page, frame by frame.
+const STEPS: &str = "(() => {
     const list = document.querySelector('#list');
     const search = document.querySelector('#search');
-    const worst = async (steps) => {
-        let longest = 0;
-        let last = await frame();
-        for (const step of steps) {
-            step();
-            const now = await frame();
-            longest = Math.max(longest, now - last);
-            last = now;
-        }
-        return longest;
-    };
     const to = (part) => () => { list.scrollTop = (list.scrollHeight - list.clientHeight) * part; };
-    const down = Array.from({ length: 90 }, (_, place) => to(place / 89));
-    const back = Array.from({ length: 20 }, (_, place) => to(1 - place / 19));
     const type = (text) => () => { search.value = text; search.dispatchEvent(new Event('input')); };
     const press = (place) => () => document.querySelectorAll('.tile')[place].click();
-    await worst([() => {}, () => {}, () => {}]);
-    const scrolled = await worst(down);
-    const last = document.querySelector('#list .row:not([hidden])') !== null && list.innerText.includes('db-249');
-    const rows = document.querySelectorAll('.row').length;
-    await worst(back);
-    const searched = await worst(['d', 'db', 'db-', 'db-9', 'db-99', 'db-999', 'db-99', 'db-9', ''].map(type));
-    const filtered = await worst([press(3), press(0), press(3), press(0)]);
-    return { scrolled, last, rows, searched, filtered };
+    window.steps = {
+        scroll: Array.from({ length: 60 }, (_, place) => to(place / 59)),
+        search: ['d', 'db', 'db-', 'db-9', 'db-99', 'db-999', 'db-99', 'db-9', ''].map(type),
+        filter: [3, 0, 3, 0].map(press),
+    };
+    window.step = async (what, place) => {
+        window.steps[what][place]();
+        await new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
+    };
 })()";
+
+/// The processor time that the page's own thread has taken, in milliseconds. What others on this
+/// machine do in the meantime is not the page's.
+fn time_taken(browser: &mut Browser) -> f64 {
+    let metrics = browser.command("Performance.getMetrics", json!({}));
+    let metrics = metrics["metrics"].as_array().expect("a list").clone();
+    let taken = metrics.iter().find(|it| it["name"] == "TaskDuration");
+    1000.0 * taken.and_then(|it| it["value"].as_f64()).expect("a number")
+}
+
+/// The longest frame of these steps.
+fn longest(browser: &mut Browser, what: &str) -> f64 {
+    let count = browser.eval(&format!("steps.{what}.length"));
+    let mut longest: f64 = 0.0;
+    for place in 0..count.as_u64().expect("a number") {
+        let before = time_taken(browser);
+        browser.eval(&format!("step('{what}', {place})"));
+        longest = longest.max(time_taken(browser) - before);
+    }
+    longest
+}
 
 #[test]
 fn a_thousand_servers_stay_fluid() {
@@ -72,13 +82,21 @@ fn a_thousand_servers_stay_fluid() {
     };
     browser.wait_for(&tile("down", SERVERS - UP));
     browser.wait_for(&tile("up", UP));
-    let measured = browser.eval(SCRIPT);
-    assert_eq!(measured["last"], true, "{measured}");
-    let rows = measured["rows"].as_u64().expect("a number");
-    assert!(rows < 60, "{rows} rows exist");
-    for what in ["scrolled", "searched", "filtered"] {
-        let longest = measured[what].as_f64().expect("a number");
-        assert!(longest < FRAME_MAX, "{what}: {measured}");
-    }
+    browser.command("Performance.enable", json!({"timeDomain": "threadTicks"}));
+    browser.eval(STEPS);
+    let scrolled = longest(&mut browser, "scroll");
+    browser.wait_for("document.querySelector('#list').innerText.includes('db-249')");
+    let rows = browser.eval("document.querySelectorAll('.row').length");
+    assert!(
+        rows.as_u64().is_some_and(|rows| rows < 60),
+        "{rows} rows exist"
+    );
+    let searched = longest(&mut browser, "search");
+    let filtered = longest(&mut browser, "filter");
+    let all = [scrolled, searched, filtered];
+    assert!(
+        all.iter().all(|it| *it > 0.0 && *it < FRAME_MAX),
+        "milliseconds: {all:?}"
+    );
     assert_eq!(browser.complaints(), [""; 0]);
 }
