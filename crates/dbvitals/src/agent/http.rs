@@ -9,6 +9,7 @@ mod about;
 mod admin;
 mod backends;
 mod condition;
+mod dashboard;
 mod events;
 mod health;
 mod history;
@@ -82,6 +83,7 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/liveness", answers_probes(liveness))
         .route("/readiness", answers_probes(readiness))
         .route("/metrics", get(serve_metrics))
+        .merge(dashboard::routes())
         .fallback(not_found)
         .with_state(desk)
 }
@@ -134,9 +136,9 @@ async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Respons
     health::answer(is_fit, state)
 }
 
-/// Which agent this is.
+/// Which agent this is, and how it fares.
 async fn agent(State(desk): State<Desk>) -> Response {
-    Json(&*desk.about).into_response()
+    Json(about::Agent::new(&desk.about, &desk.board)).into_response()
 }
 
 /// All that is known of every backend.
@@ -211,7 +213,7 @@ async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
+        "known are /, /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

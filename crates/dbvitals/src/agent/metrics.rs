@@ -13,6 +13,7 @@ use std::fmt::{self, Write};
 
 use dbvitals_verdict::Verdict;
 
+pub(crate) use self::process::{descriptors, descriptors_max, resident_bytes};
 use crate::agent::board::Board;
 use crate::agent::hooks::HookRecords;
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::agent::log;
 use crate::agent::transitions::Told;
 use crate::duration::rfc3339;
+use crate::report::remedy;
 
 /// One transition.
 #[derive(Debug, Serialize)]
@@ -25,6 +26,8 @@ pub(crate) struct TransitionLine<'a> {
     held: Option<&'static str>,
     fresh: Option<&'static str>,
     detail: Option<&'a str>,
+    /// What to do about the cause.
+    remedy: Option<String>,
 }
 
 impl<'a> TransitionLine<'a> {
@@ -36,6 +39,8 @@ impl<'a> TransitionLine<'a> {
         };
         let evidence = &told.transition.evidence;
         let decisive = evidence.decisive();
+        let told_of = evidence.cause.zip(decisive);
+        let target = told.backend.target();
         Self {
             schema: "dbvitals.transition.v1",
             at: rfc3339(clock.wall(told.transition.at)),
@@ -48,6 +53,7 @@ impl<'a> TransitionLine<'a> {
             held: log::word(&evidence.held),
             fresh: log::word(&evidence.fresh),
             detail: decisive.and_then(|observation| observation.detail.as_deref()),
+            remedy: told_of.map(|(cause, observation)| remedy(cause, &*target, observation)),
         }
     }
 }

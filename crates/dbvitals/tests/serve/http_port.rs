@@ -147,7 +147,7 @@ fn what_is_not_known_is_not_answered_as_if_it_were_fit() {
     check("/health?of=web&of=other", 400, "given twice");
     check("/api/v1/transitions?max=1&max=2", 400, "given twice");
     check("/nowhere", 404, "/health/NAME");
-    check("/", 404, "/metrics");
+    check("/dashboard", 404, "/metrics");
     assert_eq!(agent.request("POST", "/health/web").status, 405);
 }
 

@@ -32,12 +32,11 @@ pub(super) fn write(out: &mut String, board: &Board) -> fmt::Result {
         "When the agent started, since 1970.",
         Some(started),
     )?;
-    let memory = resident_bytes(&fs::read_to_string("/proc/self/status").unwrap_or_default());
     gauge(
         out,
         "process_resident_memory_bytes",
         "Memory that the agent has in use.",
-        memory,
+        resident_bytes(),
     )?;
     gauge(
         out,
@@ -45,12 +44,11 @@ pub(super) fn write(out: &mut String, board: &Board) -> fmt::Result {
         "Descriptors that the agent has open.",
         descriptors(),
     )?;
-    let limit = getrlimit(Resource::Nofile).current;
     gauge(
         out,
         "process_max_fds",
         "Descriptors that it may have open.",
-        limit,
+        descriptors_max(),
     )
 }
 
@@ -74,8 +72,13 @@ fn processor_time() -> Duration {
     Duration::new(seconds, u32::try_from(tv_nsec).unwrap_or_default())
 }
 
+/// The memory that the agent has in use.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    resident_in(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
 /// The memory in /proc/self/status.
-fn resident_bytes(status: &str) -> Option<u64> {
+fn resident_in(status: &str) -> Option<u64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -83,10 +86,16 @@ fn resident_bytes(status: &str) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-fn descriptors() -> Option<usize> {
+/// How many descriptors the agent has open.
+pub(crate) fn descriptors() -> Option<usize> {
     let count = fs::read_dir("/proc/self/fd").ok()?.count();
     // One is what they are counted with.
     count.checked_sub(1)
+}
+
+/// How many descriptors it may have open.
+pub(crate) fn descriptors_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 #[cfg(test)]
@@ -96,8 +105,8 @@ mod tests {
     #[test]
     fn memory_is_read_as_the_kernel_tells_it() {
         let status = "Name:\tdbvitals\nVmHWM:\t  9000 kB\nVmRSS:\t    8164 kB\nThreads:\t3\n";
-        assert_eq!(resident_bytes(status), Some(8164 * 1024));
-        assert_eq!(resident_bytes("VmRSS:\t many kB\n"), None);
-        assert_eq!(resident_bytes(""), None);
+        assert_eq!(resident_in(status), Some(8164 * 1024));
+        assert_eq!(resident_in("VmRSS:\t many kB\n"), None);
+        assert_eq!(resident_in(""), None);
     }
 }
