@@ -16,6 +16,7 @@ pub(crate) mod board;
 pub(crate) mod control;
 pub(crate) mod event_loop;
 pub(crate) mod gate;
+pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod http;
 pub(crate) mod listening;
@@ -40,6 +41,7 @@ use tokio::sync::broadcast;
 use crate::agent::board::Board;
 use crate::agent::control::Control;
 use crate::agent::event_loop::EventLoop;
+use crate::agent::history::Keeper;
 use crate::agent::plan::BackendPlan;
 use crate::agent::transitions::Told;
 use crate::record::Recorder;
@@ -75,6 +77,7 @@ impl Agent {
         seed: u64,
         told: broadcast::Sender<Arc<Told>>,
         recorder: Option<&Recorder>,
+        keeper: Option<&Keeper>,
     ) -> anyhow::Result<Self> {
         let board = Arc::new(Board::new(clock));
         let shards = shards_for(backends.len());
@@ -82,9 +85,16 @@ impl Agent {
         for shard in 0..shards {
             let beat = board.add_shard();
             let record = recorder.map(|recorder| recorder.feed(shard));
-            let (event_loop, handle) =
-                EventLoop::new(clock, seed ^ shard as u64, beat, told.clone(), record)
-                    .context("failed to open an epoll descriptor")?;
+            let history = keeper.map(Keeper::feed);
+            let (event_loop, handle) = EventLoop::new(
+                clock,
+                seed ^ shard as u64,
+                beat,
+                told.clone(),
+                record,
+                history,
+            )
+            .context("failed to open an epoll descriptor")?;
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{shard}"))
                 .spawn(move || event_loop.run())

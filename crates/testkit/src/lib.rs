@@ -61,5 +61,5 @@ pub use requirements::{
 };
 pub use scripted::{Dialect, Moment, Mood, Script, ScriptedDatabase, ScriptedServer};
 pub use shared::Port;
-pub use small_disk::SmallDisk;
+pub use small_disk::{EmptyDisk, SmallDisk};
 pub use tls::{TestAuthority, TlsFiles, Validity};

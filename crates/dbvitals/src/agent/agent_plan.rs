@@ -23,6 +23,8 @@ pub(crate) struct AgentPlan {
     pub(crate) http_tls: Option<Tls>,
     /// Where operators' orders are kept, if they are to outlive the agent.
     pub(crate) state_dir: Option<PathBuf>,
+    /// Whether a history is kept there as well.
+    pub(crate) keeps_history: bool,
     /// The socket for operators of this machine.
     pub(crate) control: Option<PathBuf>,
     /// Who has its content may give orders over HTTP.

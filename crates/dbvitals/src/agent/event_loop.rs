@@ -21,6 +21,7 @@ use mio::Waker;
 use tokio::sync::broadcast;
 
 use crate::agent::board::{BackendBoard, ShardBeat};
+use crate::agent::history::{self, MinuteUnderWay};
 use crate::agent::log;
 use crate::agent::plan::BackendPlan;
 use crate::agent::transitions::Told;
@@ -102,6 +103,7 @@ pub(crate) struct EventLoop {
     beat: Arc<ShardBeat>,
     told: broadcast::Sender<Arc<Told>>,
     record: Option<Feed>,
+    history: Option<history::Feed>,
     /// Whose fresh probe has ended; told once all that follows from it is on the board.
     fresh_ended: Option<u32>,
     stopping: Arc<AtomicBool>,
@@ -122,6 +124,8 @@ struct Watched {
     complained: Option<Cause>,
     /// Where it is in the record, if there is one.
     chapter: Option<Arc<Chapter>>,
+    /// How long its probes took, for the history.
+    minute: MinuteUnderWay,
 }
 
 impl Watched {
@@ -150,6 +154,7 @@ impl Watched {
             sessions_lost: 0,
             complained: None,
             chapter: None,
+            minute: MinuteUnderWay::default(),
         }
     }
 
@@ -162,6 +167,13 @@ impl Watched {
         }
         let before = before.filter(|before| before.plan().course == plan.plan.course);
         self.chapter = Some(record.chapter(&plan.name, &plan.plan, now, before));
+    }
+
+    /// Hands over what there is of the minute under way: nobody asks this backend any more.
+    fn end_minute(&mut self, history: Option<&history::Feed>) {
+        if let Some(history) = history {
+            history.hand_over(&mut self.minute, &self.board.name);
+        }
     }
 
     /// Says that a held session ended while a fresh one works: nothing is wrong with the server,
@@ -182,6 +194,7 @@ impl EventLoop {
         beat: Arc<ShardBeat>,
         told: broadcast::Sender<Arc<Told>>,
         record: Option<Feed>,
+        history: Option<history::Feed>,
     ) -> io::Result<(Self, ShardHandle)> {
         let prober = Prober::new(clock)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -200,6 +213,7 @@ impl EventLoop {
             beat,
             told,
             record,
+            history,
             fresh_ended: None,
             stopping,
         };
@@ -261,10 +275,11 @@ impl EventLoop {
         self.settle();
         for (place, slot) in (0..).zip(&mut self.backends) {
             if !staying.contains_key(&BackendId(place))
-                && let Some(gone) = slot.take()
+                && let Some(mut gone) = slot.take()
             {
                 self.prober.remove_target(TargetId(place));
                 gone.board.forget(now);
+                gone.end_minute(self.history.as_ref());
             }
         }
         let all: BTreeMap<_, _> = assignments.iter().map(plan).collect();
@@ -363,6 +378,9 @@ impl EventLoop {
                     backend: Arc::clone(&watched.board),
                     transition: *transition,
                 });
+                if let Some(history) = &self.history {
+                    history.announce(&told);
+                }
                 // Nobody may be listening.
                 let _ = self.told.send(told);
             }
@@ -382,6 +400,9 @@ impl EventLoop {
         log::observation(&watched.board, &observation);
         if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
             record.observe(chapter, &observation);
+        }
+        if let Some(history) = &self.history {
+            history.note(&mut watched.minute, &watched.board.name, &observation);
         }
         watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;
@@ -417,8 +438,9 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         let now = self.clock.now();
-        for watched in self.backends.iter().flatten() {
+        for watched in self.backends.iter_mut().flatten() {
             watched.board.forget(now);
+            watched.end_minute(self.history.as_ref());
         }
     }
 }
@@ -449,7 +471,7 @@ mod tests {
         let board = Board::new(clock).entry(&plan, Admin::Ready);
         let (told, _) = broadcast::channel(1);
         let beat = Arc::default();
-        let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told, None).unwrap();
+        let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told, None, None).unwrap();
         let assignment = Assignment {
             place: 0,
             plan,

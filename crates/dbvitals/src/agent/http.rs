@@ -13,6 +13,7 @@ mod dashboard;
 mod events;
 mod health;
 mod history;
+mod history_api;
 mod hooks;
 mod patroni;
 mod sampler;
@@ -41,6 +42,7 @@ use self::backends::Backends;
 use self::condition::Condition;
 use crate::agent::board::Board;
 use crate::agent::control::Control;
+use crate::agent::history::Kept;
 use crate::agent::hooks::HookRecords;
 use crate::agent::metrics;
 use crate::agent::orders::Orders;
@@ -59,6 +61,8 @@ pub(crate) struct Desk {
     /// Where a reload is asked for; `None` where there is no file to reload.
     pub(crate) reload: Option<Reload>,
     pub(crate) history: Arc<History>,
+    /// What is kept over restarts; `None` where nothing can be.
+    pub(crate) kept: Option<Arc<Kept>>,
 }
 
 /// The routes of a desk.
@@ -78,6 +82,8 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/api/v1/hooks", get(all_hooks))
         .route("/api/v1/transitions", get(events::transitions))
         .route("/api/v1/events", get(events::events))
+        .route("/api/v1/history/transitions", get(history_api::transitions))
+        .route("/api/v1/history/latency", get(history_api::latency))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
         .route("/liveness", answers_probes(liveness))
@@ -206,14 +212,18 @@ async fn readiness(State(desk): State<Desk>) -> Response {
 
 async fn serve_metrics(State(desk): State<Desk>) -> Response {
     let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
-    (headers, metrics::text(&desk.board, &desk.hooks)).into_response()
+    (
+        headers,
+        metrics::text(&desk.board, &desk.hooks, desk.kept.as_deref()),
+    )
+        .into_response()
 }
 
 async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /, /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /liveness, /readiness and /metrics"
+        "known are /, /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /api/v1/history/transitions, /api/v1/history/latency, /liveness, /readiness and /metrics"
             .to_owned(),
     )
 }

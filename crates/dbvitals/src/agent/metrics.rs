@@ -5,6 +5,7 @@
 //! second copy of them on the path of every ping.
 
 mod durations;
+mod history;
 mod hooks;
 mod process;
 mod services;
@@ -15,20 +16,26 @@ use dbvitals_verdict::Verdict;
 
 pub(crate) use self::process::{descriptors, descriptors_max, resident_bytes};
 use crate::agent::board::Board;
+use crate::agent::history::Kept;
 use crate::agent::hooks::HookRecords;
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics as one text.
-pub(crate) fn text(board: &Board, hooks: &HookRecords) -> String {
+pub(crate) fn text(board: &Board, hooks: &HookRecords, history: Option<&Kept>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write_all(&mut text, board, hooks);
+    let _ = write_all(&mut text, board, hooks, history);
     text
 }
 
-fn write_all(out: &mut String, board: &Board, hooks: &HookRecords) -> fmt::Result {
+fn write_all(
+    out: &mut String,
+    board: &Board,
+    hooks: &HookRecords,
+    history: Option<&Kept>,
+) -> fmt::Result {
     let now = board.clock().now();
     let backends = board.backends();
     // Escaped once for all the places where they stand.
@@ -150,7 +157,8 @@ fn write_all(out: &mut String, board: &Board, hooks: &HookRecords) -> fmt::Resul
     writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())?;
     services::write(out, board)?;
     process::write(out, board)?;
-    hooks::write(out, hooks)
+    hooks::write(out, hooks)?;
+    history::write(out, history)
 }
 
 pub(super) fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {

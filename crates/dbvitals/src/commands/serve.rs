@@ -26,6 +26,7 @@ use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
 use crate::agent::agent_plan::AgentPlan;
 use crate::agent::board::Board;
+use crate::agent::history::Keeper;
 use crate::agent::hooks::{HookRecords, Hooks, HooksPlan};
 use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening::{self, Inherited, KeptSockets};
@@ -144,6 +145,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         http,
         http_tls: None,
         state_dir: None,
+        keeps_history: true,
         control: None,
         token: None,
         histograms: Histograms::default(),
@@ -255,6 +257,7 @@ async fn serve(
         Some(path) => Some(start_record(path, args.record_max, &plan, clock)?),
         None => None,
     };
+    let keeper = start_history(&plan, clock)?;
     let told = transitions::channel();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
     let for_http = told.subscribe();
@@ -265,6 +268,7 @@ async fn serve(
         fastrand::u64(..),
         told,
         recorder.as_ref(),
+        keeper.as_ref(),
     )?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -303,6 +307,7 @@ async fn serve(
         about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),
         history: Arc::clone(&history),
+        kept: keeper.as_ref().map(|keeper| Arc::clone(keeper.kept())),
     };
     if let Some(listener) = http_listener {
         publishers.answer_at(listener, desk(Access::Bearer(Arc::clone(&token))));
@@ -319,6 +324,7 @@ async fn serve(
         orders,
         publishers,
         hooks,
+        keeper,
         token,
         systemd,
     };
@@ -354,6 +360,9 @@ async fn serve(
     if let Some(recorder) = recorder {
         recorder.finish();
     }
+    if let Some(keeper) = serving.keeper {
+        keeper.finish();
+    }
     if let Some(printer) = printer {
         printer.finish();
     }
@@ -386,6 +395,8 @@ struct Serving<'a> {
     orders: Arc<Orders>,
     publishers: Publishers,
     hooks: Hooks,
+    /// Keeps the history, where there is a state directory.
+    keeper: Option<Keeper>,
     token: Token,
     systemd: Arc<Systemd>,
 }
@@ -426,6 +437,9 @@ impl Serving<'_> {
         self.hooks.handle_plan(hooks_plan(&plan));
         self.agent.board().set_histograms(plan.histograms);
         self.token.store(plan.token.clone().map(Arc::new));
+        if let Some(keeper) = &self.keeper {
+            keeper.switch(plan.keeps_history);
+        }
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
             reloaded.kept, reloaded.changed, reloaded.added, reloaded.removed
@@ -478,6 +492,15 @@ impl Serving<'_> {
         }
         self.show_orders();
     }
+}
+
+/// Begins to keep the history, where there is a place for one.
+fn start_history(plan: &AgentPlan, clock: Clock) -> anyhow::Result<Option<Keeper>> {
+    let keeper = plan
+        .state_dir
+        .as_deref()
+        .map(|directory| Keeper::start(directory, plan.keeps_history, clock));
+    keeper.transpose().context("failed to start a thread")
 }
 
 /// Puts up why operators gave the orders that hold.

@@ -40,12 +40,13 @@ pub(super) const SECTIONS: [&str; 8] = [
     "classes",
 ];
 pub(super) const LATER_SECTIONS: [&str; 2] = ["route", "coordination"];
-pub(super) const AGENT_KEYS: [&str; 8] = [
+pub(super) const AGENT_KEYS: [&str; 9] = [
     "name",
     "http",
     "http_certificate",
     "http_key",
     "state_dir",
+    "history",
     "control",
     "token_file",
     "histograms",
@@ -123,6 +124,7 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
             http,
             http_tls: agent.http_tls,
             state_dir: agent.state_dir,
+            keeps_history: agent.keeps_history,
             control: agent.control,
             token: agent.token,
             histograms: agent.histograms,
@@ -193,6 +195,7 @@ struct AgentSection {
     http: Option<SocketAddr>,
     http_tls: Option<Tls>,
     state_dir: Option<PathBuf>,
+    keeps_history: bool,
     control: Option<PathBuf>,
     token: Option<SecretString>,
     histograms: Histograms,
@@ -204,6 +207,7 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
         http: HTTP_DEFAULT.parse().ok(),
         http_tls: None,
         state_dir: None,
+        keeps_history: true,
         control: None,
         token: None,
         histograms: Histograms::default(),
@@ -217,6 +221,9 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     }
     let path = |given: Placed<String>| PathBuf::from(given.value);
     agent.state_dir = reader.string(section, "state_dir").map(path);
+    if let Some(keeps) = reader.choice(section, "history", &[("on", true), ("off", false)]) {
+        agent.keeps_history = keeps;
+    }
     agent.control = reader.string(section, "control").map(path);
     let words = [
         ("service", Histograms::Service),

@@ -89,7 +89,15 @@ impl Stage {
         let sender = transitions::channel();
         let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
-        let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
+        let agent = Agent::start(
+            &backends,
+            &order,
+            clock,
+            fastrand::u64(..),
+            sender,
+            None,
+            None,
+        )?;
         let mut publishers = Publishers::new(agent.board(), KeptSockets::default());
         publishers.follow_gates(gates).await;
         let desk = Desk {
@@ -101,6 +109,7 @@ impl Stage {
             about: Arc::new(About::new("demo", None)),
             reload: None,
             history: publishers.keep(for_http),
+            kept: None,
         };
         publishers.answer_at(listener, desk);
         let boards = agent.board().backends();

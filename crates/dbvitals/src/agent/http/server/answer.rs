@@ -53,14 +53,17 @@ impl Pages {
     }
 
     /// Waits for the leave to make a page; there is none where too many are before it.
-    pub(super) async fn leave(&self) -> Option<Leave> {
+    pub(super) async fn leave(&self, path: &str) -> Option<Leave> {
         let waiting = async {
-            let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
+            let turn = match waits_for_disk(path) {
+                true => None,
+                false => Some(Arc::clone(&self.turn).acquire_owned().await.ok()?),
+            };
             let slices = Arc::clone(&self.slices).acquire_owned().await.ok()?;
             Some(Leave {
                 pages: self.clone(),
                 slices,
-                turn: Some(turn),
+                turn,
             })
         };
         time::timeout(PAGE_STARTS_WITHIN, waiting).await.ok()?
@@ -93,6 +96,11 @@ impl Leave {
 /// Whether a page is asked for. Whether a backend is fit is none, and waits for nobody.
 pub(super) fn is_page(method: &Method, path: &str) -> bool {
     method != Method::POST && (path.starts_with("/metrics") || path.starts_with("/api/"))
+}
+
+/// Whether a page is made elsewhere, and may take a while that nobody else is to wait for.
+fn waits_for_disk(path: &str) -> bool {
+    path.starts_with("/api/v1/history/")
 }
 
 /// The body of an answer.

@@ -161,7 +161,7 @@ impl Service<Request<Incoming>> for Answers {
                 let response = router.call(request).await?;
                 return Ok(response.map(|body| Answer::short(body, Some(work))));
             }
-            let Some(leave) = pages.leave().await else {
+            let Some(leave) = pages.leave(request.uri().path()).await else {
                 let detail = "too much is being read already".to_owned();
                 let busy = last_words(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
                 return Ok(busy.map(|body| Answer::short(body, None)));
