@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Show what the running agent thinks of its servers, and why
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Watch it all in a terminal: verdicts, causes, latency, time line
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
     /// Take a server out of rotation, or back
     #[command(after_help = SET_EXAMPLES)]
     Set(SetArgs),
@@ -105,6 +108,17 @@ Examples:
   dbvitals status orders-1                 both paths of one server, what is wrong, and what to do
   dbvitals status --watch
   dbvitals status --agent http://db-a:8306 --json";
+
+const TOP_EXAMPLES: &str = "\
+The agent is found as by status. Keys are shown at the bottom, and all of them with ?.
+Orders are given at the control socket, or over HTTP with the token of token_file.
+
+Exit codes: those of status, for what was seen last.
+
+Examples:
+  dbvitals top
+  dbvitals top --agent http://db-a:8306 --token-file ~/.dbvitals-token
+  ssh -t db-a dbvitals top";
 
 const SET_EXAMPLES: &str = "\
 drain: finish what runs, take nothing new. maint: out of everything. ready: back as soon as it is fit.
@@ -288,6 +302,16 @@ pub(crate) struct StatusArgs {
     /// Show it anew every second; into a file or a pipe, whenever it changes
     #[arg(long)]
     pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// Arguments of `top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// A file with the token for orders over HTTP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) agent: AgentArgs,
 }
