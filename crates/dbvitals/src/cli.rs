@@ -134,7 +134,8 @@ Examples:
 const DEMO_EXAMPLES: &str = "\
 Examples:
   dbvitals demo          until Ctrl-C
-  dbvitals demo --once   one round of the script, then a table";
+  dbvitals demo --once   one round of the script, then a table
+  dbvitals demo --open   prints the address of its page and nothing else, for scripts";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -355,6 +356,9 @@ pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
+    /// Print the address of the page alone, as soon as it is there
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) open: bool,
 }
 
 /// Arguments of `config`.
