@@ -2,10 +2,12 @@
 //!
 //! An [`AgentClient`] knows where to look; each [`Session`] looks anew, so a client outlives its
 //! agent's restart. Blocking, for commands: everything that a session asks has to be answered
-//! within one deadline. Used by `status` and `set`.
+//! within one deadline. Used by `status`, `set` and `top`; a [`Hearing`] is told what
+//! happens for as long as it listens.
 
 mod exchange;
 mod finding;
+mod hearing;
 mod place;
 
 use std::future::Future;
@@ -22,6 +24,7 @@ use crate::cli::AgentArgs;
 use crate::misuse::Misuse;
 
 pub(crate) use exchange::Answer;
+pub(crate) use hearing::{Event, Hearing};
 
 /// How long everything that one session asks may take.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -130,6 +133,14 @@ impl Session<'_> {
         answer.map_err(|why| self.broken(&why))
     }
 
+    /// Listens to a path of server-sent events; nothing else can be asked then.
+    pub(crate) async fn listen(self, path: &str) -> Result<Hearing, Misuse> {
+        let place = self.place;
+        let stream = self.connection.listen(path).await;
+        let stream = stream.map_err(|why| broken(place, &why))?;
+        Ok(Hearing::of(stream))
+    }
+
     /// Where the agent was found.
     pub(crate) fn place(&self) -> &Place {
         self.place
@@ -137,8 +148,12 @@ impl Session<'_> {
 
     /// That the agent said what cannot be used.
     pub(crate) fn broken(&self, why: &str) -> Misuse {
-        Misuse(format!("no answer from the agent at {}: {why}", self.place))
+        broken(self.place, why)
     }
+}
+
+fn broken(place: &Place, why: &str) -> Misuse {
+    Misuse(format!("no answer from the agent at {place}: {why}"))
 }
 
 /// A name as a part of a path.

@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Show what the running agent thinks of its servers, and why
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Watch it all in a terminal: verdicts, causes, latency, time line
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
     /// Take a server out of rotation, or back
     #[command(after_help = SET_EXAMPLES)]
     Set(SetArgs),
@@ -106,6 +109,17 @@ Examples:
   dbvitals status --watch
   dbvitals status --agent http://db-a:8306 --json";
 
+const TOP_EXAMPLES: &str = "\
+The agent is found as by status. Keys are shown at the bottom, and all of them with ?.
+Orders are given at the control socket, or over HTTP with the token of token_file.
+
+Exit codes: those of status, for what was seen last.
+
+Examples:
+  dbvitals top
+  dbvitals top --agent http://db-a:8306 --token-file ~/.dbvitals-token
+  ssh -t db-a dbvitals top";
+
 const SET_EXAMPLES: &str = "\
 drain: finish what runs, take nothing new. maint: out of everything. ready: back as soon as it is fit.
 Gates close, /health answers 503 and HAProxy is told; probes go on. The order survives restarts of
@@ -120,7 +134,8 @@ Examples:
 const DEMO_EXAMPLES: &str = "\
 Examples:
   dbvitals demo          until Ctrl-C
-  dbvitals demo --once   one round of the script, then a table";
+  dbvitals demo --once   one round of the script, then a table
+  dbvitals demo --open   prints the address of its page and nothing else, for scripts";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -292,6 +307,16 @@ pub(crate) struct StatusArgs {
     pub(crate) agent: AgentArgs,
 }
 
+/// Arguments of `top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// A file with the token for orders over HTTP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
 /// Arguments of `set`.
 #[derive(Debug, Args)]
 pub(crate) struct SetArgs {
@@ -331,6 +356,9 @@ pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
+    /// Print the address of the page alone, as soon as it is there
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) open: bool,
 }
 
 /// Arguments of `config`.

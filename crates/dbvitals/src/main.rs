@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Wait(args) => commands::wait::run(args, json),
         Command::Serve(args) => commands::serve::run(args, json),
         Command::Status(args) => commands::status::run(args, json),
+        Command::Top(args) => commands::top::run(args, json),
         Command::Set(args) => commands::set::run(args, json),
         Command::Demo(args) => commands::demo::run(args, json),
         Command::Config(args) => commands::config::run(args, json),

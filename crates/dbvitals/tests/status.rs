@@ -14,6 +14,7 @@ mod scripted_agent;
 mod service;
 #[path = "support/state_dir.rs"]
 mod state_dir;
+#[expect(dead_code, reason = "the tests of top need more of it")]
 #[path = "support/terminal.rs"]
 mod terminal;
 #[path = "status/watching.rs"]

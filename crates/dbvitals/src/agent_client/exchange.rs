@@ -7,7 +7,7 @@ use std::io;
 use dbvitals_probe::Clock;
 use dbvitals_verdict::Moment;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::rt::{Read, Write};
@@ -39,6 +39,13 @@ pub(super) struct Connection {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
+}
+
+/// An answer that goes on for as long as somebody listens; the connection ends with it.
+#[derive(Debug)]
+pub(super) struct Stream {
+    body: Incoming,
+    _connection: Connection,
 }
 
 impl Connection {
@@ -98,6 +105,36 @@ impl Connection {
         body: Option<String>,
         token: Option<&SecretString>,
     ) -> Result<Answer, String> {
+        let request = self.request(method, path, body, token)?;
+        let (clock, deadline) = (self.clock, self.deadline);
+        let sender = &mut self.sender;
+        within(clock, deadline, async {
+            read(send(sender, request).await?).await
+        })
+        .await
+    }
+
+    /// Asks for a stream. The deadline holds until it begins.
+    pub(super) async fn listen(mut self, path: &str) -> Result<Stream, String> {
+        let request = self.request("GET", path, None, None)?;
+        let (clock, deadline) = (self.clock, self.deadline);
+        let response = within(clock, deadline, send(&mut self.sender, request)).await?;
+        match response.status().as_u16() {
+            200 => Ok(Stream {
+                body: response.into_body(),
+                _connection: self,
+            }),
+            status => Err(format!("it answered {status}")),
+        }
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<String>,
+        token: Option<&SecretString>,
+    ) -> Result<Request<Full<Bytes>>, String> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -108,22 +145,33 @@ impl Connection {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
         }
-        let request = request
-            .body(Full::from(body.unwrap_or_default()))
-            .map_err(|error| error.to_string())?;
-        let (clock, deadline) = (self.clock, self.deadline);
-        let sender = &mut self.sender;
-        within(clock, deadline, async {
-            sender.ready().await.map_err(|error| told(&error))?;
-            let response = sender.send_request(request).await;
-            let response = response.map_err(|error| told(&error))?;
-            read(response).await
-        })
-        .await
+        let request = request.body(Full::from(body.unwrap_or_default()));
+        request.map_err(|error| error.to_string())
     }
 }
 
-async fn read(response: Response<hyper::body::Incoming>) -> Result<Answer, String> {
+impl Stream {
+    /// The next bytes, until the other side ends it or is gone. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(bytes) = frame.into_data() {
+                return Some(bytes);
+            }
+        }
+    }
+}
+
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, String> {
+    sender.ready().await.map_err(|error| told(&error))?;
+    let response = sender.send_request(request).await;
+    response.map_err(|error| told(&error))
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, String> {
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), BODY_MAX).collect().await;
     let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
@@ -137,11 +185,11 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<Answer, Strin
     })
 }
 
-async fn within(
+async fn within<T>(
     clock: Clock,
     deadline: Moment,
-    answer: impl Future<Output = Result<Answer, String>>,
-) -> Result<Answer, String> {
+    answer: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
     let left = deadline.since(clock.now());
     match tokio::time::timeout(left, answer).await {
         Ok(answer) => answer,

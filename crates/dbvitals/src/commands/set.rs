@@ -4,6 +4,7 @@
 //! with a mistyped name, and to say in one sentence what holds now.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use dbvitals_probe::Clock;
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ const REASON_MAX: usize = 500;
 
 /// What is asked of the agent.
 #[derive(Debug, Serialize)]
-struct Wish<'a> {
+pub(super) struct Wish<'a> {
     state: &'static str,
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     patience: Option<String>,
@@ -52,7 +53,7 @@ struct Refused {
 
 /// Gives the order.
 pub(crate) fn run(args: &SetArgs, json: bool) -> anyhow::Result<Exit> {
-    let wish = wish(args)?;
+    let wish = Wish::new(args.state, args.patience, args.reason.as_deref())?;
     let token = args.token_file.as_deref().map(password::from_file);
     let token = token
         .transpose()
@@ -62,10 +63,7 @@ pub(crate) fn run(args: &SetArgs, json: bool) -> anyhow::Result<Exit> {
     let answer = agent_client::run(async {
         let mut session = client.open().await?;
         check_name(&mut session, &args.name).await?;
-        let path = format!("/api/v1/backends/{}/state", segment(&args.name));
-        let body = serde_json::to_string(&wish)?;
-        let answer = session.post(&path, body).await?;
-        Ok(taken(answer, &session)?)
+        give(&mut session, &args.name, &wish).await
     })?;
     let given: Given = serde_json::from_str(&answer.body)?;
     if let Some(warning) = &given.warning {
@@ -80,24 +78,48 @@ pub(crate) fn run(args: &SetArgs, json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn wish(args: &SetArgs) -> Result<Wish<'_>, Misuse> {
-    if args.state == AdminState::Ready && args.patience.is_some() {
-        return Err(Misuse("ready is for good; leave --for out".to_owned()));
+impl<'a> Wish<'a> {
+    /// An order, if it makes sense.
+    pub(super) fn new(
+        state: AdminState,
+        patience: Option<Duration>,
+        reason: Option<&'a str>,
+    ) -> Result<Self, Misuse> {
+        if state == AdminState::Ready && patience.is_some() {
+            return Err(Misuse("ready is for good; leave --for out".to_owned()));
+        }
+        if reason.is_some_and(|it| it.len() > REASON_MAX) {
+            return Err(Misuse(format!("a reason may have {REASON_MAX} bytes")));
+        }
+        Ok(Self {
+            state: match state {
+                AdminState::Ready => "ready",
+                AdminState::Drain => "drain",
+                AdminState::Maint => "maint",
+            },
+            patience: patience.map(|it| format!("{}ms", it.as_millis().max(1))),
+            reason,
+        })
     }
-    if args.reason.as_ref().is_some_and(|it| it.len() > REASON_MAX) {
-        return Err(Misuse(format!("a reason may have {REASON_MAX} bytes")));
-    }
-    Ok(Wish {
-        state: match args.state {
-            AdminState::Ready => "ready",
-            AdminState::Drain => "drain",
-            AdminState::Maint => "maint",
-        },
-        patience: args
-            .patience
-            .map(|it| format!("{}ms", it.as_millis().max(1))),
-        reason: args.reason.as_deref(),
-    })
+}
+
+/// Gives an order to the agent; its answer, if it was taken.
+pub(super) async fn give(
+    session: &mut Session<'_>,
+    name: &str,
+    wish: &Wish<'_>,
+) -> anyhow::Result<Answer> {
+    let path = format!("/api/v1/backends/{}/state", segment(name));
+    let answer = session.post(&path, serde_json::to_string(wish)?).await?;
+    Ok(taken(answer, session)?)
+}
+
+/// What holds now, in sentences, from the agent's answer to an order.
+pub(super) fn told(answer: &Answer) -> anyhow::Result<String> {
+    let given: Given = serde_json::from_str(&answer.body)?;
+    let warning = given.warning.as_deref();
+    let warning = warning.map_or_else(String::new, |it| format!(" {}", shown(it)));
+    Ok(format!("{}{warning}", sentence(&given)))
 }
 
 /// Refuses a name that no backend has, with a hint.

@@ -13,11 +13,14 @@ use std::io::{self, Write};
 
 use dbvitals_probe::Clock;
 
+pub(super) use self::details::{ago, describe, meaning};
 use self::document::Document;
+pub(super) use self::overview::{age_of, ms, order_words, since};
 use self::page::Page;
 pub(super) use self::page::clean as shown;
-pub(super) use self::picture::Names;
-use self::picture::{Backend, Picture, Service};
+#[cfg(test)]
+pub(super) use self::picture::Told;
+pub(super) use self::picture::{Backend, Change, Names, Picture, Seen, Service};
 use crate::agent_client::{self, AgentClient, Purpose};
 use crate::cli::StatusArgs;
 use crate::exit::Exit;
@@ -60,7 +63,7 @@ fn page(picture: &Picture, clock: Clock) -> Page {
 }
 
 /// What all of it amounts to: the worst of those who were asked for decides.
-fn exit(picture: &Picture) -> Exit {
+pub(super) fn exit(picture: &Picture) -> Exit {
     let backends = picture.backends.iter().map(|it| &it.told);
     let backends = backends.filter(|it| picture.is_asked_for(&it.name));
     let backends = backends.map(exit_of_backend);

@@ -137,6 +137,11 @@ impl Stage {
         Ok((stage, told))
     }
 
+    /// Where the dashboard is.
+    pub(crate) fn page(&self) -> String {
+        format!("http://{}/", self.http)
+    }
+
     pub(crate) fn clock(&self) -> Clock {
         self.clock
     }

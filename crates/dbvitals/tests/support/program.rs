@@ -25,6 +25,7 @@ pub(crate) fn dbvitals(arguments: &[&str]) -> Command {
         .env_remove("CREDENTIALS_DIRECTORY")
         .env_remove("DBVITALS_AGENT")
         .env_remove("CLICOLOR_FORCE")
+        .env_remove("NO_COLOR")
         .stdin(Stdio::null());
     command
 }

@@ -73,7 +73,7 @@ fn add_path(page: &mut Page, name: &str, seen: Option<&Seen>, now: SystemTime) {
 }
 
 /// What a cause means, where it is one that is known here.
-fn meaning(cause: &str) -> Option<&'static str> {
+pub(in crate::commands) fn meaning(cause: &str) -> Option<&'static str> {
     let cause = Cause::ALL.into_iter().find(|it| it.name() == cause)?;
     Some(cause.meaning())
 }
@@ -83,7 +83,7 @@ fn field(name: &str) -> Span {
 }
 
 /// How long ago, and for what is long ago when.
-fn ago(at: &str, now: SystemTime) -> String {
+pub(in crate::commands) fn ago(at: &str, now: SystemTime) -> String {
     let ended = at.parse::<jiff::Timestamp>().map(SystemTime::from);
     let age = ended.map(|ended| now.duration_since(ended).unwrap_or_default());
     match age {
@@ -93,7 +93,7 @@ fn ago(at: &str, now: SystemTime) -> String {
 }
 
 /// `mariadb 10.11.19, replica, read-only, 2.0 s behind, 3 of 151 connections`
-fn describe(server: &Server) -> String {
+pub(in crate::commands) fn describe(server: &Server) -> String {
     let product = server.product.as_deref().unwrap_or_default();
     let version = server.version.as_deref().unwrap_or_default();
     let product = format!("{product} {version}").trim().to_owned();

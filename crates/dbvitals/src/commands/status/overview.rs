@@ -153,7 +153,7 @@ fn warning(warning: Option<&str>) -> Option<Vec<Span>> {
 }
 
 /// `drain until 2026-07-03 14:30:00Z: disk swap`
-pub(super) fn order_words(backend: &Backend, order: &Order) -> String {
+pub(in crate::commands) fn order_words(backend: &Backend, order: &Order) -> String {
     let until = order.until.as_deref();
     let until = until.map_or_else(String::new, |until| format!(" until {}", time(until)));
     let reason = order.reason.as_deref();
@@ -201,12 +201,12 @@ fn latency(seen: Option<&Seen>) -> String {
 }
 
 /// Milliseconds as they are told; what makes no sense is none.
-pub(super) fn ms(ms: f64) -> Duration {
+pub(in crate::commands) fn ms(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()
 }
 
 /// How long ago something began.
-fn since(time: &str, now: SystemTime) -> String {
+pub(in crate::commands) fn since(time: &str, now: SystemTime) -> String {
     let began = time.parse::<Timestamp>().map(SystemTime::from);
     // Where the two clocks disagree, it began just now.
     let age = began.map(|began| now.duration_since(began).unwrap_or_default());
@@ -214,7 +214,7 @@ fn since(time: &str, now: SystemTime) -> String {
 }
 
 /// How old evidence is: to the millisecond while it is young.
-fn age_of(age: Duration) -> String {
+pub(in crate::commands) fn age_of(age: Duration) -> String {
     match age < Duration::from_secs(60) {
         true => duration::show(age),
         false => duration::show_long(age),
@@ -222,7 +222,7 @@ fn age_of(age: Duration) -> String {
 }
 
 /// A time as people read it: `2026-07-03 14:30:00Z`.
-pub(super) fn time(rfc3339: &str) -> String {
+pub(in crate::commands) fn time(rfc3339: &str) -> String {
     let time = rfc3339.parse::<Timestamp>();
     time.map_or_else(
         |_| rfc3339.to_owned(),

@@ -16,151 +16,152 @@ const TRANSITIONS_OF_ALL: usize = 5;
 const TRANSITIONS_OF_ONE: usize = 20;
 
 /// What was told.
-#[derive(Debug)]
-pub(super) struct Picture {
-    pub(super) agent: Agent,
+#[derive(Debug, Default)]
+pub(in crate::commands) struct Picture {
+    pub(in crate::commands) agent: Agent,
     /// Where the agent was found.
-    pub(super) place: String,
-    pub(super) services: Vec<Told<Service>>,
-    pub(super) backends: Vec<Told<Backend>>,
+    pub(in crate::commands) place: String,
+    pub(in crate::commands) services: Vec<Told<Service>>,
+    pub(in crate::commands) backends: Vec<Told<Backend>>,
     /// Newest last.
-    pub(super) transitions: Vec<Told<Change>>,
+    pub(in crate::commands) transitions: Vec<Told<Change>>,
     /// Who was asked for by name; nobody where all were.
-    pub(super) names: Vec<String>,
+    pub(in crate::commands) names: Vec<String>,
 }
 
 /// Something with the very words in which it was told.
 #[derive(Debug)]
-pub(super) struct Told<T> {
-    pub(super) told: T,
-    pub(super) words: Box<RawValue>,
+pub(in crate::commands) struct Told<T> {
+    pub(in crate::commands) told: T,
+    pub(in crate::commands) words: Box<RawValue>,
 }
 
 /// The agent, as far as it says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Agent {
-    pub(super) name: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) config: Option<String>,
+pub(in crate::commands) struct Agent {
+    pub(in crate::commands) name: Option<String>,
+    pub(in crate::commands) version: Option<String>,
+    pub(in crate::commands) config: Option<String>,
 }
 
 /// One backend.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Backend {
-    pub(super) name: String,
-    pub(super) address: Option<String>,
-    pub(super) verdict: String,
-    pub(super) class: Option<String>,
-    pub(super) cause: Option<String>,
-    pub(super) since: String,
-    pub(super) evidence_age_ms: Option<u64>,
-    pub(super) role: Option<String>,
-    pub(super) admin: String,
-    pub(super) detail: Option<String>,
-    pub(super) remedy: Option<String>,
-    pub(super) warning: Option<String>,
-    pub(super) order: Option<Order>,
-    pub(super) sessions_lost: u64,
-    pub(super) held: Option<Seen>,
-    pub(super) fresh: Option<Seen>,
+pub(in crate::commands) struct Backend {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) address: Option<String>,
+    pub(in crate::commands) verdict: String,
+    pub(in crate::commands) class: Option<String>,
+    pub(in crate::commands) cause: Option<String>,
+    pub(in crate::commands) since: String,
+    pub(in crate::commands) evidence_age_ms: Option<u64>,
+    pub(in crate::commands) role: Option<String>,
+    pub(in crate::commands) admin: String,
+    pub(in crate::commands) detail: Option<String>,
+    pub(in crate::commands) remedy: Option<String>,
+    pub(in crate::commands) warning: Option<String>,
+    pub(in crate::commands) order: Option<Order>,
+    pub(in crate::commands) sessions_lost: u64,
+    pub(in crate::commands) held: Option<Seen>,
+    pub(in crate::commands) fresh: Option<Seen>,
 }
 
 /// What an operator said with an order.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Order {
-    pub(super) reason: Option<String>,
-    pub(super) until: Option<String>,
+pub(in crate::commands) struct Order {
+    pub(in crate::commands) reason: Option<String>,
+    pub(in crate::commands) until: Option<String>,
 }
 
 /// What one path saw last.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Seen {
-    pub(super) outcome: String,
-    pub(super) cause: Option<String>,
-    pub(super) class: Option<String>,
-    pub(super) depth_reached: Option<String>,
-    pub(super) ended: String,
-    pub(super) took_ms: f64,
-    pub(super) phases: Vec<Phase>,
-    pub(super) server: Option<Server>,
-    pub(super) detail: Option<String>,
+pub(in crate::commands) struct Seen {
+    pub(in crate::commands) outcome: String,
+    pub(in crate::commands) cause: Option<String>,
+    pub(in crate::commands) class: Option<String>,
+    pub(in crate::commands) depth_reached: Option<String>,
+    pub(in crate::commands) ended: String,
+    pub(in crate::commands) took_ms: f64,
+    pub(in crate::commands) phases: Vec<Phase>,
+    pub(in crate::commands) server: Option<Server>,
+    pub(in crate::commands) detail: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Phase {
-    pub(super) phase: String,
-    pub(super) ms: f64,
-    pub(super) failed: bool,
+pub(in crate::commands) struct Phase {
+    pub(in crate::commands) phase: String,
+    pub(in crate::commands) ms: f64,
+    pub(in crate::commands) failed: bool,
 }
 
 /// What a server said of itself.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Server {
-    pub(super) product: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) role: Option<String>,
-    pub(super) read_only: Option<bool>,
-    pub(super) lag: Option<Lag>,
-    pub(super) connections: Option<Connections>,
+pub(in crate::commands) struct Server {
+    pub(in crate::commands) product: Option<String>,
+    pub(in crate::commands) version: Option<String>,
+    pub(in crate::commands) role: Option<String>,
+    pub(in crate::commands) read_only: Option<bool>,
+    pub(in crate::commands) lag: Option<Lag>,
+    pub(in crate::commands) connections: Option<Connections>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Lag {
-    pub(super) seconds: Option<f64>,
-    pub(super) bytes: Option<u64>,
+pub(in crate::commands) struct Lag {
+    pub(in crate::commands) seconds: Option<f64>,
+    pub(in crate::commands) bytes: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Connections {
-    pub(super) used: u32,
-    pub(super) max: u32,
+pub(in crate::commands) struct Connections {
+    pub(in crate::commands) used: u32,
+    pub(in crate::commands) max: u32,
 }
 
 /// One service.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Service {
-    pub(super) name: String,
-    pub(super) verdict: String,
-    pub(super) class: Option<String>,
-    pub(super) cause: Option<String>,
-    pub(super) since: String,
-    pub(super) detail: Option<String>,
-    pub(super) warning: Option<String>,
-    pub(super) want: Option<String>,
-    pub(super) enough: Option<u64>,
-    pub(super) fit: Option<u64>,
-    pub(super) primaries: Vec<String>,
-    pub(super) alarm: Option<String>,
-    pub(super) backends: Vec<Member>,
+pub(in crate::commands) struct Service {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) verdict: String,
+    pub(in crate::commands) class: Option<String>,
+    pub(in crate::commands) cause: Option<String>,
+    pub(in crate::commands) since: String,
+    pub(in crate::commands) detail: Option<String>,
+    pub(in crate::commands) warning: Option<String>,
+    pub(in crate::commands) want: Option<String>,
+    pub(in crate::commands) enough: Option<u64>,
+    pub(in crate::commands) fit: Option<u64>,
+    pub(in crate::commands) primaries: Vec<String>,
+    pub(in crate::commands) alarm: Option<String>,
+    pub(in crate::commands) backends: Vec<Member>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Member {
-    pub(super) name: String,
+pub(in crate::commands) struct Member {
+    pub(in crate::commands) name: String,
 }
 
 /// One transition.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Change {
-    pub(super) at: String,
-    pub(super) backend: Option<String>,
-    pub(super) service: Option<String>,
-    pub(super) change: String,
-    pub(super) from: Option<String>,
-    pub(super) to: String,
-    pub(super) cause: Option<String>,
-    pub(super) class: Option<String>,
+pub(in crate::commands) struct Change {
+    pub(in crate::commands) at: String,
+    pub(in crate::commands) backend: Option<String>,
+    pub(in crate::commands) service: Option<String>,
+    pub(in crate::commands) change: String,
+    pub(in crate::commands) from: Option<String>,
+    pub(in crate::commands) to: String,
+    pub(in crate::commands) cause: Option<String>,
+    pub(in crate::commands) class: Option<String>,
+    pub(in crate::commands) detail: Option<String>,
 }
 
 /// The bodies of the API.
@@ -199,7 +200,19 @@ impl Names {
 
 impl Picture {
     /// Asks the agent for all, or for those who are named with what belongs to them.
-    pub(super) async fn take(client: &AgentClient, names: &[String]) -> Result<Self, Misuse> {
+    pub(in crate::commands) async fn take(
+        client: &AgentClient,
+        names: &[String],
+    ) -> Result<Self, Misuse> {
+        Self::take_with(client, names, TRANSITIONS_OF_ALL).await
+    }
+
+    /// The same, with so many transitions where nobody is named.
+    pub(in crate::commands) async fn take_with(
+        client: &AgentClient,
+        names: &[String],
+        transitions_of_all: usize,
+    ) -> Result<Self, Misuse> {
         let mut session = client.open().await?;
         let about = session.get("/api/v1/agent").await?;
         let agent = match about.status {
@@ -214,15 +227,17 @@ impl Picture {
             backends.retain(|it| belongs(&it.told.name, names, &services));
         }
         let mut transitions: Vec<Told<Change>> = Vec::new();
-        for path in paths_of_transitions(names, &backends) {
+        for path in paths_of_transitions(names, &backends, transitions_of_all) {
             let body = session.ask_all(&path).await?.unwrap_or_default();
             transitions.extend(read(body.transitions, &session)?);
         }
         // RFC 3339 in UTC sorts as text.
         transitions.sort_by(|one, other| one.told.at.cmp(&other.told.at));
-        let too_many = transitions
-            .len()
-            .saturating_sub(TRANSITIONS_OF_ONE * names.len().max(1));
+        let max = match names.len() {
+            0 => transitions_of_all,
+            named => TRANSITIONS_OF_ONE * named,
+        };
+        let too_many = transitions.len().saturating_sub(max);
         transitions.drain(..too_many);
         Ok(Self {
             agent,
@@ -237,7 +252,7 @@ impl Picture {
 
 impl Picture {
     /// Whether somebody was asked for, or all were.
-    pub(super) fn is_asked_for(&self, name: &str) -> bool {
+    pub(in crate::commands) fn is_asked_for(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|it| it == name)
     }
 }
@@ -282,9 +297,9 @@ fn read<T: DeserializeOwned>(
 }
 
 /// Where transitions are asked for: of all, or of the backends that are shown.
-fn paths_of_transitions(names: &[String], shown: &[Told<Backend>]) -> Vec<String> {
+fn paths_of_transitions(names: &[String], shown: &[Told<Backend>], of_all: usize) -> Vec<String> {
     if names.is_empty() {
-        return vec![format!("/api/v1/transitions?max={TRANSITIONS_OF_ALL}")];
+        return vec![format!("/api/v1/transitions?max={of_all}")];
     }
     let path = |backend: &Told<Backend>| {
         let name = segment(&backend.told.name);
