@@ -6,6 +6,7 @@
 
 mod agent_checks;
 mod agent_places;
+mod doors;
 mod file;
 mod gates;
 mod hooks;

@@ -42,6 +42,7 @@ use self::backends::Backends;
 use self::condition::Condition;
 use crate::agent::board::Board;
 use crate::agent::control::Control;
+use crate::agent::event_loop::Busy;
 use crate::agent::history::Kept;
 use crate::agent::hooks::HookRecords;
 use crate::agent::metrics;
@@ -128,11 +129,7 @@ async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Respons
     if condition.wants_probe(&backend, board.clock().now())
         && let Err(busy) = condition::probe(&backend, &desk.control).await
     {
-        return refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            format!("no fresh probe could be asked for: {busy}"),
-        );
+        return refuse_probe(busy);
     }
     let standing = backend.standing();
     let unmet = condition.unmet(&standing);
@@ -163,6 +160,12 @@ async fn one_backend(State(desk): State<Desk>, Path(name): Path<String>) -> Resp
         Some(backend) => Json(Backends::of(&[backend], &desk.board)).into_response(),
         None => refuse_backend(&name, &desk.board),
     }
+}
+
+/// No shard took the question for a fresh probe.
+fn refuse_probe(busy: Busy) -> Response {
+    let detail = format!("no fresh probe could be asked for: {busy}");
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
 }
 
 fn refuse_backend(name: &str, board: &Board) -> Response {

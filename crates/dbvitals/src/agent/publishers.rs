@@ -33,8 +33,8 @@ pub(crate) struct Publishers {
     services: BTreeMap<Arc<str>, RunningService>,
     /// Sockets of gates that outlive the agent.
     kept: KeptSockets,
-    gates: BTreeMap<String, RunningGate>,
-    agent_checks: BTreeMap<String, RunningCheck>,
+    gates: BTreeMap<String, Running<GatePlan>>,
+    agent_checks: BTreeMap<String, Running<AgentCheckPlan>>,
     http: JoinSet<()>,
     /// What feeds those who listen over HTTP.
     feeding: JoinSet<()>,
@@ -51,18 +51,70 @@ struct RunningService {
     task: JoinSet<()>,
 }
 
+/// What tells of one subject at an address of its own.
 #[derive(Debug)]
-struct RunningGate {
-    plan: GatePlan,
+struct Running<P> {
+    plan: P,
     of: Subject,
     task: JoinSet<()>,
 }
 
-#[derive(Debug)]
-struct RunningCheck {
-    plan: AgentCheckPlan,
-    of: Subject,
-    task: JoinSet<()>,
+/// The plan of such a publisher.
+trait SubjectPlan: PartialEq {
+    fn name(&self) -> &str;
+    /// The subject's name.
+    fn of(&self) -> &str;
+}
+
+impl SubjectPlan for GatePlan {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn of(&self) -> &str {
+        &self.of
+    }
+}
+
+impl SubjectPlan for AgentCheckPlan {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn of(&self) -> &str {
+        &self.of
+    }
+}
+
+/// Ends those that are not to go on as they are, and leaves the others in `running`; answers which
+/// are to be started. What ends gives its address free before somebody else listens there. What is
+/// of nothing that is on the board is left out.
+async fn part<P: SubjectPlan>(
+    running: &mut BTreeMap<String, Running<P>>,
+    plans: Vec<P>,
+    board: &Board,
+) -> Vec<(P, Subject)> {
+    let mut before = std::mem::take(running);
+    let mut starting = Vec::new();
+    for plan in plans {
+        let Some(of) = Subject::find(board, plan.of()) else {
+            continue;
+        };
+        match before.remove(plan.name()) {
+            Some(same) if same.plan == plan && same.of.is(&of) => {
+                running.insert(plan.name().to_owned(), same);
+            }
+            Some(mut other) => {
+                other.task.shutdown().await;
+                starting.push((plan, of));
+            }
+            None => starting.push((plan, of)),
+        }
+    }
+    for mut gone in before.into_values() {
+        gone.task.shutdown().await;
+    }
+    starting
 }
 
 impl Publishers {
@@ -130,66 +182,27 @@ impl Publishers {
 
     /// Runs these gates, and no others.
     pub(crate) async fn follow_gates(&mut self, gates: Vec<GatePlan>) {
-        let mut before = std::mem::take(&mut self.gates);
-        let mut starting = Vec::new();
         let plans = gates.clone();
-        for plan in gates {
-            let Some(of) = Subject::find(&self.board, &plan.of) else {
-                continue;
-            };
-            match before.remove(&plan.name) {
-                Some(gate) if gate.plan == plan && gate.of.is(&of) => {
-                    self.gates.insert(plan.name.clone(), gate);
-                }
-                Some(mut gate) => {
-                    gate.task.shutdown().await;
-                    starting.push((plan, of));
-                }
-                None => starting.push((plan, of)),
-            }
-        }
-        // What ends gives its address free before somebody else listens there.
-        for mut gate in before.into_values() {
-            gate.task.shutdown().await;
-        }
+        let starting = part(&mut self.gates, gates, &self.board).await;
         self.kept.handle_plan(&plans);
         for (plan, of) in starting {
             let mut task = JoinSet::new();
             let gate = Gate::new(plan.clone(), of.follow(plan.want), self.kept.of(&plan));
             task.spawn(gate.run());
-            let gate = RunningGate { plan, of, task };
+            let gate = Running { plan, of, task };
             self.gates.insert(gate.plan.name.clone(), gate);
         }
     }
 
     /// Answers HAProxy at these ports, and at no others.
     async fn follow_checks(&mut self, plans: Vec<AgentCheckPlan>) {
-        let mut before = std::mem::take(&mut self.agent_checks);
-        let mut starting = Vec::new();
-        for plan in plans {
-            let Some(of) = Subject::find(&self.board, &plan.of) else {
-                continue;
-            };
-            match before.remove(&plan.name) {
-                Some(check) if check.plan == plan && check.of.is(&of) => {
-                    self.agent_checks.insert(plan.name.clone(), check);
-                }
-                Some(mut check) => {
-                    check.task.shutdown().await;
-                    starting.push((plan, of));
-                }
-                None => starting.push((plan, of)),
-            }
-        }
-        for mut check in before.into_values() {
-            check.task.shutdown().await;
-        }
+        let starting = part(&mut self.agent_checks, plans, &self.board).await;
         for (plan, of) in starting {
             let mut task = JoinSet::new();
             match AgentCheck::bind(&plan) {
                 Ok(check) => {
                     task.spawn(check.run(of.clone(), self.board.clock()));
-                    let check = RunningCheck { plan, of, task };
+                    let check = Running { plan, of, task };
                     self.agent_checks.insert(check.plan.name.clone(), check);
                 }
                 Err(error) => tracing::error!(

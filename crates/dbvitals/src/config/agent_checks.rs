@@ -1,14 +1,14 @@
 //! The sections `[agent_check.NAME]`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::doors::{Listening, read_door};
 use super::reader::{Reader, Section, start};
-use super::subjects::{Subject, Subjects, read_on_alarm};
+use super::subjects::{Subject, Subjects};
 use crate::agent::agent_check::{AgentCheckPlan, WeightBy, WeightPlan};
-use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown};
+use crate::agent::plan::{BackendPlan, OnUnknown};
 use crate::suggestion::hint;
 use dbvitals_verdict::{Course, Depth};
 
@@ -28,60 +28,27 @@ const LATENCY_FROM: Duration = Duration::from_millis(10);
 /// The lag up to which nothing is taken from a weight, unless the file says otherwise.
 const LAG_FROM: Duration = Duration::from_secs(1);
 
-/// What the agent checks may not collide with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Others<'a> {
-    pub(super) gates: &'a [GatePlan],
-    pub(super) http: Option<SocketAddr>,
-}
-
 /// Reads the agent checks; backends, services and gates have been read already.
 pub(super) fn read_agent_checks(
     reader: &mut Reader,
     subjects: Subjects<'_>,
-    others: Others<'_>,
+    others: Listening<'_>,
 ) -> Vec<AgentCheckPlan> {
     let mut checks: Vec<AgentCheckPlan> = Vec::new();
-    for (name, table) in reader.named_tables(subjects.root, "agent_check") {
-        let title = format!("agent_check.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in reader.named_tables(subjects.root, "agent_check") {
+        let (name, section) = (&named.name, named.section());
         reader.known_keys(section, &KEYS);
-        let Some(check) = read_agent_check(reader, section, name.value, subjects) else {
+        let Some(check) = read_agent_check(reader, section, name.value.clone(), subjects) else {
             continue;
         };
-        if let Some(other) = taken_by(&check.listen, &checks, others) {
-            let place = check.listen.place();
-            let message = format!("{place} is used already, by {other}");
-            reader.refuse(section.offset, message);
-        }
+        let listening = Listening {
+            checks: &checks,
+            ..others
+        };
+        listening.refuse_taken(reader, section, &check.listen);
         checks.push(check);
     }
     checks
-}
-
-fn taken_by(listen: &GateAddress, checks: &[AgentCheckPlan], others: Others<'_>) -> Option<String> {
-    let gates = others
-        .gates
-        .iter()
-        .map(|gate| (format!("gate {:?}", gate.name), gate.listen.clone()));
-    let checks = checks.iter().map(|check| {
-        (
-            format!("agent check {:?}", check.name),
-            check.listen.clone(),
-        )
-    });
-    let http = others
-        .http
-        .map(|http| ("http of [agent]".to_owned(), GateAddress::One(http)));
-    gates
-        .chain(checks)
-        .chain(http)
-        .find(|(_, other)| listen.clashes_with(other))
-        .map(|(name, _)| name)
 }
 
 fn read_agent_check(
@@ -90,39 +57,19 @@ fn read_agent_check(
     name: String,
     subjects: Subjects<'_>,
 ) -> Option<AgentCheckPlan> {
-    let listen = reader.string(section, "listen");
-    let of = reader.string(section, "of");
-    for (key, example) in [
-        ("listen", "0.0.0.0:8307"),
-        ("of", "the name of a backend or service"),
-    ] {
-        if !section.table.contains_key(key) {
-            let title = section.title;
-            let message = format!("[{title}] has no {key}; add {key} = \"{example}\"");
-            reader.refuse(section.offset, message);
-        }
-    }
-    let subject = of.as_ref().and_then(|of| subjects.find(reader, of));
-    let want = subjects.read_want(reader, section, subject);
-    let weight = read_weight(reader, section, subject);
+    let door = read_door(reader, section, subjects, "0.0.0.0:8307");
+    let weight = read_weight(reader, section, door.subject);
     let words = [("hold", OnUnknown::Hold), ("closed", OnUnknown::Closed)];
     let on_unknown = reader.choice(section, "on_unknown", &words);
-    let words = [("open", OnDegraded::Open), ("closed", OnDegraded::Closed)];
-    let on_degraded = reader.choice(section, "on_degraded", &words);
-    let on_alarm = read_on_alarm(reader, section, subject);
-    let listen = listen?;
-    let address = GateAddress::parse(&listen.value)
-        .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
-        .ok();
     Some(AgentCheckPlan {
         name,
-        listen: address?,
-        of: subject?.name(),
-        want,
+        listen: door.listen?,
+        of: door.subject?.name(),
+        want: door.want,
         weight,
         on_unknown: on_unknown.unwrap_or(OnUnknown::Hold),
-        on_degraded: on_degraded.unwrap_or(OnDegraded::Open),
-        on_alarm,
+        on_degraded: door.on_degraded,
+        on_alarm: door.on_alarm,
     })
 }
 

@@ -14,7 +14,8 @@ use secrecy::SecretString;
 use toml::de::DeTable;
 
 use super::ConfigError;
-use super::agent_checks::{Others, read_agent_checks};
+use super::agent_checks::read_agent_checks;
+use super::doors::Listening;
 use super::gates::read_gates;
 use super::hooks::read_hooks;
 use super::reader::{Placed, Reader, Section};
@@ -109,8 +110,9 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
         services: &services,
     };
     let gates = read_gates(&mut reader, subjects, http);
-    let others = Others {
+    let others = Listening {
         gates: &gates,
+        checks: &[],
         http,
     };
     let agent_checks = read_agent_checks(&mut reader, subjects, others);
@@ -317,16 +319,11 @@ fn read_backends(
             "there is no backend to watch; add a section like [backend.orders] with url = \"mysql://user@host\"",
         );
     }
-    for (name, table) in tables {
-        let title = format!("backend.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in tables {
+        let (name, section) = (&named.name, named.section());
         let known: Vec<_> = BACKEND_KEYS.iter().chain(&PACE_KEYS).copied().collect();
         reader.known_keys(section, &known);
-        let Some(backend) = read_backend(reader, section, &name, surroundings, notices) else {
+        let Some(backend) = read_backend(reader, section, name, surroundings, notices) else {
             continue;
         };
         let address = backend.target.address.to_string();
@@ -336,7 +333,7 @@ fn read_backends(
                 format!("the address {address} is watched already, as backend {other:?}"),
             );
         }
-        backends.insert(name.value, backend);
+        backends.insert(name.value.clone(), backend);
     }
     backends
 }

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::doors::{Listening, read_door};
 use super::reader::{Reader, Section, start};
-use super::subjects::{Subjects, read_on_alarm};
-use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnRestart, OnUnknown};
+use super::subjects::Subjects;
+use crate::agent::plan::{GateAddress, GatePlan, OnRestart, OnUnknown};
 
 pub(super) const KEYS: [&str; 7] = [
     "listen",
@@ -23,28 +24,18 @@ pub(super) fn read_gates(
     http: Option<SocketAddr>,
 ) -> Vec<GatePlan> {
     let mut gates: Vec<GatePlan> = Vec::new();
-    for (name, table) in reader.named_tables(subjects.root, "gate") {
-        let title = format!("gate.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in reader.named_tables(subjects.root, "gate") {
+        let (name, section) = (&named.name, named.section());
         reader.known_keys(section, &KEYS);
-        let Some(gate) = read_gate(reader, section, name.value, subjects) else {
+        let Some(gate) = read_gate(reader, section, name.value.clone(), subjects) else {
             continue;
         };
-        let place = gate.listen.place();
-        let taken = gates
-            .iter()
-            .find(|other| gate.listen.clashes_with(&other.listen));
-        if let Some(other) = taken {
-            let message = format!("{place} is used already, by gate {:?}", other.name);
-            reader.refuse(section.offset, message);
-        } else if http.is_some_and(|http| gate.listen.clashes_with(&GateAddress::One(http))) {
-            let message = format!("{place} is used already, by http of [agent]");
-            reader.refuse(section.offset, message);
-        }
+        let listening = Listening {
+            gates: &gates,
+            checks: &[],
+            http,
+        };
+        listening.refuse_taken(reader, section, &gate.listen);
         gates.push(gate);
     }
     gates
@@ -56,41 +47,10 @@ fn read_gate(
     name: String,
     subjects: Subjects<'_>,
 ) -> Option<GatePlan> {
-    let listen = reader.string(section, "listen");
-    let of = reader.string(section, "of");
-    for (key, example, given) in [
-        (
-            "listen",
-            "0.0.0.0:13306",
-            section.table.contains_key("listen"),
-        ),
-        (
-            "of",
-            "the name of a backend or service",
-            section.table.contains_key("of"),
-        ),
-    ] {
-        if !given {
-            reader.refuse(
-                section.offset,
-                format!(
-                    "[{}] has no {key}; add {key} = \"{example}\"",
-                    section.title
-                ),
-            );
-        }
-    }
-    let subject = of.as_ref().and_then(|of| subjects.find(reader, of));
-    let want = subjects.read_want(reader, section, subject);
+    let door = read_door(reader, section, subjects, "0.0.0.0:13306");
     let words = [("closed", OnUnknown::Closed), ("hold", OnUnknown::Hold)];
     let on_unknown = reader.choice(section, "on_unknown", &words);
-    let words = [("open", OnDegraded::Open), ("closed", OnDegraded::Closed)];
-    let on_degraded = reader.choice(section, "on_degraded", &words);
-    let on_alarm = read_on_alarm(reader, section, subject);
-    let listen = listen?;
-    let address = GateAddress::parse(&listen.value)
-        .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
-        .ok()?;
+    let address = door.listen?;
     let words = [("closed", OnRestart::Closed), ("hold", OnRestart::Hold)];
     let on_restart = reader.choice(section, "on_restart", &words);
     if let (GateAddress::Unix(_), Some(OnRestart::Hold)) = (&address, on_restart) {
@@ -104,11 +64,11 @@ fn read_gate(
     Some(GatePlan {
         name,
         listen: address,
-        of: subject?.name(),
-        want,
+        of: door.subject?.name(),
+        want: door.want,
         on_unknown: on_unknown.unwrap_or(OnUnknown::Closed),
-        on_degraded: on_degraded.unwrap_or(OnDegraded::Open),
+        on_degraded: door.on_degraded,
         on_restart: on_restart.unwrap_or(OnRestart::Closed),
-        on_alarm,
+        on_alarm: door.on_alarm,
     })
 }

@@ -12,13 +12,8 @@ pub(super) const KEYS: [&str; 5] = ["on", "of", "run", "timeout", "mode"];
 /// Reads the hooks, whose backends and services have been read already.
 pub(super) fn read_hooks(reader: &mut Reader, subjects: Subjects<'_>) -> Vec<Arc<HookPlan>> {
     let mut hooks = Vec::new();
-    for (name, table) in reader.named_tables(subjects.root, "hook") {
-        let title = format!("hook.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in reader.named_tables(subjects.root, "hook") {
+        let (name, section) = (&named.name, named.section());
         reader.known_keys(section, &KEYS);
         let on = read_occasions(reader, section);
         let of = read_backends(reader, section, subjects);
@@ -27,7 +22,7 @@ pub(super) fn read_hooks(reader: &mut Reader, subjects: Subjects<'_>) -> Vec<Arc
         let words = [("act", Mode::Act), ("observe", Mode::Observe)];
         let mode = reader.choice(section, "mode", &words);
         hooks.push(Arc::new(HookPlan {
-            name: name.value,
+            name: name.value.clone(),
             on,
             of,
             run,

@@ -34,6 +34,24 @@ pub(super) struct Section<'a> {
     pub(super) offset: usize,
 }
 
+/// A table `[kind.NAME]`.
+#[derive(Debug)]
+pub(super) struct Named<'a> {
+    pub(super) name: Placed<String>,
+    title: String,
+    table: &'a DeTable<'a>,
+}
+
+impl Named<'_> {
+    pub(super) fn section(&self) -> Section<'_> {
+        Section {
+            title: &self.title,
+            table: self.table,
+            offset: self.name.offset,
+        }
+    }
+}
+
 impl Reader {
     pub(super) fn refuse(&mut self, offset: usize, message: impl Into<String>) {
         self.errors.push(ConfigError {
@@ -84,7 +102,7 @@ impl Reader {
         &mut self,
         root: &'a DeTable<'a>,
         kind: &'a str,
-    ) -> Vec<(Placed<String>, &'a DeTable<'a>)> {
+    ) -> Vec<Named<'a>> {
         let Some(section) = self.table(root, kind) else {
             return Vec::new();
         };
@@ -94,12 +112,14 @@ impl Reader {
                 value: name.get_ref().to_string(),
                 offset: start(name.span()),
             };
+            let title = format!("{kind}.{}", placed.value);
             match value.get_ref().as_table() {
-                Some(table) => tables.push((placed, table)),
-                None => {
-                    let key = format!("{kind}.{}", placed.value);
-                    self.expected(value.span(), &key, "a table", value.get_ref());
-                }
+                Some(table) => tables.push(Named {
+                    name: placed,
+                    title,
+                    table,
+                }),
+                None => self.expected(value.span(), &title, "a table", value.get_ref()),
             }
         }
         tables

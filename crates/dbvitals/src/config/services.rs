@@ -24,13 +24,8 @@ pub(super) fn read_services(
 ) -> Vec<ServicePlan> {
     let mut services = Vec::new();
     let known = names(root, "backend");
-    for (name, table) in reader.named_tables(root, "service") {
-        let title = format!("service.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in reader.named_tables(root, "service") {
+        let (name, section) = (&named.name, named.section());
         check_keys(reader, section);
         if known.contains(&name.value.as_str()) {
             let message = format!(
@@ -44,7 +39,7 @@ pub(super) fn read_services(
         let plans: Vec<_> = plans.collect();
         let needs = read_needs(reader, section, members.len(), &plans);
         services.push(ServicePlan {
-            name: name.value.into(),
+            name: name.value.as_str().into(),
             backends: plans.iter().map(|plan| Arc::clone(&plan.name)).collect(),
             needs,
         });

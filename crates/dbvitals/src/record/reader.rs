@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
-use dbvitals_verdict::{Cause, Depth, Moment, Observation, Verdict};
+use dbvitals_verdict::{Cause, Change, Depth, Moment, Observation, Transition, Verdict};
 
 use super::line::{BackendHeader, Header, Line};
 use super::writer::{older, usual_depth};
@@ -48,6 +48,21 @@ pub(crate) struct Conclusion {
     pub(crate) from: Verdict,
     pub(crate) to: Verdict,
     pub(crate) cause: Option<Cause>,
+}
+
+impl Conclusion {
+    /// What a transition concluded, if it is one of the verdict.
+    pub(crate) fn of(transition: &Transition) -> Option<Self> {
+        match transition.change {
+            Change::Verdict { from, to } => Some(Self {
+                at: transition.at,
+                from,
+                to,
+                cause: transition.evidence.cause,
+            }),
+            Change::Role { .. } | Change::Admin { .. } => None,
+        }
+    }
 }
 
 /// What went wrong while reading.

@@ -125,6 +125,11 @@ impl Server {
                             continue;
                         };
                         self.welcome(caller, place, &pages, &mut visits);
+                        if places.are_exceeded() {
+                            // Many may wait to be accepted: who gave way is to be gone before the
+                            // next one comes, or the bound is none.
+                            tokio::task::yield_now().await;
+                        }
                     }
                     Err(error) if is_shortage(&error) => {
                         let now = self.clock.now();

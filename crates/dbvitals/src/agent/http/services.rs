@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::backends::warning;
 use super::condition::{self, Condition};
 use super::health::{State, answer, whole_ms};
-use super::{Desk, refuse};
+use super::{Desk, refuse, refuse_probe};
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::board::{Roster, ServiceBoard};
 use crate::agent::event_loop::Busy;
@@ -56,11 +56,7 @@ struct Member {
 pub(super) async fn health(desk: &Desk, service: &ServiceBoard, asked: Condition) -> Response {
     let roster = service.roster();
     if let Err(busy) = probe(desk, &roster, asked).await {
-        return refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            format!("no fresh probe could be asked for: {busy}"),
-        );
+        return refuse_probe(busy);
     }
     let want = asked.want();
     let conclusion = roster.conclude(want, |member| asked.too_late(&member.standing()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Change, Moment, Plan, Verdict};
+use dbvitals_verdict::{Moment, Plan, Verdict};
 
 use super::past::Past;
 use crate::record::{Conclusion, Plans, Recorded};
@@ -63,19 +63,8 @@ impl<'a> Comparison<'a> {
         // What was concluded in time may come later in the other run: for as long as that, the
         // server is taken to stay as it was seen last.
         played.play(to + tolerance);
-        let mut concluded: Vec<_> = played
-            .transitions
-            .iter()
-            .filter_map(|transition| match transition.change {
-                Change::Verdict { from, to } => Some(Conclusion {
-                    at: transition.at,
-                    from,
-                    to,
-                    cause: transition.evidence.cause,
-                }),
-                Change::Role { .. } | Change::Admin { .. } => None,
-            })
-            .collect();
+        let transitions = played.transitions.iter();
+        let mut concluded: Vec<_> = transitions.filter_map(Conclusion::of).collect();
         if recorded.verdict != Verdict::Unknown {
             // The record begins in the middle of a run; the way back to its verdict is no news.
             let found = concluded.iter().position(|it| it.to == recorded.verdict);

@@ -68,6 +68,11 @@ impl Places {
         }))
     }
 
+    /// Whether somebody who was told to go has not gone yet.
+    pub(super) fn are_exceeded(&self) -> bool {
+        self.state().taken > self.max
+    }
+
     /// Has the one go that has been idle for the longest, if there is one.
     pub(super) fn make_room(&self) -> bool {
         self.state().make_room()

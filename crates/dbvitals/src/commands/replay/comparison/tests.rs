@@ -97,16 +97,7 @@ fn record(plan: &Plan, server: &Server, seed: u64, end: Moment) -> Recorded {
 }
 
 fn recorded(played: Rehearsal<'_, Server>, plan: &Plan) -> Recorded {
-    let conclusions = played.transitions.iter();
-    let conclusions = conclusions.filter_map(|transition| match transition.change {
-        Change::Verdict { from, to } => Some(Conclusion {
-            at: transition.at,
-            from,
-            to,
-            cause: transition.evidence.cause,
-        }),
-        Change::Role { .. } | Change::Admin { .. } => None,
-    });
+    let conclusions = played.transitions.iter().filter_map(Conclusion::of);
     let conclusions = conclusions.collect();
     let mut observations: Vec<Observation> = played.observations.unwrap_or_default();
     observations.sort_by_key(|seen| seen.ended);
