@@ -10,6 +10,9 @@ pub(crate) mod man;
 mod pace;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod set;
+pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod wait;
 
 use dbvitals_probe::Target;
