@@ -158,6 +158,10 @@ fn declared(line: &str) -> Option<&str> {
         .split_whitespace()
         .filter(|word| !word.starts_with("pub"));
     let kind = words.next()?;
+    if kind == "type" && line.starts_with(char::is_whitespace) {
+        // A trait that is somebody else's may have named it.
+        return None;
+    }
     let name = words.next().filter(|_| kinds.contains(&kind))?;
     name.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
         .next()
@@ -182,6 +186,7 @@ fn names_are_judged_by_their_last_word() {
         Some("Spinner")
     );
     assert_eq!(declared("mod held;"), Some("held"));
+    assert_eq!(declared("    type TransactionManager = Never;"), None);
     assert_eq!(declared("// a struct"), None);
 }
 
