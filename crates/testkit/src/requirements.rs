@@ -6,7 +6,7 @@
 
 use std::env;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::account;
 use crate::programs;
@@ -60,15 +60,7 @@ pub fn galera_ready_for(name: &str) -> bool {
     if programs::find_galera().is_some() {
         return servers_ready_for(name);
     }
-    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
-    assert!(
-        !required,
-        "{REQUIRE}=1, but no Galera library: run scripts/servers"
-    );
-    left_out(
-        name,
-        "needs libgalera_smm.so; scripts/test installs it (package galera-4)",
-    );
+    lacks(name, "libgalera_smm.so", "galera-4");
     false
 }
 
@@ -113,15 +105,7 @@ pub fn haproxy_for(name: &str) -> Option<PathBuf> {
     if let Some(haproxy) = programs::find("haproxy") {
         return servers_ready_for(name).then_some(haproxy);
     }
-    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
-    assert!(
-        !required,
-        "{REQUIRE}=1, but no haproxy: run scripts/servers"
-    );
-    left_out(
-        name,
-        "needs haproxy; scripts/test installs it (package haproxy)",
-    );
+    lacks(name, "haproxy", "haproxy");
     None
 }
 
@@ -136,16 +120,60 @@ pub fn chromium_for(name: &str) -> Option<PathBuf> {
     if chromium.is_some() {
         return chromium;
     }
-    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
-    assert!(
-        !required,
-        "{REQUIRE}=1, but no Chromium: run scripts/servers"
-    );
-    left_out(
-        name,
-        "needs Chromium; scripts/test installs it (package chromium-headless-shell)",
-    );
+    lacks(name, "Chromium", "chromium-headless-shell");
     None
+}
+
+/// The path of the system's Python for the test `name`, which needs this module of it and real
+/// servers; where one of them is missing, that is told on standard error.
+///
+/// # Panics
+///
+/// Panics instead when something is missing and `DBVITALS_REQUIRE_SERVERS` is `1`.
+#[must_use]
+pub fn python_for(name: &str, module: &str) -> Option<PathBuf> {
+    // Packages of the system are known to the system's Python alone.
+    let python = PathBuf::from("/usr/bin/python3");
+    let import = format!("import {module}");
+    let tried = account::command("/usr/bin/python3")
+        .args(["-c", &import])
+        .output();
+    if tried.is_ok_and(|output| output.status.success()) {
+        return servers_ready_for(name).then_some(python);
+    }
+    let package = format!("python3-{module}");
+    lacks(name, &format!("Python's {module}"), &package);
+    None
+}
+
+/// The path of Go's tools for the test `name`, which needs this package among the system's and
+/// real servers; where one of them is missing, that is told on standard error.
+///
+/// # Panics
+///
+/// Panics instead when something is missing and `DBVITALS_REQUIRE_SERVERS` is `1`.
+#[must_use]
+pub fn go_for(name: &str, import: &str) -> Option<PathBuf> {
+    let source = Path::new(GO_PATH).join("src").join(import);
+    match programs::find("go").filter(|_| source.is_dir()) {
+        Some(go) => servers_ready_for(name).then_some(go),
+        None => {
+            let debian = import.replace(['.', '/'], "-").replace("-com-", "-");
+            lacks(name, "Go", &format!("golang-go, golang-{debian}-dev"));
+            None
+        }
+    }
+}
+
+/// Where the system keeps the sources of Go's packages.
+pub const GO_PATH: &str = "/usr/share/gocode";
+
+/// Something that packages bring is missing for the test `name`: that fails it, or is told.
+fn lacks(name: &str, what: &str, package: &str) {
+    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
+    assert!(!required, "{REQUIRE}=1, but no {what}: run scripts/servers");
+    let why = format!("needs {what}; scripts/test installs it (package {package})");
+    left_out(name, &why);
 }
 
 /// Says on standard error that the test `name`, or a part of it, was left out, and why: "needs …".
