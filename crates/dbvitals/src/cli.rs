@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Tell how soon each kind of fault is noticed, and what that costs a server
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Read a server's limits and tell what to set in the pools of its clients, and why
+    #[command(after_help = ADVISE_EXAMPLES)]
+    Advise(AdviseArgs),
     /// Show what another configuration would have concluded from a record of `serve --record`
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -163,6 +166,19 @@ Examples:
   dbvitals explain --interval 500ms --timeout 2s --fall 3
   dbvitals explain mysql://vitals@10.0.0.11?depth=role
   dbvitals explain -c /etc/dbvitals/dbvitals.toml";
+
+const ADVISE_EXAMPLES: &str = "\
+The server is asked once, as the user of the URL: limits of a role, of an account or of a database are
+those of that user. With postgres://USER@HOST:6432/pgbouncer it is PgBouncer that is asked.
+
+Exit codes: 0 no warning; 1 something contradicts the server's limits; 2 the server is down; 3 the
+server does not let us ask, or misuse.
+
+Examples:
+  dbvitals advise mysql://vitals@10.0.0.11
+  dbvitals advise --instances 12 --for go,hikaricp postgres://vitals@10.0.0.12/app
+  dbvitals advise --instances 12 --max-open 30 --max-lifetime 30m mysql://vitals@10.0.0.11
+  dbvitals advise --json --for sqlalchemy postgres://vitals@10.0.0.12/app";
 
 const REPLAY_EXAMPLES: &str = "\
 Exit codes: 0 the same conclusions, 1 others, 3 misuse, or a record that cannot be read.
@@ -471,6 +487,70 @@ pub(crate) struct ExplainArgs {
     pub(crate) depth: Option<Depth>,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
+}
+
+/// Arguments of `advise`.
+#[derive(Debug, Args)]
+pub(crate) struct AdviseArgs {
+    /// The server
+    #[arg(value_name = "URL")]
+    pub(crate) target: String,
+    /// How many processes with a pool of their own share the server
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) instances: u32,
+    /// Only for these [default: all that speak the server's protocol]
+    #[arg(long = "for", value_enum, value_name = "CLIENT", value_delimiter = ',')]
+    pub(crate) clients: Vec<PoolClient>,
+    #[command(flatten)]
+    pub(crate) present: PresentArgs,
+    /// How long the question may take
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+}
+
+/// How pools are set now, to be held against the server.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PresentArgs {
+    /// How many connections each pool may open now
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_open: Option<u32>,
+    /// How old connections may become now
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) max_lifetime: Option<Duration>,
+    /// How long connections may idle now
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) max_idle_time: Option<Duration>,
+}
+
+/// The pools that there is advice for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PoolClient {
+    /// Go's database/sql
+    Go,
+    /// pgx's pool, for Go
+    Pgx,
+    /// HikariCP, for Java
+    Hikaricp,
+    /// Rails' Active Record
+    Rails,
+    /// SQLAlchemy, for Python
+    Sqlalchemy,
+    /// node-postgres
+    Pg,
+    /// mysql2, for Node
+    Mysql2,
+    /// sqlx, for Rust
+    Sqlx,
+    /// deadpool, for Rust
+    Deadpool,
+    /// bb8, for Rust
+    Bb8,
+    /// dbvitals-pool, for Rust
+    DbvitalsPool,
+    /// PgBouncer's connections to its server
+    Pgbouncer,
 }
 
 /// Arguments of `replay`.

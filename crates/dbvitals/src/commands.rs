@@ -1,5 +1,6 @@
 //! The commands: each takes its arguments and ends in an [`Exit`](crate::exit::Exit).
 
+pub(crate) mod advise;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
         Command::Explain(args) => commands::explain::run(args, json),
+        Command::Advise(args) => commands::advise::run(args, json),
         Command::Replay(args) => commands::replay::run(args, json),
     };
     match ended {

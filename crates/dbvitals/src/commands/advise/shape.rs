@@ -1,0 +1,142 @@
+//! How any pool of this server should be set, before it is said in a client's own words.
+//!
+//! A connection that is younger than the server's idle limit has never idled for longer, so a
+//! lifetime below that limit ends all stale connections, and an idle time of half of it spares
+//! most of the reconnects that it would cost.
+
+use std::time::Duration;
+
+use super::limits::Limits;
+use super::share::Share;
+
+/// More than this many at a time only queue up inside of most servers.
+const OPEN_MAX: u32 = 20;
+/// Where the server has no limit of its own: so that servers added behind a name are found.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// Where the server has no limit of its own: so that a pool shrinks after a peak.
+const IDLE_TIME: Duration = Duration::from_secs(10 * 60);
+/// How long a checkout waits before it fails: an outage is to be told, not queued up.
+pub(super) const ACQUIRE: Duration = Duration::from_secs(5);
+/// How long a ping may take.
+pub(super) const PING: Duration = Duration::from_secs(1);
+/// Settings in whole seconds do not go further down.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a pool should be like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) max_open: u32,
+    pub(super) max_lifetime: Duration,
+    pub(super) max_idle_time: Duration,
+    /// The server's own limit, with its name.
+    pub(super) idle_limit: Option<(Duration, &'static str)>,
+    /// Why `max_open` is what it is.
+    pub(super) max_open_reason: String,
+}
+
+impl Shape {
+    pub(super) fn of(limits: &Limits, share: &Share) -> Self {
+        let most = share.each.unwrap_or(OPEN_MAX);
+        let max_open = most.clamp(1, OPEN_MAX);
+        let max_open_reason = match (share.each, share.instances) {
+            (None, _) => "more only queue up inside of most servers".to_owned(),
+            (Some(each), 1) if each > max_open => {
+                format!("up to {each} if checkouts wait and the server has idle processors")
+            }
+            (Some(each), instances) if each > max_open => {
+                format!("its share of {instances} allows {each}, if the server has idle processors")
+            }
+            (Some(_), 1) => "all that the server admits to pools".to_owned(),
+            (Some(_), instances) => format!("its share, of {instances} instances"),
+        };
+        let within = |usual: Duration, percent: u32| match limits.idle {
+            Some(limit) => whole(usual.min(limit * percent / 100)),
+            None => usual,
+        };
+        Self {
+            max_open,
+            max_lifetime: within(LIFETIME, 80),
+            max_idle_time: within(IDLE_TIME, 50),
+            idle_limit: limits.idle.map(|limit| (limit, limits.idle_setting)),
+            max_open_reason,
+        }
+    }
+
+    /// How often a pool must look for idle connections that usually does so every `period`: what
+    /// was found in time is closed in time.
+    pub(super) fn look_every(&self, period: Duration) -> Duration {
+        match self.idle_limit {
+            Some((limit, _)) => whole(period.min(limit / 4)),
+            None => period,
+        }
+    }
+
+    pub(super) fn lifetime_reason(&self) -> String {
+        match self.idle_limit {
+            Some((limit, name)) if self.max_lifetime < LIFETIME => format!(
+                "below {name} ({}): what is younger has never idled for longer",
+                super::page::span(limit)
+            ),
+            _ => {
+                "servers added behind a name are found; below the limits of most routers".to_owned()
+            }
+        }
+    }
+
+    pub(super) fn idle_reason(&self) -> String {
+        match self.idle_limit {
+            Some((_, name)) if self.max_idle_time < IDLE_TIME => {
+                format!("half of {name}: closed here before it is closed there")
+            }
+            _ => "a pool shrinks after a peak".to_owned(),
+        }
+    }
+}
+
+/// Whole seconds, and at least one.
+fn whole(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs()).max(SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(idle_s: Option<u64>, max_connections: u32, instances: u32) -> Shape {
+        let limits = Limits {
+            idle: idle_s.map(Duration::from_secs),
+            max_connections: Some(max_connections),
+            ..Limits::default()
+        };
+        Shape::of(&limits, &Share::of(&limits, instances))
+    }
+
+    #[test]
+    fn whatever_the_limit_a_pool_stays_below_it() {
+        for limit_s in 2..40_000 {
+            let shape = shape(Some(limit_s), 151, 1);
+            let limit = Duration::from_secs(limit_s);
+            assert!(shape.max_lifetime < limit, "{shape:?}");
+            assert!(shape.max_idle_time <= shape.max_lifetime, "{shape:?}");
+            let closed_after = shape.max_idle_time + shape.look_every(SECOND * 60);
+            assert!(closed_after <= limit, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn a_generous_limit_changes_nothing() {
+        let shape = shape(Some(28_800), 151, 1);
+        assert_eq!(
+            (shape.max_lifetime, shape.max_idle_time),
+            (LIFETIME, IDLE_TIME)
+        );
+        assert_eq!(shape.look_every(SECOND * 30), SECOND * 30);
+    }
+
+    #[test]
+    fn a_pool_is_no_larger_than_its_share_and_never_empty() {
+        assert_eq!(shape(None, 151, 1).max_open, OPEN_MAX);
+        assert_eq!(shape(None, 151, 12).max_open, 11);
+        assert_eq!(shape(None, 5, 12).max_open, 1);
+    }
+}
