@@ -1,7 +1,7 @@
 //! Moving here from deadpool, bb8 or sqlx's pool: what was written there, beside what it becomes.
 //!
 //! ```text
-//! cargo run -p dbvitals-pool --features mysql_async --example from_other_pools -- \
+//! cargo run -p dbvitals-pool --features mysql_async,sqlx-mysql --example from_other_pools -- \
 //!     mysql://vitals:secret@127.0.0.1:3306
 //! ```
 //!
@@ -24,9 +24,12 @@ use std::env;
 use std::error::Error;
 use std::time::Duration;
 
-use dbvitals_pool::{Driver, Fault, MySql, Opened, Pool, Settings};
+use dbvitals_pool::{Driver, Fault, MySql, Opened, Pool, Settings, SqlxMySql};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts};
+// In an application: use sqlx::{Executor as _, Row as _}.
+use sqlx_core::executor::Executor as _;
+use sqlx_core::row::Row as _;
 
 /// A manager as bb8 or deadpool has it, taken over as it is: connect, and a test.
 ///
@@ -75,12 +78,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("a manager of one's own: {two:?}");
     drop(connection);
 
-    // sqlx:     query("…").fetch_one(&pool), which pings before and after
+    // The adapter, which sees the socket.
     let pool = Pool::builder(MySql::new(opts)).build()?;
     let three =
         pool.run_repeatable(async |session| session.query_first::<u8, _>("SELECT 1 + 2").await);
     println!("the adapter: {:?}", three.await?);
     println!("pings sent: {}", pool.stats().pings);
+    pool.close(Duration::from_secs(1)).await;
+
+    // sqlx:     let pool = MySqlPoolOptions::new().max_connections(8).connect(&url).await?;
+    //           query("…").fetch_one(&pool), which pings before and after
+    let pool = Pool::builder(SqlxMySql::new(url.parse()?)).build()?;
+    let row = pool.run_repeatable(async |session| session.fetch_one("SELECT 1 + 3").await);
+    let four: i64 = row.await?.try_get(0)?;
+    println!("sqlx's connections: {four}");
     pool.close(Duration::from_secs(1)).await;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A connection pool that never hands out a dead connection, and hardly ever pings.
 //!
-//! Generic over drivers; adapters for tokio-postgres and mysql_async are behind the features of
-//! these names. Linux and tokio.
+//! Generic over drivers; adapters for tokio-postgres, mysql_async and sqlx's connections (as
+//! sqlx-mysql and sqlx-postgres) are behind the features of these names. Linux and tokio.
 //!
 //! - [`Pool::acquire`] checks out a connection that is alive: the *liveness ladder* does nothing,
 //!   looks at the socket (a tenth of a microsecond), or pings, whichever is enough. A busy pool
@@ -77,16 +77,26 @@ mod line;
 mod member;
 #[cfg(feature = "mysql_async")]
 mod mysql;
+#[cfg(any(feature = "mysql_async", feature = "sqlx-mysql"))]
+mod mysql_words;
 mod observer;
 mod outage;
 mod pool;
 #[cfg(feature = "tokio-postgres")]
 mod postgres;
+#[cfg(any(feature = "tokio-postgres", feature = "sqlx-postgres"))]
+mod postgres_words;
 mod settings;
 mod shared;
 mod socket;
-#[cfg(feature = "mysql_async")]
+#[cfg(any(
+    feature = "mysql_async",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres"
+))]
 mod socket_search;
+#[cfg(any(feature = "sqlx-mysql", feature = "sqlx-postgres"))]
+mod sqlx;
 mod sync;
 mod watch;
 
@@ -105,3 +115,7 @@ pub use pool::{BuildError, Builder, Pool, RunError};
 #[cfg(feature = "tokio-postgres")]
 pub use postgres::{Postgres, PostgresError, Session, Stream};
 pub use settings::{IdleOrder, Keepalive, Settings, SettingsError};
+#[cfg(feature = "sqlx-mysql")]
+pub use sqlx::SqlxMySql;
+#[cfg(feature = "sqlx-postgres")]
+pub use sqlx::SqlxPostgres;

@@ -11,16 +11,8 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Error, Opts};
 
 use crate::driver::{Driver, Fault, Opened, Returned};
-use crate::ending::Ending;
+use crate::mysql_words::{ASK, name_ending, port_of};
 use crate::socket_search::{Sought, known_sockets};
-
-/// What is asked once of each session: how long it may idle, and whom the server sees.
-const ASK: &str = "SELECT @@wait_timeout, \
-    (SELECT host FROM information_schema.processlist WHERE id = CONNECTION_ID())";
-/// The server has ended the session, or is about to: shutdown, killed, idle for too long.
-const SHUTDOWN: u16 = 1053;
-const KILLED: [u16; 2] = [1927, 3169];
-const IDLE: u16 = 4031;
 
 /// Opens sessions of MySQL or MariaDB.
 ///
@@ -92,40 +84,5 @@ impl Driver for MySql {
             Error::Url(_) => Fault::Answered,
             Error::Driver(_) | Error::Io(_) | Error::Other(_) => Fault::Lost,
         }
-    }
-}
-
-/// What the server's words say of the end of a session.
-fn name_ending(code: u16) -> Option<Ending> {
-    match code {
-        SHUTDOWN => Some(Ending::Shutdown),
-        IDLE => Some(Ending::IdleLimit),
-        code if KILLED.contains(&code) => Some(Ending::Killed),
-        _ => None,
-    }
-}
-
-/// The port of "host:port", as the server's process list has it.
-fn port_of(seen: Option<&str>) -> Option<u16> {
-    seen?.rsplit_once(':')?.1.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_that_the_server_sees_is_read() {
-        assert_eq!(port_of(Some("localhost:51234")), Some(51234));
-        assert_eq!(port_of(Some("::1:51234")), Some(51234));
-        assert_eq!(port_of(Some("localhost")), None);
-        assert_eq!(port_of(None), None);
-    }
-
-    #[test]
-    fn what_the_server_says_at_the_end_is_named() {
-        assert_eq!(name_ending(4031), Some(Ending::IdleLimit));
-        assert_eq!(name_ending(1053), Some(Ending::Shutdown));
-        assert_eq!(name_ending(1064), None);
     }
 }

@@ -30,6 +30,7 @@ use tokio_postgres::{Client, Config, NoTls, Row, SimpleQueryMessage, Statement, 
 use crate::clock;
 use crate::driver::{Driver, Fault, Opened, Returned, Unread};
 use crate::ending::Ending;
+use crate::postgres_words::{ends_session, name_ending};
 
 const DEFAULT_PORT: u16 = 5432;
 /// Asked once for each session; servers before 14 know no such limit.
@@ -182,7 +183,7 @@ where
         let mut task = JoinSet::new();
         task.spawn(async move {
             if let Err(error) = connection.await {
-                let _ = told.set(name_ending(&error));
+                let _ = told.set(name_ending(error.code().map(SqlState::code)));
             }
         });
         let session = Session {
@@ -248,7 +249,7 @@ where
     fn judge_error(&self, error: &PostgresError) -> Fault {
         match error {
             PostgresError::Driver(error) => match error.as_db_error() {
-                Some(words) if ends_session(words.code()) => Fault::Lost,
+                Some(words) if ends_session(words.code().code()) => Fault::Lost,
                 Some(_) => Fault::Answered,
                 None => judge_driver(error),
             },
@@ -266,21 +267,6 @@ fn judge_driver(error: &tokio_postgres::Error) -> Fault {
         true => Fault::Lost,
         // A value could not be converted, or a row was missing: no harm to the session.
         false => Fault::Answered,
-    }
-}
-
-/// Whether the server ends the session after these words.
-fn ends_session(code: &SqlState) -> bool {
-    code.code().starts_with("57P0") || code.code().starts_with("08")
-}
-
-fn name_ending(error: &tokio_postgres::Error) -> Ending {
-    match error.code().map(SqlState::code) {
-        Some("57P01") => Ending::Killed,
-        Some("57P02" | "57P03") => Ending::Shutdown,
-        Some("57P05") => Ending::IdleLimit,
-        Some(_) => Ending::Broken,
-        None => Ending::HungUp,
     }
 }
 

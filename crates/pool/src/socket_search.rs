@@ -21,14 +21,17 @@ pub(crate) enum Sought {
     Path(PathBuf),
 }
 
-/// The kernel's numbers of this process' sockets.
-pub(crate) fn known_sockets() -> BTreeSet<u64> {
+/// The kernel's numbers of sockets.
+pub(crate) type KnownSockets = BTreeSet<u64>;
+
+/// The sockets that this process has by now.
+pub(crate) fn known_sockets() -> KnownSockets {
     descriptors().map(|(_, inode)| inode).collect()
 }
 
 impl Sought {
     /// The socket, if there is exactly one like it that is not known.
-    pub(crate) fn find_among_new(&self, known: &BTreeSet<u64>) -> Option<OwnedFd> {
+    pub(crate) fn find_among_new(&self, known: &KnownSockets) -> Option<OwnedFd> {
         let this = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
         let mut found = None;
         for (descriptor, inode) in descriptors().filter(|(_, inode)| !known.contains(inode)) {

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "figures for who runs it by hand")]
 
+#[path = "real_servers/by_sqlx.rs"]
+mod by_sqlx;
 #[path = "real_servers/ends.rs"]
 mod ends;
 #[path = "real_servers/kills.rs"]

@@ -5,11 +5,14 @@ use dbvitals_pool::{Ending, Pool};
 use dbvitals_testkit::{RealServer as _, require_servers};
 
 use crate::stage::{
-    MS, OnMariaDb, OnPostgres, Stage, Talks, eventually, pool, settings, two_hundred, warm,
+    Ends, MS, OnMariaDb, OnPostgres, Stage, Talks, eventually, pool, settings, two_hundred, warm,
 };
 
 /// Who has ten idle connections ended, how, and what follows.
-async fn end_all<S: Stage>(end: impl AsyncFn(&S::Server, &Pool<S::Driver>), endings: &[Ending]) {
+pub(crate) async fn end_all<S: Stage>(
+    end: impl AsyncFn(&S::Server, &Pool<S::Driver>),
+    endings: &[Ending],
+) {
     let server = S::server();
     let pool = pool(S::driver("127.0.0.1", server.port()), settings());
     warm(&pool).await;
@@ -24,7 +27,7 @@ async fn end_all<S: Stage>(end: impl AsyncFn(&S::Server, &Pool<S::Driver>), endi
 }
 
 /// The server's own limit, of which the pool was not told.
-async fn wait_for_the_limit<D: Talks>(pool: &Pool<D>) {
+pub(crate) async fn wait_for_the_limit<D: Talks>(pool: &Pool<D>) {
     let mut leases = Vec::new();
     for _ in 0..10 {
         let mut lease = pool.acquire().await.unwrap();
@@ -39,7 +42,7 @@ async fn wait_for_the_limit<D: Talks>(pool: &Pool<D>) {
 }
 
 /// An end that has happened by the time this returns, but that nobody waited to be noticed.
-async fn soon() {
+pub(crate) async fn soon() {
     tokio::time::sleep(50 * MS).await;
 }
 
@@ -66,18 +69,14 @@ async fn postgres_ends_the_idle_by_its_own_limit() {
 #[tokio::test]
 async fn mariadb_kills_them() {
     require_servers!();
-    end_all::<OnMariaDb>(
-        async |server, _| OnMariaDb::kill_all(server),
-        &[Ending::HungUp],
-    )
-    .await;
+    end_all::<OnMariaDb>(async |server, _| server.kill_all(), &[Ending::HungUp]).await;
 }
 
 #[tokio::test]
 async fn postgres_kills_them() {
     require_servers!();
-    let kill = async |server: &_, _: &Pool<_>| {
-        OnPostgres::kill_all(server);
+    let kill = async |server: &dbvitals_testkit::Postgres, _: &Pool<_>| {
+        server.kill_all();
         soon().await;
     };
     end_all::<OnPostgres>(kill, &[Ending::Killed, Ending::HungUp]).await;
@@ -124,8 +123,8 @@ async fn postgres_is_killed() {
 }
 
 /// The pool is told of the limit, and ends what idles before the server does.
-async fn keep_within<S: Stage>() {
-    let server = S::server_with(Some(1));
+pub(crate) async fn keep_within<S: Stage>() {
+    let server = <S::Server as Ends>::start(Some(1));
     let pool = pool(S::driver("127.0.0.1", server.port()), settings());
     warm(&pool).await;
     eventually("none is left", || pool.stats().open == 0).await;

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use dbvitals_pool::{Driver, MySql, Pool, Postgres, Settings};
+use dbvitals_pool::{Driver, MySql, Pool, Postgres, Settings, SqlxMySql, SqlxPostgres};
 use dbvitals_testkit::{
     MariaDb, MariaDbOptions, Postgres as PostgresServer, PostgresOptions, RealServer,
 };
 use mysql_async::OptsBuilder;
 use mysql_async::prelude::Queryable as _;
+use sqlx_core::executor::Executor as _;
+use sqlx_core::row::Row as _;
+use sqlx_mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx_postgres::{PgConnectOptions, PgConnection};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
@@ -47,42 +51,108 @@ impl Talks for Postgres {
     }
 }
 
-/// A server, and how to be pooled with it.
-pub(crate) trait Stage {
-    type Driver: Talks;
-    type Server: RealServer;
-
-    fn server() -> Self::Server {
-        Self::server_with(None)
+impl Talks for SqlxMySql {
+    async fn ask(session: &mut MySqlConnection) -> Result<u64, sqlx_core::Error> {
+        let row = session.fetch_one("SELECT CONNECTION_ID()").await?;
+        row.try_get(0)
     }
 
-    /// A server that ends what idles for longer than so many seconds.
-    fn server_with(idle_limit_s: Option<u32>) -> Self::Server;
-
-    /// A driver that connects to the server at this address of it.
-    fn driver(host: &str, port: u16) -> Self::Driver;
-
-    fn kill_all(server: &Self::Server);
-
-    /// Ends one session, if it is still there.
-    fn kill_one(server: &Self::Server, number: u64);
+    async fn limit_idleness(session: &mut MySqlConnection) -> Result<(), sqlx_core::Error> {
+        let set = session.execute("SET SESSION wait_timeout = 1").await;
+        set.map(drop)
+    }
 }
 
-pub(crate) struct OnMariaDb;
-pub(crate) struct OnPostgres;
+impl Talks for SqlxPostgres {
+    async fn ask(session: &mut PgConnection) -> Result<u64, sqlx_core::Error> {
+        let row = session.fetch_one("SELECT pg_backend_pid()").await?;
+        Ok(u64::from(row.try_get::<i32, _>(0)?.unsigned_abs()))
+    }
 
-impl Stage for OnMariaDb {
-    type Driver = MySql;
-    type Server = MariaDb;
+    async fn limit_idleness(session: &mut PgConnection) -> Result<(), sqlx_core::Error> {
+        let set = session.execute("SET idle_session_timeout = '1s'").await;
+        set.map(drop)
+    }
+}
 
-    fn server_with(idle_limit_s: Option<u32>) -> MariaDb {
+/// A server whose sessions come to an end on order.
+pub(crate) trait Ends: RealServer {
+    /// One that ends what idles for longer than so many seconds.
+    fn start(idle_limit_s: Option<u32>) -> Self;
+
+    fn kill_all(&self);
+
+    /// Ends one session, if it is still there.
+    fn kill_one(&self, number: u64);
+}
+
+impl Ends for MariaDb {
+    fn start(idle_limit_s: Option<u32>) -> Self {
         let limit = idle_limit_s.map(|seconds| format!("--wait-timeout={seconds}"));
-        MariaDb::start(MariaDbOptions {
+        Self::start(MariaDbOptions {
             arguments: limit.into_iter().collect(),
             listen: vec!["0.0.0.0".parse().expect("an address")],
             ..MariaDbOptions::default()
         })
     }
+
+    fn kill_all(&self) {
+        self.kill_all_sessions();
+    }
+
+    fn kill_one(&self, number: u64) {
+        // The session may be gone already.
+        self.sql(&format!(
+            "DELIMITER $$
+             BEGIN NOT ATOMIC
+               DECLARE CONTINUE HANDLER FOR 1094 BEGIN END;
+               KILL {number};
+             END$$"
+        ));
+    }
+}
+
+impl Ends for PostgresServer {
+    fn start(idle_limit_s: Option<u32>) -> Self {
+        let limit = |seconds| ("idle_session_timeout".to_owned(), format!("{seconds}s"));
+        Self::start(PostgresOptions {
+            settings: idle_limit_s.map(limit).into_iter().collect(),
+            listen: vec!["0.0.0.0".parse().expect("an address")],
+            hba: vec!["host all vitals 0.0.0.0/0 scram-sha-256".to_owned()],
+            ..PostgresOptions::default()
+        })
+    }
+
+    fn kill_all(&self) {
+        self.terminate_all_sessions();
+    }
+
+    fn kill_one(&self, number: u64) {
+        self.sql(&format!("SELECT pg_terminate_backend({number})"));
+    }
+}
+
+/// A server, and how to be pooled with it.
+pub(crate) trait Stage {
+    type Driver: Talks;
+    type Server: Ends;
+
+    fn server() -> Self::Server {
+        Ends::start(None)
+    }
+
+    /// A driver that connects to the server at this address of it.
+    fn driver(host: &str, port: u16) -> Self::Driver;
+}
+
+pub(crate) struct OnMariaDb;
+pub(crate) struct OnPostgres;
+pub(crate) struct OnMariaDbBySqlx;
+pub(crate) struct OnPostgresBySqlx;
+
+impl Stage for OnMariaDb {
+    type Driver = MySql;
+    type Server = MariaDb;
 
     fn driver(host: &str, port: u16) -> MySql {
         let opts = OptsBuilder::default()
@@ -93,36 +163,11 @@ impl Stage for OnMariaDb {
             .prefer_socket(false);
         MySql::new(opts)
     }
-
-    fn kill_all(server: &MariaDb) {
-        server.kill_all_sessions();
-    }
-
-    fn kill_one(server: &MariaDb, number: u64) {
-        // The session may be gone already.
-        server.sql(&format!(
-            "DELIMITER $$
-             BEGIN NOT ATOMIC
-               DECLARE CONTINUE HANDLER FOR 1094 BEGIN END;
-               KILL {number};
-             END$$"
-        ));
-    }
 }
 
 impl Stage for OnPostgres {
     type Driver = Postgres;
     type Server = PostgresServer;
-
-    fn server_with(idle_limit_s: Option<u32>) -> PostgresServer {
-        let limit = |seconds| ("idle_session_timeout".to_owned(), format!("{seconds}s"));
-        PostgresServer::start(PostgresOptions {
-            settings: idle_limit_s.map(limit).into_iter().collect(),
-            listen: vec!["0.0.0.0".parse().expect("an address")],
-            hba: vec!["host all vitals 0.0.0.0/0 scram-sha-256".to_owned()],
-            ..PostgresOptions::default()
-        })
-    }
 
     fn driver(host: &str, port: u16) -> Postgres {
         let mut config = tokio_postgres::Config::new();
@@ -130,13 +175,26 @@ impl Stage for OnPostgres {
         config.user("vitals").password("secret").dbname("vitals");
         Postgres::new(config)
     }
+}
 
-    fn kill_all(server: &PostgresServer) {
-        server.terminate_all_sessions();
+impl Stage for OnMariaDbBySqlx {
+    type Driver = SqlxMySql;
+    type Server = MariaDb;
+
+    fn driver(host: &str, port: u16) -> SqlxMySql {
+        let options = MySqlConnectOptions::new().host(host).port(port);
+        SqlxMySql::new(options.username("vitals").password("secret"))
     }
+}
 
-    fn kill_one(server: &PostgresServer, number: u64) {
-        server.sql(&format!("SELECT pg_terminate_backend({number})"));
+impl Stage for OnPostgresBySqlx {
+    type Driver = SqlxPostgres;
+    type Server = PostgresServer;
+
+    fn driver(host: &str, port: u16) -> SqlxPostgres {
+        let options = PgConnectOptions::new_without_pgpass().host(host).port(port);
+        let options = options.username("vitals").password("secret");
+        SqlxPostgres::new(options.database("vitals"))
     }
 }
 

@@ -1,0 +1,32 @@
+//! What PostgreSQL's SQLSTATEs mean for a session, for its adapters.
+
+#[cfg(feature = "tokio-postgres")]
+use crate::ending::Ending;
+
+/// Whether the server ends the session after these words.
+pub(crate) fn ends_session(code: &str) -> bool {
+    code.starts_with("57P0") || code.starts_with("08")
+}
+
+/// Why it ended one, by the last words if there were any.
+#[cfg(feature = "tokio-postgres")]
+pub(crate) fn name_ending(code: Option<&str>) -> Ending {
+    match code {
+        Some("57P01") => Ending::Killed,
+        Some("57P02" | "57P03") => Ending::Shutdown,
+        Some("57P05") => Ending::IdleLimit,
+        Some(_) => Ending::Broken,
+        None => Ending::HungUp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_statement_does_not_end_a_session() {
+        assert!(ends_session("57P01") && ends_session("08006"));
+        assert!(!ends_session("42601") && !ends_session("57014"));
+    }
+}

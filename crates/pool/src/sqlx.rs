@@ -1,0 +1,66 @@
+//! Pooled connections of sqlx, with MySQL, MariaDB and PostgreSQL.
+//!
+//! sqlx shows neither stream nor descriptor, so the socket is found as `mysql.rs` finds it: new in
+//! this process, with the port that the server sees. What both databases have in common is here.
+
+#[cfg(feature = "sqlx-mysql")]
+mod mysql;
+#[cfg(feature = "sqlx-postgres")]
+mod postgres;
+
+use std::time::Duration;
+
+use sqlx_core::Error;
+use sqlx_core::connection::Connection;
+use sqlx_core::error::DatabaseError;
+
+use crate::driver::{Fault, Opened, Returned};
+use crate::socket_search::{KnownSockets, Sought};
+
+#[cfg(feature = "sqlx-mysql")]
+pub use mysql::SqlxMySql;
+#[cfg(feature = "sqlx-postgres")]
+pub use postgres::SqlxPostgres;
+
+/// What is known of a connection that was opened: its socket, and the server's idle limit.
+fn opened<C>(
+    connection: C,
+    before: &KnownSockets,
+    sought: Option<Sought>,
+    idle_limit: Option<Duration>,
+) -> Opened<C> {
+    let socket = sought.and_then(|sought| sought.find_among_new(before));
+    let opened = Opened::new(connection);
+    let opened = match idle_limit {
+        Some(limit) => opened.with_idle_limit(limit),
+        None => opened,
+    };
+    match socket {
+        Some(socket) => opened.with_socket(socket),
+        None => opened,
+    }
+}
+
+/// A transaction that was dropped has left its rollback behind, still to be sent.
+fn at_return(connection: &impl Connection) -> Returned {
+    match connection.should_flush() || connection.is_in_transaction() {
+        true => Returned::Unsettled,
+        false => Returned::Unknown,
+    }
+}
+
+/// What an error means; `ends` knows the words after which a server ends the session. What sqlx
+/// refuses by itself, and what a server answers, does the session no harm.
+fn judge(error: &Error, ends: impl FnOnce(&dyn DatabaseError) -> bool) -> Fault {
+    let lost = match error.as_database_error() {
+        Some(words) => ends(words),
+        None => matches!(
+            error,
+            Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed
+        ),
+    };
+    match lost {
+        true => Fault::Lost,
+        false => Fault::Answered,
+    }
+}

@@ -1,0 +1,78 @@
+//! sqlx's connections to PostgreSQL.
+
+use std::time::Duration;
+
+use sqlx_core::Error;
+use sqlx_core::connection::{ConnectOptions as _, Connection as _};
+use sqlx_core::executor::Executor as _;
+use sqlx_core::row::Row as _;
+use sqlx_postgres::{PgConnectOptions, PgConnection};
+
+use super::{at_return, judge, opened};
+use crate::driver::{Driver, Fault, Opened, Returned};
+use crate::postgres_words::ends_session;
+use crate::socket_search::{Sought, known_sockets};
+
+/// What is asked once of each session: how long it may idle, and whom the server sees. Servers
+/// before 14 know no such limit, and over a unix socket there is no port.
+const ASK: &str = "SELECT (SELECT setting FROM pg_settings WHERE name = 'idle_session_timeout'), \
+    inet_client_port()::text";
+
+/// Opens sqlx's connections to PostgreSQL; what is pooled is sqlx's [`PgConnection`].
+///
+/// A command that was cancelled outside of [`Lease::run`](crate::Lease::run) is read to its end by
+/// sqlx before the next one: nobody gets another's answer, but somebody may wait for it.
+#[derive(Debug, Clone)]
+pub struct SqlxPostgres {
+    options: PgConnectOptions,
+}
+
+impl SqlxPostgres {
+    /// Connections with these options.
+    pub fn new(options: PgConnectOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl Driver for SqlxPostgres {
+    type Connection = PgConnection;
+    type Error = Error;
+
+    async fn connect(&self) -> Result<Opened<PgConnection>, Error> {
+        let before = known_sockets();
+        let mut connection = self.options.connect().await?;
+        let row = connection.fetch_one(ASK).await?;
+        let limit: Option<String> = row.try_get(0)?;
+        let port: Option<String> = row.try_get(1)?;
+        let limit_ms = limit.and_then(|limit| limit.parse().ok()).unwrap_or(0);
+        let sought = match (self.options.get_socket(), port) {
+            (_, Some(port)) => port.parse().ok().map(Sought::Port),
+            (Some(directory), None) => {
+                let file = format!(".s.PGSQL.{}", self.options.get_port());
+                Some(Sought::Path(directory.join(file)))
+            }
+            (None, None) => None,
+        };
+        let limit = (limit_ms > 0).then(|| Duration::from_millis(limit_ms));
+        Ok(opened(connection, &before, sought, limit))
+    }
+
+    async fn ping(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        connection.ping().await
+    }
+
+    async fn close(&self, connection: PgConnection) {
+        // Whether the goodbye arrived does not matter.
+        let _ = connection.close().await;
+    }
+
+    fn at_return(&self, connection: &mut PgConnection) -> Returned {
+        at_return(connection)
+    }
+
+    fn judge_error(&self, error: &Error) -> Fault {
+        judge(error, |words| {
+            words.code().is_some_and(|code| ends_session(&code))
+        })
+    }
+}
