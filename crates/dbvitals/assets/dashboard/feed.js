@@ -192,11 +192,18 @@ export async function latency(name, from, to) {
   return body && Array.isArray(body.points) ? body.points : null;
 }
 
+/// Probes a second since the last look, or since the agent started while there was none.
+function probesPerSecond(agent, before) {
+  if (!agent.vitals) return undefined;
+  const known = before?.vitals && agent.pid === before.pid;
+  const seconds = (Date.parse(agent.at) - Date.parse(known ? before.at : agent.started)) / 1000;
+  if (seconds > 0.5) return (agent.vitals.probes - (known ? before.vitals.probes : 0)) / seconds;
+  return known ? before.probes_per_second : undefined;
+}
+
 async function vitals() {
   const agent = await ask("/agent");
-  const before = store.store.agent;
-  const seconds = before?.vitals && agent.pid === before.pid ? (Date.parse(agent.at) - Date.parse(before.at)) / 1000 : 0;
-  agent.probes_per_second = seconds > 0.5 ? (agent.vitals.probes - before.vitals.probes) / seconds : before?.probes_per_second;
+  agent.probes_per_second = probesPerSecond(agent, store.store.agent);
   if (agent.at) store.setClock(Date.parse(agent.at));
   store.store.agent = agent;
   store.changed("agent");
