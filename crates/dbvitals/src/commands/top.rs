@@ -178,7 +178,7 @@ impl Desk {
 
     /// Asks for the past that the view shows.
     fn want(&self, view: &View, now: std::time::SystemTime) {
-        let next = Wanted::of(view, now);
+        let next = view.wanted(now);
         self.wanted.send_if_modified(|wanted| {
             let is_other = !wanted.is_like(&next);
             if is_other {

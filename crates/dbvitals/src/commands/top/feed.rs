@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::view::View;
 use crate::agent_client::{AgentClient, Event, Hearing, segment};
 use crate::commands::status::{Change, Picture, Seen};
 use crate::duration::rfc3339;
@@ -91,22 +90,13 @@ struct Kept {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
     /// The backend whose latencies are.
-    latency_of: Option<String>,
+    pub(super) latency_of: Option<String>,
     /// How much of the time line.
-    span: Duration,
-    since: Option<SystemTime>,
+    pub(super) span: Duration,
+    pub(super) since: Option<SystemTime>,
 }
 
 impl Wanted {
-    pub(super) fn of(view: &View, now: SystemTime) -> Self {
-        let key = view.selected.as_ref().filter(|key| !key.is_service);
-        Self {
-            latency_of: key.map(|key| key.name.clone()),
-            span: view.span(),
-            since: now.checked_sub(view.span()),
-        }
-    }
-
     /// Whether the same past is wanted, a moment later.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.latency_of == other.latency_of && self.span == other.span
