@@ -20,8 +20,8 @@ use tokio::time;
 
 use super::{Desk, given_twice, refuse, refuse_backend};
 use crate::agent::history::{
-    Kept, Latencies, LatencyQuestion, READ_WITHIN, Reader, TransitionQuestion, Transitions,
-    Unreadable,
+    Kept, Latencies, LatencyQuestion, READ_WITHIN, Reader, TransitionQuestion,
+    Transitions, Unreadable,
 };
 use crate::duration;
 
@@ -92,15 +92,19 @@ fn refusal(error: &'static str, detail: String) -> Refusal {
     Box::new(refuse(StatusCode::BAD_REQUEST, error, detail))
 }
 
+fn response(body: Result<String, Refusal>) -> Response {
+    match body {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(refused) => *refused,
+    }
+}
+
 /// `GET /api/v1/history/transitions`
 pub(super) async fn transitions(
     State(desk): State<Desk>,
     Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
-    match read_transitions(&desk, asked).await {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(refused) => *refused,
-    }
+    response(read_transitions(&desk, asked).await)
 }
 
 async fn read_transitions(desk: &Desk, asked: Vec<(String, String)>) -> Result<String, Refusal> {
@@ -131,10 +135,7 @@ pub(super) async fn latency(
     State(desk): State<Desk>,
     Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
-    match read_latency(&desk, asked).await {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(refused) => *refused,
-    }
+    response(read_latency(&desk, asked).await)
 }
 
 async fn read_latency(desk: &Desk, asked: Vec<(String, String)>) -> Result<String, Refusal> {
