@@ -12,6 +12,7 @@ use rustix::fs::{major, minor};
 
 use crate::answer::{FileId, Row, TcpRow, TcpState, UnixRow};
 use crate::name::UnixName;
+use crate::tables::{parse_tcp, parse_unix};
 
 /// A listening socket and its accept queue, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +107,9 @@ impl Listener {
         })
     }
 
-    pub(crate) fn from_row(row: Row) -> Option<Self> {
+    /// What a row says of a listener, if it is one's.
+    #[must_use]
+    pub fn from_row(row: Row) -> Option<Self> {
         match row {
             Row::Tcp(row) => Self::from_tcp(&row),
             Row::Unix(row) => Self::from_unix(row),
@@ -222,13 +225,29 @@ pub struct Listeners {
     unix: Vec<Listener>,
 }
 
-impl Listeners {
-    pub(crate) fn of(found: impl IntoIterator<Item = Listener>) -> Self {
+impl FromIterator<Listener> for Listeners {
+    fn from_iter<I: IntoIterator<Item = Listener>>(found: I) -> Self {
         let is_tcp = |listener: &Listener| listener.port().is_some();
         let (mut tcp, mut unix): (Vec<_>, Vec<_>) = found.into_iter().partition(is_tcp);
         tcp.sort_by_cached_key(|it| (it.port(), it.family(), it.local.to_string(), it.inode));
         unix.sort_by_cached_key(|it| (it.local.to_string(), it.inode));
         Self { tcp, unix }
+    }
+}
+
+impl Listeners {
+    /// Reads what `/proc/net/tcp`, `tcp6` (one after the other) and `unix` hold. They have neither
+    /// limits nor drops, and of unix queues the clients of their own namespace alone.
+    #[must_use]
+    pub fn from_tables(tcp: &[u8], unix: &[u8]) -> Self {
+        let rows = parse_tcp(tcp).filter_map(|row| Listener::from_tcp(&row));
+        let unlimited = rows.map(|listener| Listener {
+            // What the table has in their place is no limit.
+            limit: None,
+            drops: None,
+            ..listener
+        });
+        unlimited.chain(parse_unix(unix)).collect()
     }
 
     /// All of them.
@@ -327,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_connect_reaches_the_closest_fit_and_whole_groups() {
-        let listeners = Listeners::of([
+        let listeners = Listeners::from_iter([
             tcp("[::]:3306", true, 1),
             tcp("127.0.0.1:3306", false, 2),
             tcp("0.0.0.0:5432", false, 3),

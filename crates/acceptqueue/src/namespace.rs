@@ -174,15 +174,13 @@ impl Namespace {
     pub fn sample(&mut self) -> Result<Listeners, AskError> {
         let socket = match &mut self.source {
             Source::Diag(socket) => socket,
-            Source::Tables(tables) => return Ok(Listeners::of(tables.listeners()?)),
+            Source::Tables(tables) => return Ok(tables.listeners()?),
         };
         self.rows.clear();
         socket.ask(Question::TcpListeners(IpVersion::V4), &mut self.rows)?;
         absent_is_empty(socket.ask(Question::TcpListeners(IpVersion::V6), &mut self.rows))?;
         socket.ask(Question::UnixListeners, &mut self.rows)?;
-        Ok(Listeners::of(
-            self.rows.drain(..).filter_map(Listener::from_row),
-        ))
+        Ok(self.rows.drain(..).filter_map(Listener::from_row).collect())
     }
 
     /// The listener that a TCP connect to this address reaches, found without a walk: about a
@@ -199,7 +197,7 @@ impl Namespace {
                 Ok(found.and_then(Listener::from_row))
             }
             Source::Tables(tables) => {
-                let listeners = Listeners::of(tables.listeners()?);
+                let listeners = tables.listeners()?;
                 Ok(listeners.reached_at(address).first().copied().cloned())
             }
         }

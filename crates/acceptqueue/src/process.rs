@@ -40,8 +40,9 @@ impl Process {
         Self::parse(pid, &String::from_utf8_lossy(&stat))
     }
 
-    /// Reads `stat`: the command stands in parentheses and may hold anything.
-    pub(crate) fn parse(pid: u32, stat: &str) -> Option<Self> {
+    /// Reads `/proc/PID/stat`: the command stands in parentheses and may hold anything.
+    #[must_use]
+    pub fn parse(pid: u32, stat: &str) -> Option<Self> {
         let (_, rest) = stat.split_once('(')?;
         let (command, rest) = rest.rsplit_once(')')?;
         let state = match rest.trim_start().chars().next()? {

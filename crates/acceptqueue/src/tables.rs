@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::answer::{TcpRow, TcpState};
-use crate::listener::{Listener, Local};
+use crate::listener::{Listener, Listeners, Local};
 use crate::name::UnixName;
 
 /// The tables of one process's namespace.
@@ -33,24 +33,18 @@ impl Tables {
         })
     }
 
-    pub(crate) fn listeners(&mut self) -> io::Result<Vec<Listener>> {
-        let rows = self.connections()?;
-        let mut listeners: Vec<_> = rows.iter().filter_map(Listener::from_tcp).collect();
-        for listener in &mut listeners {
-            // What the table has in their place is no limit.
-            (listener.limit, listener.drops) = (None, None);
-        }
-        listeners.extend(parse_unix(&read_again(&mut self.unix)?));
-        Ok(listeners)
+    pub(crate) fn listeners(&mut self) -> io::Result<Listeners> {
+        let tcp = self.read_tcp()?;
+        Ok(Listeners::from_tables(&tcp, &read_again(&mut self.unix)?))
     }
 
     pub(crate) fn connections(&mut self) -> io::Result<Vec<TcpRow>> {
-        let mut rows = Vec::new();
-        for file in &mut self.tcp {
-            let text = read_again(file)?;
-            rows.extend(String::from_utf8_lossy(&text).lines().filter_map(parse_tcp));
-        }
-        Ok(rows)
+        Ok(parse_tcp(&self.read_tcp()?).collect())
+    }
+
+    fn read_tcp(&mut self) -> io::Result<Vec<u8>> {
+        let tables = self.tcp.iter_mut().map(read_again);
+        Ok(tables.collect::<io::Result<Vec<_>>>()?.concat())
     }
 }
 
@@ -62,8 +56,13 @@ pub(crate) fn read_again(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A line of `tcp` or `tcp6`.
-pub(crate) fn parse_tcp(line: &str) -> Option<TcpRow> {
+/// The rows of `tcp` or `tcp6`.
+pub(crate) fn parse_tcp(table: &[u8]) -> impl Iterator<Item = TcpRow> {
+    let lines = table.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| parse_tcp_line(str::from_utf8(line).ok()?))
+}
+
+fn parse_tcp_line(line: &str) -> Option<TcpRow> {
     let mut fields = line.split_whitespace().skip(1);
     let local = parse_address(fields.next()?)?;
     let remote = parse_address(fields.next()?)?;
@@ -180,7 +179,7 @@ mod tests {
     fn a_listener_of_the_tcp_table_has_a_length_in_the_place_of_its_receive_queue() {
         let line = "   1: 0100007F:0CEA 00000000:0000 0A 00000000:00000006 00:00000000 00000000 \
                     65534        0 108642 1 0000000000000000 100 0 0 10 0";
-        let row = parse_tcp(line).unwrap();
+        let row = parse_tcp_line(line).unwrap();
         assert_eq!(row.local, ([127, 0, 0, 1], 3306).into());
         assert_eq!((row.state, row.receive_queue), (TcpState::Listen, 6));
         assert_eq!((row.uid, row.inode), (65534, 108_642));
