@@ -3,7 +3,6 @@
 use std::fs::metadata;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::{fmt, slice};
@@ -26,8 +25,8 @@ pub struct Listener {
     /// namespace could be read.
     pub limit: Option<u32>,
     /// What the socket dropped, of TCP only: each overflow counts once where a SYN was dropped, and
-    /// twice where it was the last acknowledgement; [`overflows_of`] reads it. A few other failures
-    /// to make a connection are in it too, so it proves an overflow only beside a full queue.
+    /// twice where it was the last acknowledgement. Handshakes that clients broke off are in it too,
+    /// so it does not prove an overflow; [`overflows_of`](crate::overflows_of) reads it.
     pub drops: Option<u32>,
     /// Its inode, by which its processes are found.
     pub inode: u32,
@@ -212,12 +211,6 @@ impl FileId {
     }
 }
 
-/// How many overflows so many drops of one TCP listener stand for: each counts once or twice.
-#[must_use]
-pub fn overflows_of(drops: u32) -> RangeInclusive<u32> {
-    drops.div_ceil(2)..=drops
-}
-
 /// The listeners of a network namespace at one moment: TCP by port, then unix by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listeners {
@@ -375,12 +368,5 @@ mod tests {
         assert_eq!(listener.is_full(), Some(true));
         listener.limit = None;
         assert_eq!(listener.is_full(), None);
-    }
-
-    #[test]
-    fn drops_stand_for_as_many_overflows_or_half_of_them() {
-        assert_eq!(overflows_of(0), 0..=0);
-        assert_eq!(overflows_of(3), 2..=3);
-        assert_eq!(overflows_of(18), 9..=18);
     }
 }
