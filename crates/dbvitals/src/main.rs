@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
         Command::Explain(args) => commands::explain::run(args, json),
+        Command::Queues(args) => commands::queues::run(args, json),
         Command::Replay(args) => commands::replay::run(args, json),
     };
     match ended {
