@@ -164,8 +164,8 @@ impl Namespace {
         }
     }
 
-    /// All its listeners at this moment: three short walks, some 20 µs, however many connections
-    /// there are. Asked once, it answers for every backend of this machine.
+    /// All its listeners at this moment: three short walks, tens of microseconds, however many TCP
+    /// connections there are. Asked once, it answers for every backend of this machine.
     ///
     /// # Errors
     ///
