@@ -410,3 +410,22 @@ impl Watching {
         })
     }
 }
+
+#[test]
+fn the_experiments_of_the_document_come_out_as_it_says() {
+    let test = "the_experiments_of_the_document";
+    let Some(stage) = Stage::set_up(test) else {
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = script.join("../../docs/accept-queues/experiments.py");
+    let run = stage.inside(|| Command::new("python3").arg(script).output());
+    let Ok(output) = run else {
+        left_out(test, "needs python3");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complained}");
+    assert!(said.matches("\n  yes  ").count() > 20, "{said}");
+}

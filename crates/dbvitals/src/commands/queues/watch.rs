@@ -1,7 +1,7 @@
 //! `queues --watch`: sampled many times a second, told once a tick, and at once where something
 //! happens.
 //!
-//! A sample costs about 20 µs. What is dearer (who waits, whose sockets, who is blocked) is asked
+//! A sample costs tens of microseconds. What is dearer (who waits, whose sockets, who is blocked) is asked
 //! once a tick, and who is blocked a few times a second while a unix queue is full.
 
 use std::io::{self, IsTerminal as _, Write};
