@@ -21,7 +21,7 @@ use crate::listener::{Listener, Listeners, Local};
 use crate::netlink::Malformed;
 use crate::question::{IpVersion, Question};
 use crate::socket::{AskError, DiagSocket};
-use crate::tables::{Tables, net_of, read_again};
+use crate::tables::{Tables, net_of, parse_unix, read_again};
 use crate::waiting::Waiting;
 
 /// The tables of the calling thread's namespace.
@@ -60,6 +60,8 @@ pub enum Sight {
 pub struct Namespace {
     source: Source,
     netstat: File,
+    /// The table of unix sockets, for kernels that have no better answer.
+    unix: File,
     somaxconn: Option<File>,
     id: u64,
     rows: Vec<Row>,
@@ -143,6 +145,7 @@ impl Namespace {
         Ok(Self {
             source: source(net).map_err(OpenError::Tables)?,
             netstat,
+            unix: File::open(net.join("unix")).map_err(OpenError::Tables)?,
             somaxconn,
             id,
             rows: Vec::new(),
@@ -169,8 +172,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// Fails where the kernel refuses, which it does not while the namespace is open, or lacks
-    /// `unix_diag`.
+    /// Fails where the kernel refuses, which it does not while the namespace is open. One that was
+    /// built without `unix_diag` tells no limits of unix sockets.
     pub fn sample(&mut self) -> Result<Listeners, AskError> {
         let socket = match &mut self.source {
             Source::Diag(socket) => socket,
@@ -179,7 +182,15 @@ impl Namespace {
         self.rows.clear();
         socket.ask(Question::TcpListeners(IpVersion::V4), &mut self.rows)?;
         absent_is_empty(socket.ask(Question::TcpListeners(IpVersion::V6), &mut self.rows))?;
-        socket.ask(Question::UnixListeners, &mut self.rows)?;
+        match socket.ask(Question::UnixListeners, &mut self.rows) {
+            // A kernel without unix_diag.
+            Err(AskError::Refused(error)) if is(&error, Errno::NOENT) => {
+                let unix = parse_unix(&read_again(&mut self.unix)?);
+                let tcp = self.rows.drain(..).filter_map(Listener::from_row);
+                return Ok(tcp.chain(unix).collect());
+            }
+            asked => asked?,
+        }
         Ok(self.rows.drain(..).filter_map(Listener::from_row).collect())
     }
 

@@ -5,7 +5,7 @@
 //! from their own side too, and only so it can be told that one of them believes in a connection
 //! the server does not have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::answer::{TcpRow, TcpState};
@@ -116,15 +116,20 @@ impl Waiting {
             let (local, remote) = ends(row);
             remote.ip().is_loopback() || remote.ip() == local.ip()
         };
+        let mut clients = BTreeMap::new();
         for row in rows.iter().filter(|row| row.inode != 0) {
             if is_its_own(row.remote) && is_here(row) {
+                clients.insert(ends(row).0, row.inode);
                 waiting.add_client(row, &known);
             }
+        }
+        for peer in &mut waiting.peers {
+            peer.client_inode = peer.address.and_then(|it| clients.get(&it)).copied();
         }
         waiting
     }
 
-    /// Adds what a client of the same namespace believes.
+    /// Adds a client of the same namespace, if it is not what it believes to be.
     fn add_client(&mut self, row: &TcpRow, known: &BTreeMap<(SocketAddr, SocketAddr), &TcpRow>) {
         let (address, server) = ends(row);
         let at_server = known.get(&(server, address)).map(|row| row.state);
@@ -141,12 +146,7 @@ impl Waiting {
                     client_inode: row.inode,
                 });
             }
-            _ => {
-                let peer = self.peers.iter_mut().find(|it| it.address == Some(address));
-                if let Some(peer) = peer {
-                    peer.client_inode = Some(row.inode);
-                }
-            }
+            _ => {}
         }
     }
 
@@ -165,15 +165,21 @@ impl Waiting {
     /// others, and proves nothing.
     #[must_use]
     pub fn has_moved_since(&self, earlier: &Self) -> bool {
-        let is_gone = |peer: &&Peer| {
-            let same = |it: &Peer| match peer.cookie {
-                0 => it.address == peer.address && it.client_inode == peer.client_inode,
-                cookie => it.cookie == cookie,
-            };
-            !self.peers.iter().any(same)
-        };
+        let here: BTreeSet<_> = self.peers.iter().map(Peer::key).collect();
         let telling = |peer: &&Peer| peer.address.is_some() || peer.client_inode.is_some();
-        earlier.peers.iter().filter(telling).any(|it| is_gone(&it))
+        let mut earlier = earlier.peers.iter().filter(telling);
+        earlier.any(|peer| !here.contains(&peer.key()))
+    }
+}
+
+impl Peer {
+    /// What tells it from others: its cookie, or else where it comes from.
+    fn key(&self) -> (u64, Option<SocketAddr>, Option<u32>) {
+        match (self.cookie, self.address) {
+            (0, None) => (0, None, self.client_inode),
+            (0, address) => (0, address, None),
+            (cookie, _) => (cookie, None, None),
+        }
     }
 }
 
@@ -196,17 +202,18 @@ mod tests {
     const SERVER: &str = "127.0.0.1:3306";
 
     fn row(state: TcpState, local: &str, remote: &str, inode: u32) -> TcpRow {
+        let remote: SocketAddr = remote.parse().unwrap();
         TcpRow {
             state,
             local: local.parse().unwrap(),
-            remote: remote.parse().unwrap(),
+            remote,
             interface: 0,
             retransmits: 2,
             receive_queue: 0,
             send_queue: 0,
             uid: 0,
             inode,
-            cookie: u64::from(inode) + 1000,
+            cookie: remote.port().into(),
             drops: None,
             only_v6: false,
         }
@@ -278,7 +285,7 @@ mod tests {
             row(TcpState::Established, SERVER, "10.0.0.9:2", 0),
         ]);
         assert!(!longer.has_moved_since(&first));
-        assert!(first.has_moved_since(&longer) || longer.peers[0].cookie == longer.peers[1].cookie);
+        assert!(first.has_moved_since(&longer));
         let unix = Waiting::of_unix(&[5, 0, 6]);
         assert!(!unix.has_moved_since(&Waiting::of_unix(&[5, 0])));
         assert!(unix.has_moved_since(&Waiting::of_unix(&[4, 5])));
