@@ -190,6 +190,11 @@ fn hidden(entry: &Entry, snapshot: &Snapshot, facts: &NamespaceFacts) -> Vec<Str
             "Who listens{user} is hidden from this user; root sees it."
         ));
     }
+    if entry.processes.is_empty() && snapshot.hidden_processes == 0 {
+        said.push(
+            "No process that can be seen from here holds it: it is outside of this container, or /proc hides it.".to_owned(),
+        );
+    }
     if facts.sight == Sight::Tables {
         let kind = match listener.family() {
             Family::Unix => "Limits, who waits, and clients of other namespaces",

@@ -50,6 +50,10 @@ struct Watch {
     looked_for_blocked: Option<Moment>,
     /// What the namespaces counted at the end of the last tick.
     counted: Vec<(u64, Counters)>,
+    /// Where nobody listened at the last tick.
+    vacant: Vec<String>,
+    /// What the table on the screen was drawn of.
+    last: Option<Snapshot>,
     /// What happened in this tick.
     told: Vec<String>,
 }
@@ -69,6 +73,8 @@ impl Watch {
             ends: args.duration.map(|duration| now + duration),
             looked_for_blocked: None,
             counted: Vec::new(),
+            vacant: Vec::new(),
+            last: None,
             told: Vec::new(),
         }
     }
@@ -154,17 +160,28 @@ impl Watch {
             self.tick_ends = self.tick_ends + self.tick;
         }
         let vacant = self.scope.vacant(samples);
-        if !vacant.is_empty() {
-            self.history.worst = self.history.worst.worst(Exit::Critical);
-        }
-        let mut told: Vec<_> = vacant
-            .iter()
-            .map(|place| format!("nothing listens at {place}"))
-            .collect();
+        let vacant: Vec<_> = vacant.iter().map(ToString::to_string).collect();
+        let mut told = self.take_vacant(vacant);
         let snapshot = self.scope.snapshot(found, samples)?;
         told.extend(self.take_snapshot(&snapshot, now));
         self.tell(told, now)?;
-        self.draw(&snapshot, now)
+        self.draw(&snapshot, now)?;
+        self.last = Some(snapshot);
+        Ok(())
+    }
+
+    /// Says where nobody listens, and where somebody does again.
+    fn take_vacant(&mut self, vacant: Vec<String>) -> Vec<String> {
+        if !vacant.is_empty() {
+            self.history.worst = self.history.worst.worst(Exit::Critical);
+        }
+        let before = std::mem::replace(&mut self.vacant, vacant);
+        let now = &self.vacant;
+        let left = now.iter().filter(|place| !before.contains(place));
+        let taken = before.iter().filter(|place| !now.contains(place));
+        let left = left.map(|place| format!("nothing listens at {place}"));
+        left.chain(taken.map(|place| format!("somebody listens at {place}")))
+            .collect()
     }
 
     fn take_snapshot(&mut self, snapshot: &Snapshot, now: Moment) -> Vec<String> {
@@ -208,8 +225,10 @@ impl Watch {
         for sentence in sentences {
             writeln!(out, "{time}  {sentence}")?;
         }
-        out.flush()?;
-        Ok(())
+        if let Some((snapshot, size)) = self.last.as_ref().zip(self.screen.size()) {
+            self.screen.drawn = write_watch(&mut out, snapshot, &self.history, size)?;
+        }
+        Ok(out.flush()?)
     }
 
     fn draw(&mut self, snapshot: &Snapshot, now: Moment) -> anyhow::Result<()> {
