@@ -157,7 +157,7 @@ fn limit(entry: &Entry, facts: &NamespaceFacts) -> Option<String> {
     let limit = entry.found.listener.limit?;
     let command = entry.processes.first().map(|it| it.command.as_str());
     let program = command.and_then(setting::of);
-    let raise = program.unwrap_or("its backlog");
+    let raise = program.unwrap_or("the backlog it is configured with");
     let Some(somaxconn) = facts.somaxconn else {
         return Some(format!(
             "The limit in force, {limit}, was taken when listen() was called. To raise it: {raise}, then restart the listener."
@@ -169,7 +169,7 @@ fn limit(entry: &Entry, facts: &NamespaceFacts) -> Option<String> {
         )
     } else if limit == somaxconn {
         format!(
-            "The limit in force, {limit}, is net.core.somaxconn: listen() was given as much, or more. To raise it: the sysctl and, if it is not more already, {raise}; then restart the listener."
+            "The limit in force, {limit}, is net.core.somaxconn: listen() was given as much, or more. To raise it: the sysctl, and {raise}, if that is not more already; then restart the listener."
         )
     } else {
         format!(

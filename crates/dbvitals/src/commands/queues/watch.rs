@@ -119,7 +119,23 @@ impl Watch {
         for (_, listener) in self.history.end_sample() {
             told.push(sentence(&listener, &Event::Gone));
         }
+        if !told.is_empty() {
+            self.refresh(found);
+        }
         self.tell(told, now)
+    }
+
+    /// Brings the lengths on the screen up to date.
+    fn refresh(&mut self, found: &[Found]) {
+        let entries = self.last.iter_mut().flat_map(|last| &mut last.entries);
+        for shown in entries.map(|entry| &mut entry.found) {
+            let same = |it: &&Found| {
+                it.namespace == shown.namespace && it.listener.is_same_socket(&shown.listener)
+            };
+            if let Some(now) = found.iter().find(same) {
+                shown.listener.clone_from(&now.listener);
+            }
+        }
     }
 
     fn look_for_blocked(
