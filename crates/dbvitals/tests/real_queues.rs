@@ -7,6 +7,7 @@ mod program;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use dbvitals_acceptqueue::Namespace;
 use dbvitals_testkit::{
     MariaDb, MariaDbOptions, Postgres, PostgresOptions, RealServer, eventually, require_servers,
 };
@@ -51,8 +52,30 @@ fn check_frozen(server: &impl RealServer, command: &str, limit: u32) {
     let stopped = format!("{command} ({}) is stopped (state T)", server.pid());
     let more = format!("would still pass, {} more times", limit + 1 - CLIENTS);
     assert!(said.contains(&stopped) && said.contains(&more), "{said}");
+    check_standstill(server, clients);
+}
+
+/// Two samples tell that nobody is accepted: it grows, and all who waited still do.
+fn check_standstill(server: &impl RealServer, mut clients: Vec<TcpStream>) {
+    let mut namespace = Namespace::current().expect("sock_diag is there");
+    let mut look = || {
+        let sample = namespace.sample().expect("a sample");
+        let listener = sample.reached_at(server.address())[0].clone();
+        let waiting = namespace.waiting(&listener, &sample).expect("who waits");
+        (listener.length, waiting)
+    };
+    let (length, waiting) = look();
+    assert_eq!(length, CLIENTS);
+    clients.push(TcpStream::connect(server.address()).expect("there is room"));
+    let (grown, still_waiting) = look();
+    assert_eq!(grown, CLIENTS + 1);
+    assert!(
+        !still_waiting.has_moved_since(&waiting),
+        "{still_waiting:?}"
+    );
     server.thaw();
-    assert!(eventually(SOON, || listener(port)["length"] == 0));
+    assert!(eventually(SOON, || look().1.has_moved_since(&waiting)));
+    assert!(eventually(SOON, || look().0 == 0));
     drop(clients);
 }
 
