@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::conversation::{Conversation, Scratch};
 use crate::failure::Failure;
 use crate::learned::Learned;
+use crate::listening::Lookout;
 use crate::order::{Order, TargetId};
 use crate::probe::Probe;
 use crate::question::Question;
@@ -63,6 +64,7 @@ pub struct Prober {
     /// Moments at which a line wants to be looked at; entries of lines gone by are passed over.
     timers: BinaryHeap<Reverse<(Moment, usize, u32)>>,
     observations: VecDeque<(TargetId, Observation)>,
+    lookout: Lookout,
     scratch: Scratch,
     serial: u32,
     leaving: usize,
@@ -144,6 +146,7 @@ impl Prober {
             lines: Slab::new(),
             timers: BinaryHeap::new(),
             observations: VecDeque::new(),
+            lookout: Lookout::default(),
             scratch: Scratch::new(),
             serial: 0,
             leaving: 0,
@@ -208,6 +211,8 @@ impl Prober {
         match order.path {
             Path::Held => self.start_held(order),
             Path::Fresh => self.start_fresh(order),
+            // Looks at queues are nobody's order.
+            Path::Queue => {}
         }
     }
 
@@ -220,6 +225,7 @@ impl Prober {
         let key = match path {
             Path::Held => entry.held.take(),
             Path::Fresh => entry.fresh.take(),
+            Path::Queue => None,
         };
         if let Some(key) = key {
             self.leave(key);

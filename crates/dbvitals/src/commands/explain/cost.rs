@@ -50,7 +50,10 @@ impl Cost {
     fn add(&mut self, subject: &Subject, depth: Depth, path: Path, count: u64) {
         match path {
             Path::Held => self.pings += count,
+            // The kernel alone is asked.
+            Path::Fresh if depth == Depth::Listening => {}
             Path::Fresh => self.connections += count,
+            Path::Queue => {}
         }
         let Some(one) = figures(subject.protocol, subject.user, depth, path) else {
             return;

@@ -33,6 +33,7 @@ pub(super) fn faults(plan: &Plan) -> Vec<Promise> {
         within,
         why: why.to_owned(),
     };
+    let listens = plan.deepest() == Depth::Listening;
     let freeze = plan.notices_freeze().then(|| plan.freeze_bound());
     let unfit = plan.unfit_bound(Depth::Role);
     vec![
@@ -42,6 +43,7 @@ pub(super) fn faults(plan: &Plan) -> Vec<Promise> {
             Some(plan.crash_bound()),
             match holds {
                 true => "the kernel ends the held session; fresh probes confirm it",
+                false if listens => "the next probe finds no listener",
                 false => "the next probe is refused",
             },
         ),
@@ -49,9 +51,10 @@ pub(super) fn faults(plan: &Plan) -> Vec<Promise> {
         promise(
             "black_hole",
             "black hole",
-            Some(plan.black_hole_bound()),
+            (!listens).then(|| plan.black_hole_bound()),
             match holds {
                 true => "both paths are silent until one deadline",
+                false if listens => "not noticed: no packet is sent",
                 false => "each probe waits for its deadline",
             },
         ),
@@ -73,6 +76,9 @@ pub(super) fn faults(plan: &Plan) -> Vec<Promise> {
 fn freeze_why(plan: &Plan) -> &'static str {
     match plan.course {
         Course::Session { .. } => "the next ping is not answered, nor is a fresh session",
+        Course::Sessionless { .. } if plan.deepest() == Depth::Listening => {
+            "only clients who wait in its accept queue show it: degraded"
+        }
         Course::Sessionless { .. } if !plan.notices_freeze() => {
             "not noticed: the kernel makes connections for a frozen server"
         }

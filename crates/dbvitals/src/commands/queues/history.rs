@@ -12,6 +12,7 @@ use dbvitals_verdict::Moment;
 
 use super::judgement;
 use crate::exit::Exit;
+use crate::standstill::Standstill;
 
 /// How many ticks are kept to be drawn.
 const TICKS_KEPT: usize = 30;
@@ -72,18 +73,6 @@ pub(super) struct Marks {
     crowded_since: Option<Moment>,
     standstill: Option<Standstill>,
     is_seen: bool,
-}
-
-/// A time in which nobody was accepted.
-#[derive(Debug, Clone)]
-struct Standstill {
-    since: Moment,
-    /// How many waited when it began, and at the last tick.
-    from: u32,
-    length: u32,
-    waiting: Waiting,
-    /// How often it grew meanwhile.
-    steps: u32,
 }
 
 /// What is remembered of all listeners.
@@ -219,31 +208,15 @@ impl Marks {
 
     fn note_waiting(&mut self, waiting: &Waiting, now: Moment) -> Option<Event> {
         let length = self.listener.length;
-        let still = self.standstill.as_mut().filter(|it| {
-            let moved = waiting.has_moved_since(&it.waiting);
-            it.length > 0 && length >= it.length && !moved
-        });
-        let Some(still) = still else {
-            self.standstill = Some(Standstill {
-                since: now,
-                from: length,
-                length,
-                waiting: waiting.clone(),
-                steps: 0,
-            });
+        let Some(still) = &mut self.standstill else {
+            self.standstill = Some(Standstill::begin(length, waiting, now));
             return None;
         };
-        // As long as nobody comes and nobody is accepted, it may just be a quiet time.
-        if length == still.length {
-            return None;
-        }
-        still.length = length;
-        still.waiting.clone_from(waiting);
-        still.steps += 1;
-        (still.steps == STUCK_STEPS).then(|| Event::Stuck {
-            from: still.from,
+        let has_grown = still.look(length, waiting, now);
+        (has_grown && still.steps() == STUCK_STEPS).then(|| Event::Stuck {
+            from: still.from(),
             to: length,
-            during: now.since(still.since),
+            during: still.lasts(now),
         })
     }
 
