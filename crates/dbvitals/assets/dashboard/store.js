@@ -80,6 +80,8 @@ export function takeBackends(list, all) {
 function update(known, said) {
   const backend = known ?? { sparks: [], samples: null };
   Object.assign(backend, said);
+  backend.queue ??= null;
+  keepQueue(backend, now());
   backend.since_ms = Date.parse(said.since);
   const aged = said.evidence_age_ms;
   backend.proof_ms = aged === null || aged === undefined ? null : now() - aged;
@@ -100,6 +102,10 @@ export function takeObservation(said) {
   if (!backend) return;
   backend[said.path] = said;
   const ended = Date.parse(said.ended);
+  if (said.queue !== undefined) {
+    backend.queue = said.queue;
+    keepQueue(backend, ended);
+  }
   // The check's own faults prove nothing about a server.
   if (said.class !== "ours") backend.proof_ms = Math.max(backend.proof_ms ?? 0, ended);
   if (said.outcome === "pass") {
@@ -117,6 +123,15 @@ export function takeObservation(said) {
     changed("list");
   }
   changed("backends");
+}
+
+/// Keeps how full the queue of a server is that somebody looked at.
+function keepQueue(backend, at) {
+  if (!backend.samples || !backend.queue) return;
+  backend.queues ??= [];
+  if (at <= backend.queues.at(-1)?.at) return;
+  backend.queues.push({ at, length: backend.queue.length, limit: backend.queue.limit });
+  if (backend.queues.length > SAMPLES_MAX) backend.queues.shift();
 }
 
 /// Keeps whole samples of a server from now on.

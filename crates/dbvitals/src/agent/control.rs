@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dbvitals_verdict::{Admin, Course};
+use dbvitals_verdict::{Admin, Course, Observation};
 
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::event_loop::{Assignment, Busy, Command, ShardHandle};
@@ -138,6 +138,12 @@ impl Control {
     /// Asks for a fresh probe now; `false` where there is no such backend.
     pub(crate) fn refresh(&self, name: &str) -> Result<bool, Busy> {
         self.tell(name, Command::Refresh)
+    }
+
+    /// Passes on what a look at a backend's accept queue tells; `false` where there is no such
+    /// backend.
+    pub(crate) fn look(&self, name: &str, observation: Observation) -> Result<bool, Busy> {
+        self.tell(name, |index| Command::Look(index, Box::new(observation)))
     }
 
     fn tell(&self, name: &str, command: impl FnOnce(u32) -> Command) -> Result<bool, Busy> {

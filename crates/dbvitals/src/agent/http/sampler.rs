@@ -12,6 +12,7 @@ use dbvitals_verdict::{Moment, Observation};
 use serde::Serialize;
 use tokio::time::sleep;
 
+use super::backends::Queue;
 use super::history::{Event, History};
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::seen::Seen;
@@ -31,6 +32,7 @@ struct Sample<'a> {
     verdict: &'static str,
     #[serde(flatten)]
     seen: Seen,
+    queue: Option<Queue>,
 }
 
 /// Tells samples while somebody listens, until it is dropped.
@@ -90,6 +92,7 @@ fn newest(
         path: observation.path.name(),
         verdict: standing.verdict.name(),
         seen: Seen::new(observation, &backend.plan().classes, board.clock()),
+        queue: Queue::of(backend, &standing, board.clock().now()),
     };
     let event = Event::passing("observation", Some(Arc::clone(&backend.name)), &sample);
     Some((observation.ended, event))
