@@ -1,7 +1,7 @@
 //! What one probe, or one look at an accept queue, saw: the only kind of evidence there is.
 //!
-//! Observations are made by whoever probes or looks, carried into [`Monitor`](crate::Monitor), kept as the
-//! evidence of a verdict and shown to people. They are data; nothing here decides.
+//! Observations are made by whoever probes or looks, carried into [`Monitor`](crate::Monitor), kept
+//! as the evidence of a verdict and shown to people. They are data; nothing here decides.
 
 use std::sync::Arc;
 use std::time::Duration;

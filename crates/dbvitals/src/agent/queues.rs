@@ -29,7 +29,10 @@ use crate::agent::control::Control;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// No backend is looked at more often.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(20);
-/// How many times as long as a look took nobody looks again: a hundredth of a core at most.
+/// However dear looks are, nobody waits longer for the next.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(2);
+/// For how many times the processor time that a look took nobody looks again: a hundredth of a core
+/// at most.
 const REST_FACTOR: u32 = 100;
 /// Of so many backends it is asked at one look who waits, which is dearer than how many; of the
 /// others at the next ones.
@@ -89,7 +92,7 @@ impl Watch {
         let clock = self.control.board().clock();
         let mut is_blind = false;
         loop {
-            let began = clock.now();
+            let (began, spent) = (clock.now(), clock.processor_time());
             let every = self.follow_backends(began);
             match self.look(began) {
                 Ok(()) => is_blind = false,
@@ -101,8 +104,8 @@ impl Watch {
                     self.see_nothing(began);
                 }
             }
-            let took = clock.now().since(began);
-            self.rested = every.max(took * REST_FACTOR);
+            let took = clock.processor_time().saturating_sub(spent);
+            self.rested = (took * REST_FACTOR).min(LOOK_EVERY_MAX).max(every);
             match stopped.recv_timeout(self.rested) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,

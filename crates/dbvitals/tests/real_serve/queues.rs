@@ -19,6 +19,8 @@ use crate::{Watched, alone, on_both, report};
 const SUSPECT_BOUND: Duration = Duration::from_millis(1000);
 /// From the first client to down: the suspicion, the next question and its timeout.
 const DOWN_BOUND: Duration = Duration::from_millis(3000);
+/// Fewer than fit into MariaDB's queue.
+const CLIENTS_MAX: usize = 60;
 /// From one client to the next.
 const ARRIVAL: Duration = Duration::from_millis(40);
 
@@ -34,7 +36,10 @@ fn clients_until(agent: &Agent, server: &dyn Watched, said: &str) -> (Vec<TcpStr
             "no {said:?}, and {} clients",
             clients.len()
         );
-        clients.push(TcpStream::connect(server.address()).expect("a frozen server lets connect"));
+        if clients.len() < CLIENTS_MAX {
+            let client = TcpStream::connect(server.address());
+            clients.push(client.expect("a frozen server lets connect"));
+        }
         thread::sleep(ARRIVAL);
     }
     (clients, clock.now().since(began))

@@ -49,14 +49,17 @@ fn wait_for(agent: &Agent, what: &str, mut is_so: impl FnMut(&Value) -> bool) ->
     told
 }
 
-/// Connects more and more clients, until this is so of the backend.
+/// Connects another client whenever all before it were seen, until this is so of the backend.
 fn crowd(agent: &Agent, to: SocketAddr, is_so: impl Fn(&Value) -> bool) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     wait_for(agent, "that, whoever came", |told| {
         if is_so(told) {
             return true;
         }
-        clients.push(TcpStream::connect(to).expect("the kernel lets in"));
+        // One after the other: each look is to show more than the one before.
+        if told["queue"]["length"] == clients.len() {
+            clients.push(TcpStream::connect(to).expect("the kernel lets in"));
+        }
         false
     });
     clients

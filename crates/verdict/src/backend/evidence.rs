@@ -56,7 +56,8 @@ impl Backend {
     }
 
     /// The cause that the paths show for the verdict just now: where both are broken, the fresh
-    /// one's, and a look at the queue comes last; nothing while they speak for a change that has not come about yet.
+    /// one's, and a look at the queue comes last; nothing while they speak for a change that has not
+    /// come about yet.
     pub(super) fn shown_cause(&self) -> Option<Cause> {
         let wanted = match self.verdict {
             Verdict::Degraded => Leaning::Degrade,

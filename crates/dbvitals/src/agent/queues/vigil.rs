@@ -22,8 +22,10 @@ use crate::standstill::Standstill;
 /// How long an address is taken for this machine's own, or not, without asking again: virtual
 /// addresses move.
 const PLACE_SURE_FOR: Duration = Duration::from_secs(5);
-/// Looks that were so many times as far apart as meant tell nothing about the time in between.
+/// Looks that were so many times as far apart as meant, and at least so far, tell nothing about the
+/// time in between: the machine may have slept.
 const GAP_FACTOR: u32 = 5;
+const GAP_MIN: Duration = Duration::from_secs(2);
 
 /// What is remembered of one backend's queue.
 #[derive(Debug)]
@@ -123,7 +125,7 @@ impl Vigil {
         };
         let waiting = namespace.waiting(listener, sample)?;
         let length = self.length();
-        let is_far = now.since(self.looked_at) > rested * GAP_FACTOR;
+        let is_far = now.since(self.looked_at) > (rested * GAP_FACTOR).max(GAP_MIN);
         self.looked_at = now;
         match self.standstill.as_mut().filter(|_| !is_far) {
             Some(still) => {
