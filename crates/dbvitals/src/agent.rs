@@ -26,7 +26,7 @@ pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
-mod queues;
+pub(crate) mod queues;
 mod seen;
 pub(crate) mod subject;
 pub(crate) mod transition_line;

@@ -110,7 +110,7 @@ pub enum Phase {
     Lag,
     /// The write.
     Write,
-    /// The look for a listener; last, because phases have numbers in histories.
+    /// The look for a listener, in place of all others.
     Listening,
 }
 

@@ -26,7 +26,7 @@ use self::vigil::Vigil;
 use crate::agent::control::Control;
 
 /// From one look to the next, unless a backend is asked more often.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// No backend is looked at more often.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(20);
 /// However dear looks are, nobody waits longer for the next.

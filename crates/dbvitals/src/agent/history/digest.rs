@@ -94,6 +94,7 @@ impl Series {
             Some(Phase::Role) => 8,
             Some(Phase::Lag) => 9,
             Some(Phase::Write) => 10,
+            Some(Phase::Listening) => 11,
         };
         path << 12 | depth << 6 | phase
     }
@@ -424,6 +425,7 @@ mod tests {
             (8, "role"),
             (9, "lag"),
             (10, "write"),
+            (11, "listening"),
         ];
         for series in Series::all() {
             let number = series.number();

@@ -85,6 +85,7 @@ mod tests {
             name: "any".to_owned(),
             protocol: Protocol::MySql,
             user: true,
+            is_here: false,
             plan: Plan::new(Course::Session { depth }),
         });
         assert_eq!((cost.pings, cost.connections), (86_400, 2880));
