@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use dbvitals_testkit::eventually;
@@ -30,6 +31,16 @@ fn agent_on(url: &str) -> (Agent, ConfigFile) {
         "{QUICK}[backend.db]\nurl = \"{url}\"\n{LISTENING}"
     ));
     (Agent::start(config.serve()), config)
+}
+
+/// What `dbvitals status` shows of the agent's backends.
+fn status(agent: &Agent, names: &[&str]) -> String {
+    let run = Command::new(env!("CARGO_BIN_EXE_dbvitals"))
+        .args(["status", "--agent", &format!("http://{}", agent.http())])
+        .args(names)
+        .output()
+        .expect("dbvitals can be started");
+    String::from_utf8(run.stdout).expect("text")
 }
 
 fn backend(agent: &Agent) -> Value {
@@ -102,6 +113,18 @@ fn a_server_that_accepts_nobody_is_suspected_and_said_so_without_a_connection() 
         |name: &str| agent.metric(&format!("dbvitals_accept_queue_{name}{{backend=\"db\"}}"));
     assert!(gauge("standstill_seconds") > 0.0);
     assert!(gauge("limit") >= gauge("length"));
+
+    let shown = status(&agent, &[]);
+    let column = format!(" {}/", clients.len());
+    assert!(
+        shown.contains("queue") && shown.contains(&column),
+        "{shown}"
+    );
+    let shown = status(&agent, &["db"]);
+    assert!(
+        shown.contains("wait to be accepted") && shown.contains("nobody accepted for"),
+        "{shown}"
+    );
 
     let accepted: Vec<_> = clients
         .iter()
