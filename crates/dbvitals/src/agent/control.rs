@@ -104,12 +104,17 @@ impl Control {
             .keys()
             .filter(|name| !next.contains_key(*name))
             .count();
-        for (shard, assignments) in self.shards.iter().zip(assignments) {
-            shard.tell(Command::Watch(assignments))?;
-        }
+        let before = self.board.backends();
         let shown = plans.iter().filter_map(|plan| next.get(&plan.name));
+        // Before the shards begin: what a service's histogram does not know yet, it does not count.
         self.board
             .show(shown.map(|place| Arc::clone(&place.board)).collect());
+        for (shard, assignments) in self.shards.iter().zip(assignments) {
+            if let Err(busy) = shard.tell(Command::Watch(assignments)) {
+                self.board.show(before.to_vec());
+                return Err(busy);
+            }
+        }
         *places = next;
         Ok(reloaded)
     }
