@@ -1,6 +1,7 @@
-//! One of the two paths to a backend: when it is asked next, what is under way, what it last said.
+//! One of the paths to a backend: when it is asked next, what is under way, what it last said.
 //!
-//! Used by `backend.rs` alone. A path is either waiting or has exactly one probe in flight.
+//! Used by `backend.rs` alone. A path is either waiting or has exactly one probe in flight; the
+//! queue's is never asked.
 
 use std::time::Duration;
 
@@ -50,6 +51,16 @@ impl Flight {
         (!self.halfway_passed).then(|| self.started + self.patience() / 2)
     }
 }
+
+/// A path of which nothing was heard.
+pub(crate) static SILENT: PathState = PathState {
+    next: None,
+    flight: None,
+    last: None,
+    leaning: None,
+    cause: None,
+    cut_short: false,
+};
 
 /// The state of one path.
 #[derive(Debug, Default)]
