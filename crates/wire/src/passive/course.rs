@@ -12,6 +12,9 @@ use super::Segment;
 pub(super) enum Step {
     /// A message of so many bytes, its header included, which may be shown up to `shown`.
     Message { length: usize, shown: usize },
+    /// A message that may be shown up to `shown`, behind which nothing matters until the place
+    /// is found again.
+    Rest { shown: usize },
     /// The head is longer than what is there.
     More,
     /// No message begins like this.
@@ -116,6 +119,10 @@ impl Course {
             showing = false;
             match self.resume(segment, &mut parse) {
                 Step::Message { length, .. } => at = length,
+                Step::Rest { .. } => {
+                    self.lose();
+                    return walk;
+                }
                 Step::More => return walk,
                 Step::Lost => walk.lost = true,
                 Step::Opaque => walk.opaque = true,
@@ -140,6 +147,13 @@ impl Course {
                     let end = at + message;
                     at = end.min(length);
                     self.skip = end - at;
+                }
+                Step::Rest { shown } => {
+                    if showing {
+                        walk.shown = (at + shown).min(captured);
+                    }
+                    self.lose();
+                    return walk;
                 }
                 Step::More if !is_cut && bytes.len() < HEAD_LENGTH_MAX => {
                     self.kept = bytes.to_vec();
@@ -180,7 +194,7 @@ impl Course {
             }
             Step::More if !is_cut => Step::More,
             Step::More => Step::Lost,
-            Step::Lost | Step::Opaque => step,
+            Step::Rest { .. } | Step::Lost | Step::Opaque => step,
         }
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Conversation {
     compressed: bool,
     client_sequence: u8,
     server_sequence: u8,
+    /// The client sends commands ahead of their answers.
+    pipelines: bool,
     /// The server's numbers have just begun anew in the middle of an answer.
     server_wrapped: bool,
 }
@@ -77,6 +79,7 @@ impl Conversation {
             client_sequence: 0,
             server_sequence: 0,
             server_wrapped: false,
+            pipelines: false,
         }
     }
 
@@ -298,6 +301,7 @@ impl Conversation {
             Asked::Unanswered => tell(Heard::Asked(Command::Work)),
             Asked::Answered { command, .. } | Asked::Prepare { command, .. } => {
                 tell(Heard::Asked(command));
+                self.pipelines |= !self.waiting.is_empty();
                 self.waiting.push(asked.at(mark));
             }
         }
@@ -332,7 +336,15 @@ impl Conversation {
                         mark: asked.mark(),
                         outcome: outcome_of(said),
                     });
-                    return packet.step(packet.inside + shown_of(said));
+                    let shown = packet.inside + shown_of(said);
+                    return match self.pipelines || !self.waiting.is_empty() {
+                        true => packet.step(shown),
+                        // The next answer begins behind the next command; what is left of this
+                        // one need not be walked over.
+                        false => Step::Rest {
+                            shown: packet.header + shown.min(packet.length),
+                        },
+                    };
                 }
             }
             _ => self.server_wrapped = false,

@@ -39,6 +39,8 @@ pub(super) struct Conversation {
     statements: Statements,
     /// The client has ended a copy; a Sync that follows belongs to it.
     copied: bool,
+    /// The client sends rounds ahead of their answers.
+    pipelines: bool,
 }
 
 impl Conversation {
@@ -53,6 +55,7 @@ impl Conversation {
             rounds: Waiting::new(),
             statements: Statements::default(),
             copied: false,
+            pipelines: false,
         }
     }
 
@@ -254,6 +257,7 @@ impl Conversation {
     fn touch(&mut self, mark: u64) {
         self.copied = false;
         if self.rounds.back_mut().is_none_or(|round| round.is_ended) {
+            self.pipelines |= !self.rounds.is_empty();
             self.rounds.push(Round::new(mark));
         }
     }
@@ -329,13 +333,20 @@ impl Conversation {
                         mark: round.mark(),
                         outcome,
                     });
+                    if !self.pipelines && !is_whole(kind) {
+                        // The next answer begins behind the next command; what is left of this
+                        // one need not be walked over.
+                        return Step::Rest {
+                            shown: shown.min(message.length),
+                        };
+                    }
                 }
                 if kind == b'Z' && self.rounds.front_mut().is_some_and(|round| round.is_ended) {
                     self.rounds.pop();
                 }
             }
         }
-        if matches!(message.kind, b'Z' | b'I' | b'1' | b'2' | b'3' | b's' | b'n') {
+        if is_whole(message.kind) {
             shown = message.length;
         }
         Step::Message {
@@ -343,6 +354,11 @@ impl Conversation {
             shown: shown.min(message.length),
         }
     }
+}
+
+/// Messages of a server's that tell nothing, and are shown whole.
+fn is_whole(kind: u8) -> bool {
+    matches!(kind, b'Z' | b'I' | b'1' | b'2' | b'3' | b's' | b'n')
 }
 
 fn listening(walk: Walk) -> Listening {
