@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dbvitals_verdict::{Depth, Want};
 
 use crate::expectation::parse_want;
+use crate::pings::GroupBy;
 use crate::{depth, duration, record};
 
 /// Knows whether a MySQL, MariaDB or PostgreSQL server is really alive and fit.
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     /// Show what another configuration would have concluded from a record of `serve --record`
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// Show who asks "are you there", how often, and how much of it is useless
+    #[command(after_help = PINGS_EXAMPLES)]
+    Pings(PingsArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -124,6 +128,18 @@ Exit codes: 0 the same conclusions, 1 others, 3 misuse, or a record that cannot 
 Examples:
   dbvitals replay /var/lib/dbvitals/record --fall 3
   dbvitals replay /var/lib/dbvitals/record -c other.toml";
+
+const PINGS_EXAMPLES: &str = "\
+Pings are COM_PING, COM_STATISTICS, COM_RESET_CONNECTION, SELECT 1 and its kin, the empty query, and
+PostgreSQL's lone Sync. Connections under TLS cannot be read, and are counted as opaque. The first 96
+bytes of each packet are enough.
+
+Exit codes: 0 told, 1 told of a part, since the capture is cut off or damaged, 3 misuse.
+
+Examples:
+  tcpdump -i any -s 96 -w pings.pcap 'tcp port 3306'; dbvitals pings --pcap pings.pcap
+  ssh db-a tcpdump -i any -s 96 -w - -U 'tcp port 5432' | dbvitals pings --pcap - --group-by connection
+  dbvitals pings --pcap pings.pcap --keep-pings-only shared.pcap";
 
 /// Where the password comes from, for commands that take URLs.
 #[derive(Debug, Args)]
@@ -368,4 +384,24 @@ pub(crate) struct ReplayArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
+}
+
+/// Arguments of `pings`.
+#[derive(Debug, Args)]
+pub(crate) struct PingsArgs {
+    /// The capture, pcap or pcapng, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// The servers' port; without it servers are recognised by what they say
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Whose pings are counted together
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = GroupBy::Client)]
+    pub(crate) group_by: GroupBy,
+    /// A ping this soon after the server was heard is useless, if a command follows it
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
+    pub(crate) idle_threshold: Duration,
+    /// Write a copy of the capture, with no more of it than headers and pings, into this new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep_pings_only: Option<PathBuf>,
 }

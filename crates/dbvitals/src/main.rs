@@ -16,6 +16,7 @@ mod expectation;
 mod journal;
 mod misuse;
 mod password;
+mod pings;
 mod probing;
 mod record;
 mod rehearsal;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Man(args) => commands::man::run(args),
         Command::Explain(args) => commands::explain::run(args, json),
         Command::Replay(args) => commands::replay::run(args, json),
+        Command::Pings(args) => commands::pings::run(args, json),
     };
     match ended {
         Ok(exit) => exit.into(),
