@@ -502,7 +502,7 @@ fn what_may_be_shown_ends_before_the_first_word_that_is_no_ping() {
 fn the_forms_have_their_places() {
     let mut talk = Talk::middle(3306);
     for command in [
-        &PING[..],
+        PING,
         &query("SELECT 1"),
         &[1, 0, 0, 0, 9],
         &[1, 0, 0, 0, 0x1f],
