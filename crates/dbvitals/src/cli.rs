@@ -134,11 +134,13 @@ Pings are COM_PING, COM_STATISTICS, COM_RESET_CONNECTION, SELECT 1 and its kin, 
 PostgreSQL's lone Sync. Connections under TLS cannot be read, and are counted as opaque. The first 96
 bytes of each packet are enough.
 
-Exit codes: 0 told, 1 told of a part, since the capture is cut off or damaged, 3 misuse.
+Exit codes: 0 told, 1 told of a part, since the capture is cut off or damaged or packets were lost
+on the way, 3 misuse.
 
 Examples:
   tcpdump -i any -s 96 -w pings.pcap 'tcp port 3306'; dbvitals pings --pcap pings.pcap
   ssh db-a tcpdump -i any -s 96 -w - -U 'tcp port 5432' | dbvitals pings --pcap - --group-by connection
+  dbvitals pings --interface lo --port 3306 --for 60s
   dbvitals pings --pcap pings.pcap --keep-pings-only shared.pcap";
 
 /// Where the password comes from, for commands that take URLs.
@@ -392,6 +394,12 @@ pub(crate) struct PingsArgs {
     /// The capture, pcap or pcapng, or - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
+    /// Listen to this interface instead (lo for clients on this machine); needs CAP_NET_RAW
+    #[arg(long, value_name = "IF", requires = "port", conflicts_with = "pcap")]
+    pub(crate) interface: Option<String>,
+    /// How long to listen
+    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
+    pub(crate) patience: Duration,
     /// The servers' port; without it servers are recognised by what they say
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
@@ -402,6 +410,6 @@ pub(crate) struct PingsArgs {
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
     pub(crate) idle_threshold: Duration,
     /// Write a copy of the capture, with no more of it than headers and pings, into this new file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "interface")]
     pub(crate) keep_pings_only: Option<PathBuf>,
 }

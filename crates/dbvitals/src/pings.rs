@@ -29,12 +29,7 @@ pub(crate) use capture_writer::CaptureWriter;
 pub(crate) use groups::{Asker, Group, GroupBy};
 pub(crate) use habit::Habit;
 pub(crate) use listener::{Account, Listener, Settings};
-pub(crate) use packet::Endpoint;
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "for the fuzz targets and their corpora")
-)]
-pub(crate) use packet::{Frame, Link};
+pub(crate) use packet::{Endpoint, Frame, Link};
 pub(crate) use tally::{Connections, Death, IDLE_ENDS, Tally};
 
 #[cfg(test)]

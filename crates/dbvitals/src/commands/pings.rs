@@ -1,9 +1,12 @@
 //! `pings`: liveness traffic in a capture, or on an interface: how much, from whom, how useless.
 //!
-//! Exits with 0 once it has told, with 1 where the capture ends in the middle of a packet or is
-//! damaged, so that what is told is of a part, and with 3 where there is nothing to read.
+//! Exits with 0 once it has told, with 1 where what is told is of a part (the capture ends in the
+//! middle of a packet or is damaged, or the kernel had no room for packets), and with 3 where there
+//! is nothing to read.
 
 mod document;
+mod interface;
+mod live;
 mod page;
 mod progress;
 
@@ -26,11 +29,16 @@ pub(crate) fn run(args: &PingsArgs, json: bool) -> anyhow::Result<Exit> {
         idle_threshold: nanoseconds(args.idle_threshold),
     };
     let mut listener = Listener::new(settings);
+    if let Some(interface) = &args.interface {
+        let lost = live::listen(interface, args, &mut listener)?;
+        print(&listener.finish(), json)?;
+        return Ok(if lost { Exit::Warning } else { Exit::Fine });
+    }
     let mut copy = args.keep_pings_only.as_deref().map(create_copy);
     let mut copy = copy.take().transpose()?;
     let Some(path) = &args.pcap else {
         return Err(Misuse(
-            "say what to read: --pcap FILE, or --pcap - for standard input".to_owned(),
+            "say what to read: --pcap FILE, --pcap - for standard input, or --interface IF --port P".to_owned(),
         )
         .into());
     };
