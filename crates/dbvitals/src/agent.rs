@@ -11,17 +11,24 @@
 //! slow readers lose the oldest. Nothing that a reader does can make a shard wait.
 
 pub(crate) mod agent_check;
+pub(crate) mod agent_plan;
 pub(crate) mod board;
 pub(crate) mod control;
 pub(crate) mod event_loop;
 pub(crate) mod gate;
+pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod http;
+pub(crate) mod listening;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
+mod seen;
+pub(crate) mod subject;
+pub(crate) mod transition_line;
+pub(crate) mod transitions;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -31,14 +38,14 @@ use dbvitals_probe::Clock;
 use dbvitals_verdict::Admin;
 use tokio::sync::broadcast;
 
-use crate::agent::board::{BackendBoard, Board};
+use crate::agent::board::Board;
 use crate::agent::control::Control;
 use crate::agent::event_loop::EventLoop;
+use crate::agent::history::Keeper;
 use crate::agent::plan::BackendPlan;
+use crate::agent::transitions::Told;
 use crate::record::Recorder;
 
-/// Transitions that a slow reader may be behind before it loses the oldest.
-const TRANSITIONS_KEPT: usize = 1024;
 /// Backends for which another shard is worth its thread.
 const BACKENDS_PER_SHARD_MIN: usize = 64;
 
@@ -46,20 +53,6 @@ const BACKENDS_PER_SHARD_MIN: usize = 64;
 pub(crate) fn shards_for(backends: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     cores.min(backends.div_ceil(BACKENDS_PER_SHARD_MIN)).max(1)
-}
-
-/// One change on one backend, ready to be told.
-#[derive(Debug)]
-pub(crate) struct Told {
-    /// Which backend.
-    pub(crate) backend: Arc<BackendBoard>,
-    /// What changed, when, and why.
-    pub(crate) transition: dbvitals_verdict::Transition,
-}
-
-/// Where transitions will be told: subscribe first, then start the agent with it.
-pub(crate) fn transitions() -> broadcast::Sender<Arc<Told>> {
-    broadcast::Sender::new(TRANSITIONS_KEPT)
 }
 
 /// A running agent; dropping it without [`stop`](Self::stop) leaves its threads to the end of the
@@ -84,16 +77,24 @@ impl Agent {
         seed: u64,
         told: broadcast::Sender<Arc<Told>>,
         recorder: Option<&Recorder>,
+        keeper: Option<&Keeper>,
     ) -> anyhow::Result<Self> {
         let board = Arc::new(Board::new(clock));
         let shards = shards_for(backends.len());
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for shard in 0..shards {
             let beat = board.add_shard();
-            let record = recorder.map(|recorder| recorder.feed(shard, shards));
-            let (event_loop, handle) =
-                EventLoop::new(clock, seed ^ shard as u64, beat, told.clone(), record)
-                    .context("failed to open an epoll descriptor")?;
+            let record = recorder.map(|recorder| recorder.feed(shard));
+            let history = keeper.map(Keeper::feed);
+            let (event_loop, handle) = EventLoop::new(
+                clock,
+                seed ^ shard as u64,
+                beat,
+                told.clone(),
+                record,
+                history,
+            )
+            .context("failed to open an epoll descriptor")?;
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{shard}"))
                 .spawn(move || event_loop.run())

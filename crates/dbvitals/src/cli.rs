@@ -41,6 +41,15 @@ pub(crate) enum Command {
     /// Watch servers and tell everything that routes to them
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Show what the running agent thinks of its servers, and why
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// Watch it all in a terminal: verdicts, causes, latency, time line
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
+    /// Take a server out of rotation, or back
+    #[command(after_help = SET_EXAMPLES)]
+    Set(SetArgs),
     /// See it at work, with no database installed
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -90,10 +99,47 @@ Examples:
   dbvitals serve --record /var/lib/dbvitals/record mysql://vitals@127.0.0.1:3306
   dbvitals serve -c /etc/dbvitals/dbvitals.toml";
 
+const STATUS_EXAMPLES: &str = "\
+The agent is found by --agent or -c, else by DBVITALS_AGENT, else at the usual control sockets
+($XDG_RUNTIME_DIR/dbvitals, /run/dbvitals, /var/lib/dbvitals), else at http://127.0.0.1:8306.
+
+Exit codes: 0 all is fine; 1 something is degraded, drained, in maintenance, or fit only in part;
+2 something is down, or a service has two primaries; 3 something is unknown, the check itself fails,
+or there is no agent. The worst of those named decides, without names the worst of all.
+
+Examples:
+  dbvitals status
+  dbvitals status orders-1                 both paths of one server, what is wrong, and what to do
+  dbvitals status --watch
+  dbvitals status --agent http://db-a:8306 --json";
+
+const TOP_EXAMPLES: &str = "\
+The agent is found as by status. Keys are shown at the bottom, and all of them with ?.
+Orders are given at the control socket, or over HTTP with the token of token_file.
+
+Exit codes: those of status, for what was seen last.
+
+Examples:
+  dbvitals top
+  dbvitals top --agent http://db-a:8306 --token-file ~/.dbvitals-token
+  ssh -t db-a dbvitals top";
+
+const SET_EXAMPLES: &str = "\
+drain: finish what runs, take nothing new. maint: out of everything. ready: back as soon as it is fit.
+Gates close, /health answers 503 and HAProxy is told; probes go on. The order survives restarts of
+the agent. It is given at the control socket, or over HTTP with the token of token_file.
+
+Examples:
+  dbvitals set orders-2 drain --reason 'kernel update'
+  dbvitals set orders-2 maint --for 30m
+  dbvitals set orders-2 ready
+  dbvitals set orders-2 drain --agent http://db-a:8306 --token-file ~/.dbvitals-token";
+
 const DEMO_EXAMPLES: &str = "\
 Examples:
   dbvitals demo          until Ctrl-C
-  dbvitals demo --once   one round of the script, then a table";
+  dbvitals demo --once   one round of the script, then a table
+  dbvitals demo --open   prints the address of its page and nothing else, for scripts";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -224,8 +270,8 @@ pub(crate) struct ServeArgs {
     /// What to watch
     #[arg(value_name = "[NAME=]URL")]
     pub(crate) targets: Vec<String>,
-    /// A port, or ADDRESS:PORT, that is open only while the one target is fit
-    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    /// A port, ADDRESS:PORT or unix:PATH that is open only while the one target is fit
+    #[arg(long, value_name = "[ADDRESS:]PORT|unix:PATH")]
     pub(crate) gate: Option<String>,
     /// Where /health and /metrics are answered, or `off` [default: 127.0.0.1:8306]
     #[arg(long, value_name = "ADDRESS:PORT|off")]
@@ -255,12 +301,82 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Which running agent is meant.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The configuration file that the agent runs from
+    #[arg(short, long, value_name = "FILE", conflicts_with = "agent")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the agent answers: the path of its control socket, or its URL
+    #[arg(long, value_name = "SOCKET|URL")]
+    pub(crate) agent: Option<String>,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Tell of these backends and services in full
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Show it anew every second; into a file or a pipe, whenever it changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// Arguments of `top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// A file with the token for orders over HTTP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// Arguments of `set`.
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// The backend
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// What is to become of it
+    #[arg(value_enum)]
+    pub(crate) state: AdminState,
+    /// Back to ready by itself after this time
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) patience: Option<Duration>,
+    /// Why, for those who meet it later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// A file with the token for orders over HTTP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// What an operator can order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AdminState {
+    /// Take part
+    Ready,
+    /// Finish what runs, take nothing new
+    Drain,
+    /// Out for maintenance
+    Maint,
+}
+
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Run the script once, print the table and exit
     #[arg(long)]
     pub(crate) once: bool,
+    /// Print the address of the page alone, as soon as it is there
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) open: bool,
 }
 
 /// Arguments of `config`.

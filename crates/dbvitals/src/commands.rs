@@ -11,6 +11,9 @@ mod pace;
 pub(crate) mod pings;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod set;
+pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod wait;
 
 use dbvitals_probe::Target;

@@ -5,13 +5,18 @@
 //! `settings.rs` tells where each value in force came from.
 
 mod agent_checks;
+mod agent_places;
+mod doors;
 mod file;
 mod gates;
 mod hooks;
 mod reader;
 #[cfg(test)]
 mod schema;
+mod services;
 pub(crate) mod settings;
+mod sockets;
+mod subjects;
 
 use std::fmt;
 use std::fs;
@@ -20,9 +25,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub(crate) use agent_places::AgentPlaces;
 pub(crate) use file::{HTTP_DEFAULT, host_name, http_address};
 
-use crate::agent::plan::AgentPlan;
+use crate::agent::agent_plan::AgentPlan;
 use crate::misuse::Misuse;
 
 /// The defaults, as a commented file; a test keeps it equal to the code.

@@ -28,6 +28,18 @@ pub(crate) fn show(duration: Duration) -> String {
     }
 }
 
+/// The two largest units: `12s`, `3m 12s`, `5h 3m`, `12d 3h`.
+pub(crate) fn show_long(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        (_, _, _) => format!("{days}d {}h", hours % 24),
+    }
+}
+
 /// A wall-clock time as RFC 3339 has it, in UTC, to the millisecond.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     // Years beyond 9999 have no such form.
@@ -54,5 +66,14 @@ mod tests {
         assert_eq!(show(Duration::from_millis(250)), "250 ms");
         assert_eq!(show(Duration::from_millis(2100)), "2.1 s");
         assert_eq!(show(Duration::from_secs(30)), "30 s");
+    }
+
+    #[test]
+    fn long_times_show_their_two_largest_units() {
+        let shown = |seconds| show_long(Duration::from_secs(seconds));
+        assert_eq!(shown(0), "0s");
+        assert_eq!(shown(192), "3m 12s");
+        assert_eq!(shown(18_180), "5h 3m");
+        assert_eq!(shown(1_047_600), "12d 3h");
     }
 }

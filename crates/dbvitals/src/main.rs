@@ -4,6 +4,7 @@
 //! wrong, and end with one of four exit codes.
 
 mod agent;
+mod agent_client;
 mod cli;
 mod commands;
 mod config;
@@ -24,6 +25,7 @@ mod report;
 mod suggestion;
 mod systemd;
 mod target_url;
+mod whereabouts;
 
 use std::io;
 use std::process::ExitCode;
@@ -43,6 +45,9 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args, json),
         Command::Wait(args) => commands::wait::run(args, json),
         Command::Serve(args) => commands::serve::run(args, json),
+        Command::Status(args) => commands::status::run(args, json),
+        Command::Top(args) => commands::top::run(args, json),
+        Command::Set(args) => commands::set::run(args, json),
         Command::Demo(args) => commands::demo::run(args, json),
         Command::Config(args) => commands::config::run(args, json),
         Command::Completions(args) => commands::completions::run(args),

@@ -5,10 +5,12 @@
 //! backend asked every second makes less than 4 MB a day. A binary form would be half of that, and
 //! nobody could read it.
 //!
-//! The first line is the [`Header`]: schema, start of the agent, backends with their plans. Then
-//! come lines of these kinds, told apart by their keys; every time counts microseconds since `at`:
+//! The first line is the [`Header`](line::Header): schema, start of the agent, and in a later
+//! generation the backends of its time with their plans. Then come lines of these kinds, told apart
+//! by their keys; every time counts microseconds since `at`:
 //!
 //! ```text
+//! {"t":1,"plan":{"b":0,"n":0,"name":"orders", …}}     from t on, number 0 is `orders` under this plan
 //! {"t":1000210,"b":0,"p":"h","d":210}                 a held session was asked at t, for d, and passed
 //! {"t":2000420,"b":0,"p":"f","d":90,"c":"refused"}    a fresh probe ended with a cause
 //! {"t":2000400,"b":0,"p":"h","e":1,"c":"reset"}       a held session ended by itself
@@ -20,11 +22,19 @@
 //! Further keys of a probe: `r` the depth reached, `s` whether a session is held after it, `ph` its
 //! phases, `ro` the server's role, `x` a sentence; `r` and `ph` are left out of a pass that went
 //! where the plan sends it in one phase, `s` where it is as the outcome lets one expect.
+//!
+//! A number stands for one [`Chapter`]: a backend under a plan. It is told before the first line that
+//! bears it. Under another plan a backend has another number, whose plan says `follows`; a backend
+//! with another target, or that was away, follows nobody. `n` is the shard that watches it.
 
+mod chapter;
 mod line;
+mod plans;
 mod reader;
 mod writer;
 
+pub(crate) use chapter::Chapter;
+pub(crate) use plans::Plans;
 pub(crate) use reader::{Conclusion, Record, Recorded};
 pub(crate) use writer::{Feed, Recorder};
 

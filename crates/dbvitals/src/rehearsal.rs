@@ -105,6 +105,14 @@ impl<'a, W: World> Rehearsal<'a, W> {
         self
     }
 
+    /// Goes on under another plan, as after a reload.
+    pub(crate) fn handle_plan(&mut self, plan: &Plan) {
+        let plans = BTreeMap::from([(BACKEND, Arc::new(plan.clone()))]);
+        self.monitor.handle_plan(&plans, self.now);
+        self.holds = matches!(plan.course, Course::Session { .. });
+        self.settle();
+    }
+
     /// Lets everything happen that is due up to a moment.
     pub(crate) fn play(&mut self, until: Moment) {
         self.settle();

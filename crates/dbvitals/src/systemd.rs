@@ -1,4 +1,5 @@
-//! What systemd is told: that the agent is ready, alive, reloading, ending, and how things are.
+//! What systemd is told: that the agent is ready, alive, reloading, ending, and how things are; and
+//! what it is given to keep.
 //!
 //! The protocol is a datagram of `KEY=value` lines to the socket that `NOTIFY_SOCKET` names, see
 //! sd_notify(3). That is all there is to it, so no library is used. Without that variable nothing
@@ -6,6 +7,9 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -13,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::Verdict;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::time::MissedTickBehavior;
 
@@ -50,6 +55,34 @@ impl Systemd {
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
         let micros = i128::from(tv_sec) * 1_000_000 + i128::from(tv_nsec) / 1000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+
+    /// Whether systemd, or somebody in its place, listens.
+    pub(crate) fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Gives a descriptor to keep and to pass to the next agent, if the unit has a
+    /// `FileDescriptorStoreMax`. It is not to be polled: a socket that was shut down would be
+    /// dropped as ended.
+    pub(crate) fn store(&self, name: &str, descriptor: BorrowedFd<'_>) {
+        let Some(socket) = &self.socket else {
+            return;
+        };
+        let message = format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let words = [IoSlice::new(message.as_bytes())];
+        if let Err(error) = sendmsg(socket, &words, &mut ancillary, SendFlags::empty()) {
+            tracing::error!(name, %error, "systemd cannot be given a socket to keep");
+        }
+    }
+
+    /// Has a descriptor kept no longer.
+    pub(crate) fn forget(&self, name: &str) {
+        self.tell(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
     /// Says that the agent ends, and how long that may take.

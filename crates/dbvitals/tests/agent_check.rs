@@ -39,7 +39,11 @@ fn agent_with_check(url: &str, more: &str) -> (Agent, Port) {
          [agent_check.web]\nlisten = \"127.0.0.1:{}\"\nof = \"web\"\n{more}",
         port.number()
     ));
-    (Agent::start(config.serve()), port)
+    let agent = Agent::start(config.serve());
+    // The agent answers HTTP first.
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    assert!(eventually(PATIENCE, || TcpStream::connect(address).is_ok()));
+    (agent, port)
 }
 
 fn connect(port: &Port) -> TcpStream {
@@ -132,6 +136,72 @@ fn a_slow_server_loses_weight_and_gets_it_back() {
     wait_for_line(&port, "ready up 5%\n");
     database.switch(Mood::Fine);
     wait_for_line(&port, "ready up 100%\n");
+}
+
+#[test]
+fn a_service_is_told_as_a_backend_is_for_whoever_wants_what() {
+    let (first, second) = (
+        ScriptedDatabase::start(Dialect::Postgres),
+        ScriptedDatabase::start(Dialect::Postgres),
+    );
+    second.take_role(true);
+    let backend = |name: &str, database: &ScriptedDatabase| {
+        let address = database.address();
+        format!("[backend.{name}]\nurl = \"postgres://vitals@{address}/d\"\ndepth = \"role\"\n")
+    };
+    let ports = [Port::reserve(), Port::reserve(), Port::reserve()];
+    let check = |name: &str, port: &Port, keys: &str| {
+        let number = port.number();
+        format!("[agent_check.{name}]\nlisten = \"127.0.0.1:{number}\"\n{keys}\n")
+    };
+    let [writes, reads, own] = &ports;
+    let config = ConfigFile::new(
+        &[
+            QUICK,
+            &backend("first", &first),
+            &backend("second", &second),
+            "[service.db]\nbackends = [\"first\", \"second\"]\n",
+            &check("writes", writes, "of = \"db\"\nwant = \"primary\""),
+            &check("reads", reads, "of = \"db\"\nwant = \"replica\""),
+            &check("own", own, "of = \"second\"\nwant = \"primary\""),
+        ]
+        .concat(),
+    );
+    let _agent = Agent::start(config.serve());
+    wait_for_line(writes, "ready up 100%\n");
+    wait_for_line(reads, "ready up 100%\n");
+    wait_for_line(own, "ready down #not_primary\n");
+    first.crash();
+    let lost = || ask(writes).starts_with("ready down #refused for ");
+    assert!(eventually(PATIENCE, lost), "{}", ask(writes));
+    second.take_role(false);
+    wait_for_line(writes, "ready up 100%\n");
+    wait_for_line(own, "ready up 100%\n");
+    let alone = || ask(reads).starts_with("ready down #refused for ");
+    assert!(eventually(PATIENCE, alone), "{}", ask(reads));
+}
+
+#[test]
+fn unknown_and_degraded_can_be_made_to_count_as_down() {
+    let silent = ScriptedServer::start(Script::Silent);
+    let full = ScriptedServer::start(Script::Bytes(TOO_MANY_CONNECTIONS.to_vec()));
+    let strict = "on_unknown = \"closed\"\non_degraded = \"closed\"\n";
+    let pace = "timeout = \"20s\"\nfresh_interval = \"20s\"\nstale_after = \"90s\"\n";
+    let (agent, port) = agent_with_check(&format!("mysql://u@{}", full.address()), strict);
+    agent.wait_for_verdict("web", "degraded");
+    let line = ask(&port);
+    let start = "ready down #too_many_connections for ";
+    assert!(line.starts_with(start), "{line:?}");
+    let port = Port::reserve();
+    let config = ConfigFile::new(&format!(
+        "[backend.web]\nurl = \"mysql://v@{}\"\n{pace}\
+         [agent_check.web]\nlisten = \"127.0.0.1:{}\"\nof = \"web\"\n{strict}",
+        silent.address(),
+        port.number()
+    ));
+    let _agent = Agent::start(config.serve());
+    let line = ask(&port);
+    assert!(line.starts_with("ready down #unknown for "), "{line:?}");
 }
 
 #[test]

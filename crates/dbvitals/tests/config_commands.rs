@@ -181,6 +181,14 @@ fn the_default_file_can_be_used_once_it_has_a_backend() {
 }
 
 #[test]
+fn services_are_counted_where_there_are_some() {
+    let service = "[backend.a]\nurl = \"tcp://h:1\"\n[service.s]\nbackends = [\"a\"]\n";
+    let checked = run_piped("check", service);
+    let told = "standard input: fine: 1 backend, 1 service, 0 gates\n";
+    assert_eq!(checked.stdout, told);
+}
+
+#[test]
 fn the_schema_is_a_json_schema() {
     let schema = Run::of(&mut dbvitals(&["config", "schema"]));
     let document: Value = serde_json::from_str(&schema.stdout).expect("one document");

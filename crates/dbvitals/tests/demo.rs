@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -115,6 +116,27 @@ fn one_round_ends_with_a_table_in_which_every_row_is_right() {
     assert_eq!(told, rows.len(), "each is told of as it happens:\n{text}");
     let all_right = format!("{} scenes, all right", rows.len());
     assert!(text.contains(&all_right), "{text}");
+}
+
+#[test]
+fn it_opens_with_the_address_of_the_dashboard_which_scripts_can_have_alone() {
+    let mut running = Running::start(&["--open"]);
+    running.read_until("\n");
+    let address = running.seen.trim_end().to_owned();
+    let host = address
+        .strip_prefix("http://")
+        .unwrap()
+        .trim_end_matches('/');
+    // It is the page of an agent that answers already.
+    TcpStream::connect(host).unwrap();
+    let (code, text) = running.end(Signal::INT);
+    assert_eq!((code, text), (Some(0), format!("{address}\n")));
+
+    let mut running = Running::start(&[]);
+    running.read_until("the dashboard");
+    let first = running.seen.lines().next().unwrap();
+    assert!(first.starts_with("http://127.0.0.1:"), "{first}");
+    running.end(Signal::INT);
 }
 
 #[test]

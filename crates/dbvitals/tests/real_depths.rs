@@ -215,6 +215,36 @@ fn a_postgresql_standby_is_fresh_paused_or_cut_off() {
 }
 
 #[test]
+fn a_pair_answers_to_patroni_s_names() {
+    require_servers!();
+    let (primary, standby) = postgres_pair();
+    let config = ConfigFile::new(&format!(
+        "[backend.first]\nurl = \"{}\"\ndepth = \"lag\"\n\
+         [backend.second]\nurl = \"{}\"\ndepth = \"lag\"\n",
+        postgres(&primary),
+        postgres(&standby)
+    ));
+    let agent = Agent::start(config.serve());
+    agent.wait_for_verdict("first", "up");
+    agent.wait_for_verdict("second", "up");
+    for (path, of_first, of_second) in [
+        ("/health?", 200, 200),
+        ("/primary?", 200, 503),
+        ("/read-write?", 200, 503),
+        ("/replica?", 503, 200),
+        ("/replica?lag=1MB&", 503, 200),
+        ("/replica?max_lag=10s&", 503, 200),
+        ("/read-only?", 200, 200),
+        ("/read-only?lag=1MB&max_lag=10s&", 200, 200),
+    ] {
+        for (name, expected) in [("first", of_first), ("second", of_second)] {
+            let answer = agent.request("GET", &format!("{path}of={name}"));
+            assert_eq!(answer.status, expected, "{path}of={name}: {}", answer.body);
+        }
+    }
+}
+
+#[test]
 fn a_promotion_is_told_with_the_next_question() {
     require_servers!();
     let (primary, standby) = postgres_pair();

@@ -16,8 +16,14 @@ mod http;
 mod lines;
 #[path = "real_haproxy/proxy.rs"]
 mod proxy;
+#[path = "real_haproxy/roles.rs"]
+mod roles;
 #[path = "support/service.rs"]
 mod service;
+#[path = "real_haproxy/socket.rs"]
+mod socket;
+#[path = "support/socket_gate.rs"]
+mod socket_gate;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

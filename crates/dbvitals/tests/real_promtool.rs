@@ -14,7 +14,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use agent::{Agent, serve};
+use agent::{Agent, ConfigFile};
 use dbvitals_testkit::left_out;
 use serde_json::Value;
 
@@ -68,13 +68,20 @@ fn the_metrics_have_nothing_that_prometheus_minds() {
         return;
     };
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let up = format!("up=tcp://{}", listener.local_addr().expect("an address"));
-    let agent = Agent::start(serve([up.as_str(), "down=tcp://127.0.0.1:1"]));
+    let up = listener.local_addr().expect("an address");
+    let config = ConfigFile::new(&format!(
+        "[agent]\nhistograms = \"backend\"\n\
+         [backend.up]\nurl = \"tcp://{up}\"\n[backend.down]\nurl = \"tcp://127.0.0.1:1\"\n\
+         [service.both]\nbackends = [\"up\", \"down\"]\n"
+    ));
+    let agent = Agent::start(config.serve());
     // With a cause and both outcomes all metrics have samples.
     agent.wait_for_verdict("up", "up");
     agent.wait_for_verdict("down", "down");
     let metrics = agent.request("GET", "/metrics").body;
-    assert!(metrics.contains("cause=\"refused\""), "{metrics}");
+    for sample in ["cause=\"refused\"", "dbvitals_service_fit_backends{"] {
+        assert!(metrics.contains(sample), "{metrics}");
+    }
     promtool.args(["check", "metrics"]);
     assert_eq!(check(promtool, &metrics), "", "of\n{metrics}");
 }
@@ -88,7 +95,7 @@ fn the_alerts_can_be_loaded() {
         .args(["check", "rules"])
         .arg(rules("dbvitals.rules.yml"));
     let told = check(promtool, "");
-    assert!(told.contains("SUCCESS: 8 rules found"), "{told}");
+    assert!(told.contains("SUCCESS: 11 rules found"), "{told}");
 }
 
 #[test]

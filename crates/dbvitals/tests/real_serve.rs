@@ -30,6 +30,8 @@ mod http;
 mod quiet;
 #[path = "real_serve/rotation.rs"]
 mod rotation;
+#[path = "real_serve/services.rs"]
+mod services;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

@@ -12,6 +12,7 @@ mod program;
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,6 +186,66 @@ fn crashes_and_returns_replayed_are_the_same_under_the_same_pace() {
     let expected = ["up", "down", "up", "down", "up", "down", "up"];
     assert_eq!(verdicts(&same, "other"), expected, "{same:#}");
     assert_eq!(same["transitions"][1]["other"]["cause"], "refused");
+}
+
+#[test]
+fn reloads_under_way_are_replayed_too_backend_by_backend() {
+    let scene = Scene::new("reloads");
+    let server = scene.server();
+    let passing = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = passing.local_addr().expect("a listener has an address");
+    let text = fs::read_to_string(&scene.config.path).expect("it is there");
+    let strict = text.replace("[defaults]\n", "[defaults]\nfall = 3\n");
+    // In the order of names, lest each place is somebody else's after the reload.
+    let with = |text: &str| format!("{text}[backend.a]\nurl = \"tcp://{address}\"\n");
+
+    scene.config.write(&with(&text));
+    let agent = scene.agent();
+    for name in ["orders", "a"] {
+        agent.wait_for_verdict(name, "up");
+    }
+    wait_for_passes(&agent);
+    scene.config.write(&strict);
+    agent.signal(Signal::HUP);
+    agent.wait_for_log("1 backends kept, 0 changed, 0 added, 1 removed");
+    wait_for_passes(&agent);
+    drop(server);
+    agent.wait_for_verdict("orders", "down");
+    let _server = scene.server();
+    agent.wait_for_verdict("orders", "up");
+    scene.config.write(&with(&strict));
+    agent.signal(Signal::HUP);
+    agent.wait_for_log("1 backends kept, 0 changed, 1 added, 0 removed");
+    agent.wait_for_verdict("a", "up");
+    wait_for_passes(&agent);
+    end(agent);
+
+    let run = scene.replay(&["--json"]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+    let document: Value = serde_json::from_str(&run.stdout).expect("one document");
+    let backends = document["backends"].as_array().expect("a list");
+    let seen = |name: &str| {
+        let named = backends.iter().filter(move |it| it["name"] == name);
+        let reloads = |it: &Value| it["reloads"].as_array().map(Vec::len);
+        let told = named.map(|it| (verdicts(it, "recorded"), verdicts(it, "other"), reloads(it)));
+        told.collect::<Vec<_>>()
+    };
+    let course = vec!["up", "down", "up"];
+    assert_eq!(seen("orders"), [(course.clone(), course, Some(1))]);
+    // Who went and came back was seen twice, for a while each.
+    let up = (vec!["up"], vec!["up"], Some(0));
+    assert_eq!(seen("a"), [up.clone(), up]);
+
+    // The file that is in force now knows both by their names.
+    let file = scene.config.path.to_str().expect("a path of ours");
+    let run = scene.replay(&["-c", file]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stdout.contains("reloaded: "), "{}", run.stdout);
+    scene.config.write(&text);
+    let run = scene.replay(&["-c", file]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let left_out = "\"a\" was recorded, and is not in the other configuration";
+    assert!(run.stderr.contains(left_out), "{}", run.stderr);
 }
 
 #[test]

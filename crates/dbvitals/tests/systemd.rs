@@ -4,8 +4,15 @@
 #[path = "support/agent.rs"]
 mod agent;
 #[expect(dead_code, reason = "the tests of serve need more of it")]
+#[path = "support/gate.rs"]
+mod gate;
+#[expect(dead_code, reason = "the tests of serve need more of it")]
 #[path = "support/http.rs"]
 mod http;
+#[path = "systemd/kept.rs"]
+mod kept;
+#[path = "support/service.rs"]
+mod service;
 #[path = "systemd/unit.rs"]
 mod unit;
 

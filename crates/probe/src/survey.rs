@@ -83,6 +83,8 @@ pub(crate) enum Next {
 struct State {
     role: Option<Role>,
     read_only: Option<bool>,
+    /// Others of its cluster are to take writes as well.
+    shares_writes: bool,
     /// PostgreSQL replays a log, as standbys do.
     in_recovery: bool,
     /// The node is no part of its cluster, or does not keep up with it.
@@ -201,7 +203,7 @@ impl Survey {
                 }
             }
             Step::Members => {
-                mysql::note_membership(answer, &mut self.state.role, &mut self.state.apart);
+                mysql::note_membership(answer, &mut self.state);
                 self.judge(target, learned, now)
             }
             Step::CreateTable => self.go_on(Step::WriteAgain),
@@ -441,6 +443,7 @@ impl Survey {
         Arc::new(ServerFacts {
             role: self.state.role,
             read_only: self.state.read_only,
+            shares_writes: self.state.shares_writes,
             lag: self.state.lag,
             connections: self.state.connections,
             product: learned.product.map(Product::name),

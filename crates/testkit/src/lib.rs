@@ -56,10 +56,10 @@ pub use network::Network;
 pub use postgres::{CommitBlock, Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
 pub use requirements::{
-    galera_ready_for, haproxy_for, left_out, namespaces_ready_for, servers_available,
+    chromium_for, galera_ready_for, haproxy_for, left_out, namespaces_ready_for, servers_available,
     servers_ready_for,
 };
 pub use scripted::{Dialect, Moment, Mood, Script, ScriptedDatabase, ScriptedServer};
 pub use shared::Port;
-pub use small_disk::SmallDisk;
+pub use small_disk::{EmptyDisk, SmallDisk};
 pub use tls::{TestAuthority, TlsFiles, Validity};

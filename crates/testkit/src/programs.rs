@@ -20,6 +20,9 @@ pub(crate) const NEEDED: [&str; 7] = [
     "psql",
 ];
 
+/// Chromium, by the names of Debian's packages: without any window, or with them.
+pub(crate) const CHROMIUM: [&str; 2] = ["chromium-headless-shell", "chromium"];
+
 /// The path of an installed program.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

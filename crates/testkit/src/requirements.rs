@@ -125,6 +125,29 @@ pub fn haproxy_for(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// The path of Chromium for the test `name`; where there is none, that is told on standard error.
+///
+/// # Panics
+///
+/// Panics instead when it is missing and `DBVITALS_REQUIRE_SERVERS` is `1`.
+#[must_use]
+pub fn chromium_for(name: &str) -> Option<PathBuf> {
+    let chromium = programs::CHROMIUM.into_iter().find_map(programs::find);
+    if chromium.is_some() {
+        return chromium;
+    }
+    let required = env::var(REQUIRE).is_ok_and(|value| value == "1");
+    assert!(
+        !required,
+        "{REQUIRE}=1, but no Chromium: run scripts/servers"
+    );
+    left_out(
+        name,
+        "needs Chromium; scripts/test installs it (package chromium-headless-shell)",
+    );
+    None
+}
+
 /// Says on standard error that the test `name`, or a part of it, was left out, and why: "needs …".
 pub fn left_out(name: &str, why: &str) {
     // Written past the capture of test output; who cannot read it does not mind.

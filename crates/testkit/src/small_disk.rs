@@ -18,7 +18,10 @@
 //!   recovery that follows fails too, and the server is down.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::account;
 use crate::network::Network;
@@ -31,6 +34,10 @@ const MOUNT: &str = "mkdir -p \"$1\" \"$1.disk\" \
     && cp -a \"$1/.\" \"$1.disk/\" \
     && mount --bind \"$1.disk\" \"$1\" \
     && shift 2 && exec \"$@\"";
+
+/// Run as root of a user namespace, with the directory, the size and any command.
+const MOUNT_EMPTY: &str =
+    "mount -t tmpfs -o \"size=$2,mode=0700\" tmpfs \"$1\" && shift 2 && exec \"$@\"";
 
 /// Inside of a namespace whose root one is: becomes an ordinary user.
 const AS_USER: [&str; 4] = ["unshare", "--user", "--map-user=65534", "--map-group=65534"];
@@ -72,6 +79,78 @@ impl SmallDisk {
     fn run(&self, script: &str, filler: &str) {
         let words = ["-c", script, "sh", filler].map(OsStr::new);
         account::run(Path::new("/bin/sh"), &words, "");
+    }
+}
+
+/// A disk for a directory of any program: empty when the program starts, gone when it ends. Ask
+/// [`require_namespaces!`](crate::require_namespaces) before.
+#[derive(Clone, Debug)]
+pub struct EmptyDisk {
+    directory: PathBuf,
+    size_kib: u32,
+}
+
+impl EmptyDisk {
+    /// A disk of this size at a directory, which has to exist.
+    #[must_use]
+    pub fn new(directory: &Path, size_kib: u32) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            size_kib,
+        }
+    }
+
+    /// The command with the disk in place: the same process, arguments and environment; its
+    /// standard streams are the caller's to set.
+    #[must_use]
+    pub fn confine(&self, command: &Command) -> Command {
+        let mut confined = Command::new("unshare");
+        confined
+            .args(["--user", "--map-root-user", "--mount"])
+            .args(["sh", "-c", MOUNT_EMPTY, "sh"])
+            .arg(&self.directory)
+            .arg(format!("{}k", self.size_kib))
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => confined.env(name, value),
+                None => confined.env_remove(name),
+            };
+        }
+        confined
+    }
+
+    /// Takes all the room that is left to the process.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the disk does not fill up.
+    pub fn fill(&self, process: u32) {
+        let mut filler = File::create(self.filler(process)).expect("the disk can be written");
+        for _ in 0..self.size_kib {
+            // In small pieces, so that no page is left.
+            match filler.write_all(&[0; 1024]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return,
+                Err(error) => panic!("the disk cannot be filled: {error}"),
+            }
+        }
+        panic!("a disk of {} KiB does not fill up", self.size_kib);
+    }
+
+    /// Gives the room back.
+    ///
+    /// # Panics
+    ///
+    /// Panics when [`fill`](Self::fill) was not called before.
+    pub fn free(&self, process: u32) {
+        fs::remove_file(self.filler(process)).expect("the disk was filled");
+    }
+
+    /// The filler's path, as it is seen from outside of the namespace.
+    fn filler(&self, process: u32) -> String {
+        format!("/proc/{process}/root{}/filler", self.directory.display())
     }
 }
 

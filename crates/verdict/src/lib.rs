@@ -19,6 +19,7 @@
 //!   What is the checker's own fault never does.
 //! - `rise` passes or `fall` failures in a row change a verdict, nothing less.
 //! - Nothing is up before evidence, and evidence has an age.
+//! - What a [service](ServiceNeeds) is worth follows from the [`Sign`]s of its backends.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ mod observation;
 mod path;
 mod plan;
 mod rise_fall;
+mod service;
+mod sign;
 mod stall;
 mod transition;
 mod want;
@@ -57,5 +60,7 @@ pub use moment::Moment;
 pub use monitor::Monitor;
 pub use observation::{Connections, Lag, Observation, Outcome, Path, ProbeId, Role, ServerFacts};
 pub use plan::{Course, Plan, PlanError};
+pub use service::{Alarm, Conclusion, Member, ServiceNeeds};
+pub use sign::Sign;
 pub use transition::{Admin, BackendId, Change, Evidence, Standing, Transition, Verdict};
 pub use want::Want;

@@ -129,6 +129,9 @@ pub struct ServerFacts {
     pub role: Option<Role>,
     /// Whether it refuses writes, where the depth tells.
     pub read_only: Option<bool>,
+    /// Whether others of its cluster take writes as well, and are to: a Galera node, or a member of
+    /// a replication group with several primaries.
+    pub shares_writes: bool,
     /// How far it is behind its primary, where the depth tells and it follows one.
     pub lag: Option<Lag>,
     /// How many connections it has, where the depth tells.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Cause, Class, Moment, Observation, Role};
+use crate::{Cause, Class, Moment, Observation, Role, ServerFacts};
 
 /// Names one backend in a [`Monitor`](crate::Monitor); chosen by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,6 +130,19 @@ impl Evidence {
             }
             (held, fresh) => fresh.or(held),
         }
+    }
+
+    /// What the server said of itself last, where it was asked for its role.
+    pub fn newest_facts(&self) -> Option<&ServerFacts> {
+        let told = |observation: &&Observation| {
+            let facts = observation.server.as_deref();
+            facts.is_some_and(|facts| facts.read_only.is_some())
+        };
+        let paths = [&self.held, &self.fresh].into_iter().flatten();
+        let newest = paths
+            .filter(told)
+            .max_by_key(|observation| observation.ended);
+        newest.and_then(|observation| observation.server.as_deref())
     }
 }
 

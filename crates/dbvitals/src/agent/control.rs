@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dbvitals_verdict::Admin;
+use dbvitals_verdict::{Admin, Course};
 
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::event_loop::{Assignment, Busy, Command, ShardHandle};
@@ -26,6 +26,7 @@ struct Place {
     shard: usize,
     index: u32,
     origin: Origin,
+    course: Course,
     board: Arc<BackendBoard>,
 }
 
@@ -34,7 +35,7 @@ struct Place {
 pub(crate) struct Reloaded {
     /// Backends that keep their session and their verdict.
     pub(crate) kept: usize,
-    /// Backends that start anew, because their target is another.
+    /// Backends that start anew, because their target is another, or is asked in another way.
     pub(crate) changed: usize,
     pub(crate) added: usize,
     pub(crate) removed: usize,
@@ -73,26 +74,28 @@ impl Control {
         }
         for plan in plans {
             let known = places.get(&plan.name).cloned();
-            let anew = known
-                .as_ref()
-                .is_none_or(|place| place.origin != plan.origin);
+            let anew = known.as_ref().is_none_or(|place| {
+                place.origin != plan.origin || place.course != plan.plan.course
+            });
             match (&known, anew) {
                 (None, _) => reloaded.added += 1,
                 (Some(_), true) => reloaded.changed += 1,
                 (Some(_), false) => reloaded.kept += 1,
             }
+            let admin = order(&plan.name);
             let place = match known {
                 Some(place) => Place {
                     origin: plan.origin.clone(),
+                    course: plan.plan.course,
                     ..place
                 },
-                None => self.find_place(plan, &mut taken),
+                None => self.find_place(plan, admin, &mut taken),
             };
             assignments[place.shard].push(Assignment {
                 place: place.index,
                 plan: plan.clone(),
                 board: Arc::clone(&place.board),
-                admin: order(&plan.name),
+                admin,
                 anew,
             });
             next.insert(Arc::clone(&plan.name), place);
@@ -112,7 +115,7 @@ impl Control {
     }
 
     /// A place in the shard that has the fewest.
-    fn find_place(&self, plan: &BackendPlan, taken: &mut [BTreeSet<u32>]) -> Place {
+    fn find_place(&self, plan: &BackendPlan, admin: Admin, taken: &mut [BTreeSet<u32>]) -> Place {
         let fewest = (0..taken.len()).min_by_key(|shard| taken[*shard].len());
         let shard = fewest.unwrap_or_default();
         let index = (0..).find(|index| !taken[shard].contains(index));
@@ -122,7 +125,8 @@ impl Control {
             shard,
             index,
             origin: plan.origin.clone(),
-            board: self.board.entry(plan),
+            course: plan.plan.course,
+            board: self.board.entry(plan, admin),
         }
     }
 

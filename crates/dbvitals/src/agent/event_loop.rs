@@ -14,17 +14,18 @@ use std::time::Duration;
 
 use dbvitals_probe::{Clock, Order, Prober, TargetId};
 use dbvitals_verdict::{
-    Action, Admin, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome,
+    Action, Admin, BackendId, Cause, Class, Course, Moment, Monitor, Observation, Outcome, Path,
     Standing, Verdict,
 };
 use mio::Waker;
 use tokio::sync::broadcast;
 
-use crate::agent::Told;
 use crate::agent::board::{BackendBoard, ShardBeat};
+use crate::agent::history::{self, MinuteUnderWay};
 use crate::agent::log;
 use crate::agent::plan::BackendPlan;
-use crate::record::Feed;
+use crate::agent::transitions::Told;
+use crate::record::{Chapter, Feed};
 
 /// How long the thread waits at the most, so that it shows a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -55,7 +56,8 @@ pub(crate) struct Assignment {
     pub(crate) plan: BackendPlan,
     pub(crate) board: Arc<BackendBoard>,
     pub(crate) admin: Admin,
-    /// Whether its target is another one than the one watched at this place so far.
+    /// Whether its target is another one than the one watched at this place so far, or is asked in
+    /// another way.
     pub(crate) anew: bool,
 }
 
@@ -101,6 +103,9 @@ pub(crate) struct EventLoop {
     beat: Arc<ShardBeat>,
     told: broadcast::Sender<Arc<Told>>,
     record: Option<Feed>,
+    history: Option<history::Feed>,
+    /// Whose fresh probe has ended; told once all that follows from it is on the board.
+    fresh_ended: Option<u32>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -117,6 +122,10 @@ struct Watched {
     sessions_lost: u64,
     /// The fault of our own that was complained of last, and has not gone away since.
     complained: Option<Cause>,
+    /// Where it is in the record, if there is one.
+    chapter: Option<Arc<Chapter>>,
+    /// How long its probes took, for the history.
+    minute: MinuteUnderWay,
 }
 
 impl Watched {
@@ -144,6 +153,26 @@ impl Watched {
             shown_at: now,
             sessions_lost: 0,
             complained: None,
+            chapter: None,
+            minute: MinuteUnderWay::default(),
+        }
+    }
+
+    /// Begins another chapter of the record, if its plan is another than so far. Where it asks for
+    /// other things, the monitor starts anew, and so does the record.
+    fn be_recorded(&mut self, record: &Feed, plan: &BackendPlan, now: (Moment, Verdict)) {
+        let before = self.chapter.as_deref();
+        if before.is_some_and(|before| before.plan() == &*plan.plan) {
+            return;
+        }
+        let before = before.filter(|before| before.plan().course == plan.plan.course);
+        self.chapter = Some(record.chapter(&plan.name, &plan.plan, now, before));
+    }
+
+    /// Hands over what there is of the minute under way: nobody asks this backend any more.
+    fn end_minute(&mut self, history: Option<&history::Feed>) {
+        if let Some(history) = history {
+            history.hand_over(&mut self.minute, &self.board.name);
         }
     }
 
@@ -165,6 +194,7 @@ impl EventLoop {
         beat: Arc<ShardBeat>,
         told: broadcast::Sender<Arc<Told>>,
         record: Option<Feed>,
+        history: Option<history::Feed>,
     ) -> io::Result<(Self, ShardHandle)> {
         let prober = Prober::new(clock)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -183,6 +213,8 @@ impl EventLoop {
             beat,
             told,
             record,
+            history,
+            fresh_ended: None,
             stopping,
         };
         Ok((event_loop, handle))
@@ -243,10 +275,11 @@ impl EventLoop {
         self.settle();
         for (place, slot) in (0..).zip(&mut self.backends) {
             if !staying.contains_key(&BackendId(place))
-                && let Some(gone) = slot.take()
+                && let Some(mut gone) = slot.take()
             {
                 self.prober.remove_target(TargetId(place));
                 gone.board.forget(now);
+                gone.end_minute(self.history.as_ref());
             }
         }
         let all: BTreeMap<_, _> = assignments.iter().map(plan).collect();
@@ -268,14 +301,18 @@ impl EventLoop {
         if self.backends.len() <= index {
             self.backends.resize_with(index + 1, || None);
         }
-        board.set_plan(&plan.plan);
-        match &mut self.backends[index] {
-            Some(watched) => watched.holds = matches!(plan.plan.course, Course::Session { .. }),
-            vacant => {
-                self.prober
-                    .add_target(TargetId(place), Arc::clone(&plan.target));
-                *vacant = Some(Watched::new(&plan, board, now));
-            }
+        board.set_plan(&plan);
+        let slot = &mut self.backends[index];
+        if slot.is_none() {
+            self.prober
+                .add_target(TargetId(place), Arc::clone(&plan.target));
+        }
+        let watched = slot.get_or_insert_with(|| Watched::new(&plan, board, now));
+        watched.holds = matches!(plan.plan.course, Course::Session { .. });
+        if let Some(record) = &self.record {
+            let standing = self.monitor.standing(BackendId(place));
+            let verdict = standing.map_or(Verdict::Unknown, |standing| standing.verdict);
+            watched.be_recorded(record, &plan, (now, verdict));
         }
     }
 
@@ -288,6 +325,10 @@ impl EventLoop {
         loop {
             if let Some(action) = self.monitor.poll_action() {
                 self.act(action);
+            } else if let Some(place) = self.fresh_ended.take() {
+                if let Some(watched) = self.watched_mut(place) {
+                    watched.board.note_fresh_ended();
+                }
             } else if let Some((target, observation)) = self.prober.poll_observation() {
                 self.observe(target, observation);
             } else {
@@ -320,12 +361,13 @@ impl EventLoop {
             }
             Action::Announce(transition) => {
                 let standing = self.monitor.standing(transition.backend);
-                if let Some(record) = &self.record {
-                    record.announce(transition.backend.0 as usize, &transition);
-                }
-                let Some(watched) = self.watched_mut(transition.backend.0) else {
+                let place = transition.backend.0 as usize;
+                let Some(Some(watched)) = self.backends.get_mut(place) else {
                     return;
                 };
+                if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
+                    record.announce(chapter, &transition);
+                }
                 if let Some(standing) = standing {
                     watched.troubled = standing.verdict != Verdict::Up;
                     watched.board.put_up(standing);
@@ -336,6 +378,9 @@ impl EventLoop {
                     backend: Arc::clone(&watched.board),
                     transition: *transition,
                 });
+                if let Some(history) = &self.history {
+                    history.announce(&told);
+                }
                 // Nobody may be listening.
                 let _ = self.told.send(told);
             }
@@ -349,9 +394,15 @@ impl EventLoop {
             return;
         };
         watched.board.count(&observation);
+        if observation.path == Path::Fresh {
+            self.fresh_ended = Some(target.0);
+        }
         log::observation(&watched.board, &observation);
-        if let Some(record) = &self.record {
-            record.observe(target.0 as usize, &observation);
+        if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
+            record.observe(chapter, &observation);
+        }
+        if let Some(history) = &self.history {
+            history.note(&mut watched.minute, &watched.board.name, &observation);
         }
         watched.complain(&observation);
         let passed = observation.outcome == Outcome::Pass;
@@ -387,8 +438,9 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         let now = self.clock.now();
-        for watched in self.backends.iter().flatten() {
+        for watched in self.backends.iter_mut().flatten() {
             watched.board.forget(now);
+            watched.end_minute(self.history.as_ref());
         }
     }
 }
@@ -416,10 +468,10 @@ mod tests {
                 deeper: None,
             })),
         };
-        let board = Board::new(clock).entry(&plan);
+        let board = Board::new(clock).entry(&plan, Admin::Ready);
         let (told, _) = broadcast::channel(1);
         let beat = Arc::default();
-        let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told, None).unwrap();
+        let (mut event_loop, _) = EventLoop::new(clock, 1, beat, told, None, None).unwrap();
         let assignment = Assignment {
             place: 0,
             plan,

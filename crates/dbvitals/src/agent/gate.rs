@@ -1,61 +1,64 @@
-//! A gate: a listener that exists only while its backend is fit, so that anything that can connect
+//! A gate: a listener that exists only while what stands behind it is fit, so that anything that can connect
 //! to a port can ask how the database is.
 //!
-//! Closed means closed: there is no listening socket, and the kernel refuses. A connection to an
+//! Closed means closed: nothing listens, and the kernel refuses. A connection to an
 //! open gate is accepted and closed properly; whatever it sends is read and thrown away first,
 //! since unread bytes would turn the close into a reset.
 
-use std::io::{self, Read as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dbvitals_verdict::{Admin, Verdict};
-use socket2::{Domain, SockRef, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use dbvitals_verdict::{Admin, Sign, Verdict};
 use tokio::task::JoinSet;
 
-use crate::agent::board::Sign;
-use crate::agent::plan::{GateAddress, GatePlan, OnDegraded, OnUnknown};
+use crate::agent::listening::{KeptSocket, Listener, Visitor};
+use crate::agent::plan::{GatePlan, OnAlarm, OnDegraded, OnUnknown};
+use crate::agent::subject::Follower;
 
-/// Connections that wait for us to accept them; balancers probe from many nodes at once.
-const BACKLOG: i32 = 1024;
 /// Connections that are being closed properly at one time; more are closed at once.
 const CLOSING_MAX: usize = 256;
 /// How long a connection may take to be closed by its other end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-/// How much a client may send before we stop listening to it.
-const HEARD_MAX: u64 = 4096;
 /// The pause before an address that is taken is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Opens and closes one listener as a backend's sign says.
+/// Opens and closes one listener as the sign of a backend or a service says.
 #[derive(Debug)]
 pub(crate) struct Gate {
     plan: GatePlan,
-    sign: watch::Receiver<Sign>,
+    follower: Follower,
+    /// Its socket, where that outlives the agent.
+    kept: Option<Arc<KeptSocket>>,
     /// Accepted connections on their way out.
     closing: JoinSet<()>,
 }
 
 impl Gate {
-    /// A gate, closed; it opens when it runs and there is reason to.
-    pub(crate) fn new(plan: GatePlan, sign: watch::Receiver<Sign>) -> Self {
+    /// A gate, closed; it opens when it runs and there is reason to. One whose socket outlives the
+    /// agent begins as it was.
+    pub(crate) fn new(plan: GatePlan, follower: Follower, kept: Option<Arc<KeptSocket>>) -> Self {
         Self {
             plan,
-            sign,
+            follower,
+            kept,
             closing: JoinSet::new(),
         }
     }
 
-    /// Follows the sign for ever. Cancel safe: dropping the future closes the gate.
+    /// Follows the sign for ever. Cancel safe: dropping the future closes the gate, unless its socket
+    /// outlives the agent.
     pub(crate) async fn run(mut self) {
         loop {
-            let sign = *self.sign.borrow_and_update();
-            let ended = match self.wants_open(sign, false) {
+            let sign = self.follower.sign();
+            let kept = self.kept.as_ref().filter(|kept| kept.is_open());
+            let wants_open = self.wants_open(sign, kept.is_some());
+            if let (false, Some(kept)) = (wants_open, kept) {
+                kept.close();
+                self.tell_closed();
+            }
+            let ended = match wants_open {
                 true => self.open().await,
-                false => self.sign.changed().await.is_err(),
+                false => !self.follower.changed().await,
             };
             if ended {
                 return;
@@ -64,7 +67,8 @@ impl Gate {
     }
 
     fn wants_open(&self, sign: Sign, open: bool) -> bool {
-        if sign.admin != Admin::Ready {
+        let alarmed = sign.alarm.is_some() && self.plan.on_alarm == OnAlarm::Closed;
+        if sign.admin != Admin::Ready || alarmed {
             return false;
         }
         match sign.verdict {
@@ -77,10 +81,14 @@ impl Gate {
 
     /// Listens as long as the sign says so; answers whether the agent is ending.
     async fn open(&mut self) -> bool {
-        let address = self.plan.listen;
+        let address = self.plan.listen.clone();
         let mut was_refused = false;
         let listener = loop {
-            match listen(address) {
+            let opened = match &self.kept {
+                Some(kept) => Listener::open_kept(kept),
+                None => Listener::open(&address),
+            };
+            match opened {
                 Ok(listener) => break listener,
                 Err(error) => {
                     // Told once: this may go on for long.
@@ -93,10 +101,10 @@ impl Gate {
                 }
             }
             tokio::select! {
-                changed = self.sign.changed() => {
-                    let sign = *self.sign.borrow();
-                    if changed.is_err() || !self.wants_open(sign, false) {
-                        return changed.is_err();
+                changed = self.follower.changed() => {
+                    let sign = self.follower.sign();
+                    if !changed || !self.wants_open(sign, false) {
+                        return !changed;
                     }
                 }
                 () = tokio::time::sleep(RETRY_AFTER) => {}
@@ -106,18 +114,21 @@ impl Gate {
         loop {
             tokio::select! {
                 biased;
-                changed = self.sign.changed() => {
-                    let ended = changed.is_err();
-                    let sign = *self.sign.borrow();
-                    if ended || !self.wants_open(sign, true) {
-                        drop(listener);
-                        tracing::info!(gate = self.plan.name, %address, "gate closed");
-                        return ended;
+                changed = self.follower.changed() => {
+                    let ended = !changed;
+                    let sign = self.follower.sign();
+                    if ended {
+                        return true;
+                    }
+                    if !self.wants_open(sign, true) {
+                        listener.close();
+                        self.tell_closed();
+                        return false;
                     }
                 }
                 Some(_) = self.closing.join_next() => {}
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.close_politely(stream),
+                    Ok(visitor) => self.close_politely(visitor),
                     // Out of descriptors, most likely: let others run, and try again.
                     Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
@@ -125,65 +136,19 @@ impl Gate {
         }
     }
 
+    fn tell_closed(&self) {
+        tracing::info!(gate = self.plan.name, address = %self.plan.listen, "gate closed");
+    }
+
     /// Closes a connection in a task of its own, as long as there are not too many of them.
-    fn close_politely(&mut self, stream: TcpStream) {
-        // Whatever goes wrong here goes wrong for a connection that ends anyway.
+    fn close_politely(&mut self, visitor: Visitor) {
         if self.closing.len() < CLOSING_MAX {
             self.closing.spawn(async move {
-                let _ = tokio::time::timeout(CLOSE_WITHIN, hear_out(stream)).await;
+                // Whatever goes wrong here goes wrong for a connection that ends anyway.
+                let _ = tokio::time::timeout(CLOSE_WITHIN, visitor.answer(b"")).await;
             });
         } else {
-            // What has come so far is read here, too, but nothing is waited for.
-            let _ = (&*SockRef::from(&stream)).read(&mut [0; HEARD_MAX as usize]);
+            visitor.dismiss();
         }
     }
-}
-
-/// Says no more, and reads what the other end sends up to its end.
-pub(super) async fn hear_out(mut stream: TcpStream) -> io::Result<()> {
-    stream.shutdown().await?;
-    tokio::io::copy(&mut stream.take(HEARD_MAX), &mut tokio::io::sink()).await?;
-    Ok(())
-}
-
-/// Tells, before anything starts, whether a gate could listen at its address.
-pub(crate) fn try_address(address: GateAddress) -> io::Result<()> {
-    bind(address).map(drop)
-}
-
-pub(super) fn listen(address: GateAddress) -> io::Result<TcpListener> {
-    let socket = bind(address)?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn bind(address: GateAddress) -> io::Result<Socket> {
-    match address {
-        GateAddress::One(address) => bind_one(address),
-        GateAddress::All(port) => {
-            // One socket for both families; on a machine without IPv6, for the one there is.
-            let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-            match bind_one(both) {
-                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                    bind_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-                }
-                bound => bound,
-            }
-        }
-    }
-}
-
-fn bind_one(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking(),
-        None,
-    )?;
-    if address.ip() == Ipv6Addr::UNSPECIFIED {
-        socket.set_only_v6(false)?;
-    }
-    // Connections of the last time the gate was open must not keep it from opening again.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
 }

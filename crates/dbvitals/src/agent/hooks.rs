@@ -12,7 +12,6 @@
 //! so no program can delay a probe, whatever it does. Started and ended by `commands/serve.rs`.
 
 mod facts;
-pub(crate) mod metrics;
 mod plan;
 mod program;
 mod queue;
@@ -37,7 +36,7 @@ pub(crate) use plan::{HookPlan, HooksPlan, Mode, Occasion, TIMEOUT_DEFAULT};
 pub(crate) use records::{HookRecord, HookRecords, LastRun};
 pub(crate) use template::Template;
 
-use crate::agent::Told;
+use crate::agent::transitions::Told;
 use facts::{Facts, Happening};
 use program::{Ending, Order};
 use queue::Queue;
@@ -324,7 +323,11 @@ impl Order {
         let hook = happening.hook;
         let variables = facts.variables();
         Self {
-            command: hook.run.iter().map(|it| it.fill(&facts)).collect(),
+            command: hook
+                .run
+                .iter()
+                .map(|it| it.fill(|index| facts.value(index)))
+                .collect(),
             variables: variables
                 .map(|(name, value)| (name, value.to_owned()))
                 .collect(),

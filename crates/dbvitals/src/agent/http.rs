@@ -1,37 +1,52 @@
-//! HTTP: health per backend, all that is known of them, operators' orders, the agent's own liveness
-//! and readiness, metrics.
+//! HTTP: health per backend and service, all that is known of them, operators' orders, the agent's
+//! own liveness and readiness, metrics.
 //!
 //! Every answer comes from the board; a request reaches a database only where it asks for a fresh
 //! probe, and then one probe serves all who ask meanwhile. A backend is fit (200) while up or
 //! degraded and ready; whatever else is the case is 503, with the reason in the body.
 
+mod about;
 mod admin;
 mod backends;
 mod condition;
+mod dashboard;
+mod events;
+mod health;
+mod history;
+mod history_api;
 mod hooks;
+mod patroni;
+mod sampler;
+mod server;
+mod services;
+mod tls;
 
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 use axum::{Json, Router};
-use dbvitals_verdict::{Admin, Standing, Verdict};
+use dbvitals_verdict::Sign;
 use serde::Serialize;
 
-pub(crate) use admin::{Access, Reload};
-pub(super) use backends::Seen;
+pub(crate) use about::About;
+pub(crate) use admin::{Access, Reload, Token};
+pub(crate) use history::History;
+pub(super) use sampler::sample;
+pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
+pub(crate) use tls::{Tls, TlsFault};
 
-use self::backends::{Backends, Health};
+use self::backends::Backends;
 use self::condition::Condition;
 use crate::agent::board::Board;
 use crate::agent::control::Control;
+use crate::agent::event_loop::Busy;
+use crate::agent::history::Kept;
+use crate::agent::hooks::HookRecords;
 use crate::agent::metrics;
 use crate::agent::orders::Orders;
-
-const ADMIN_STATE: HeaderName = HeaderName::from_static("x-admin-state");
-const EVIDENCE_AGE: HeaderName = HeaderName::from_static("x-evidence-age-ms");
 
 /// What requests are answered from, and who may do more than read.
 #[derive(Debug, Clone)]
@@ -39,23 +54,43 @@ pub(crate) struct Desk {
     pub(crate) board: Arc<Board>,
     pub(crate) control: Arc<Control>,
     pub(crate) orders: Arc<Orders>,
+    /// How the hooks fared.
+    pub(crate) hooks: Arc<HookRecords>,
     pub(crate) access: Access,
+    /// What the agent says of itself.
+    pub(crate) about: Arc<About>,
     /// Where a reload is asked for; `None` where there is no file to reload.
     pub(crate) reload: Option<Reload>,
+    pub(crate) history: Arc<History>,
+    /// What is kept over restarts; `None` where nothing can be.
+    pub(crate) kept: Option<Arc<Kept>>,
 }
 
 /// The routes of a desk.
 pub(crate) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/health/{name}", answers_probes(health))
+        .route("/health", answers_probes(patroni::any))
+        .route("/primary", answers_probes(patroni::primary))
+        .route("/read-write", answers_probes(patroni::primary))
+        .route("/replica", answers_probes(patroni::replica))
+        .route("/read-only", answers_probes(patroni::any))
+        .route("/api/v1/agent", get(agent))
         .route("/api/v1/backends", get(all_backends))
         .route("/api/v1/backends/{name}", get(one_backend))
+        .route("/api/v1/services", get(services::all))
+        .route("/api/v1/services/{name}", get(services::one))
         .route("/api/v1/hooks", get(all_hooks))
+        .route("/api/v1/transitions", get(events::transitions))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/history/transitions", get(history_api::transitions))
+        .route("/api/v1/history/latency", get(history_api::latency))
         .route("/api/v1/backends/{name}/state", post(admin::set_state))
         .route("/api/v1/reload", post(admin::reload))
-        .route("/liveness", get(liveness))
-        .route("/readiness", get(readiness))
+        .route("/liveness", answers_probes(liveness))
+        .route("/readiness", answers_probes(readiness))
         .route("/metrics", get(serve_metrics))
+        .merge(dashboard::routes())
         .fallback(not_found)
         .with_state(desk)
 }
@@ -69,48 +104,44 @@ where
     on(MethodFilter::GET.or(MethodFilter::OPTIONS), handler)
 }
 
-/// Whether traffic may go there.
-pub(crate) fn is_fit(standing: &Standing) -> bool {
-    standing.admin == Admin::Ready && matches!(standing.verdict, Verdict::Up | Verdict::Degraded)
-}
-
+/// `GET /health/NAME`
 async fn health(
     State(desk): State<Desk>,
     Path(name): Path<String>,
     Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
     // An unknown condition must not be answered as if it were met.
-    let condition = match Condition::read(&asked) {
-        Ok(condition) => condition,
-        Err((error, detail)) => return refuse(StatusCode::BAD_REQUEST, error, detail),
-    };
+    match Condition::read(&asked) {
+        Ok(condition) => answer_health(&desk, &name, condition).await,
+        Err((error, detail)) => refuse(StatusCode::BAD_REQUEST, error, detail),
+    }
+}
+
+/// Whether a backend or service is fit and the condition met, with what is known of it.
+async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Response {
     let board = &desk.board;
-    let Some(backend) = board.backend(&name) else {
-        return refuse_backend(&name, board);
+    if let Some(service) = board.service(name) {
+        return services::health(desk, &service, condition).await;
+    }
+    let Some(backend) = board.backend(name) else {
+        return refuse_backend(name, board);
     };
     if condition.wants_probe(&backend, board.clock().now())
         && let Err(busy) = condition::probe(&backend, &desk.control).await
     {
-        return refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            format!("no fresh probe could be asked for: {busy}"),
-        );
+        return refuse_probe(busy);
     }
     let standing = backend.standing();
     let unmet = condition.unmet(&standing);
-    let status = match is_fit(&standing) && unmet.is_none() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let body = Health::new(&backend, &standing, board).with_unmet(unmet);
-    let mut headers = HeaderMap::new();
-    headers.insert(ADMIN_STATE, HeaderValue::from_static(standing.admin.name()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(age) = body.evidence_age_ms() {
-        headers.insert(EVIDENCE_AGE, HeaderValue::from(age));
-    }
-    (status, headers, Json(body)).into_response()
+    let is_fit = Sign::from(&*standing).is_fit() && unmet.is_none();
+    let mut state = health::State::of_backend(&backend, &standing, board);
+    state.detail = unmet.or(state.detail);
+    health::answer(is_fit, state)
+}
+
+/// Which agent this is, and how it fares.
+async fn agent(State(desk): State<Desk>) -> Response {
+    Json(about::Agent::new(&desk.about, &desk.board)).into_response()
 }
 
 /// All that is known of every backend.
@@ -120,7 +151,7 @@ async fn all_backends(State(desk): State<Desk>) -> Response {
 
 /// How the hooks fared.
 async fn all_hooks(State(desk): State<Desk>) -> Response {
-    Json(hooks::Hooks::of(desk.board.hooks(), desk.board.clock())).into_response()
+    Json(hooks::Hooks::of(&desk.hooks, desk.board.clock())).into_response()
 }
 
 /// All that is known of one backend.
@@ -131,13 +162,24 @@ async fn one_backend(State(desk): State<Desk>, Path(name): Path<String>) -> Resp
     }
 }
 
+/// No shard took the question for a fresh probe.
+fn refuse_probe(busy: Busy) -> Response {
+    let detail = format!("no fresh probe could be asked for: {busy}");
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+}
+
 fn refuse_backend(name: &str, board: &Board) -> Response {
     let backends = board.backends();
     let known: Vec<_> = backends.iter().map(|it| &*it.name).collect();
-    let detail = format!(
+    let mut detail = format!(
         "there is no backend {name:?} here; known are {}",
         known.join(", ")
     );
+    let services = board.services();
+    let services: Vec<_> = services.iter().map(|it| &*it.name).collect();
+    if !services.is_empty() {
+        detail.push_str(&format!("; services are {}", services.join(", ")));
+    }
     refuse(StatusCode::NOT_FOUND, "unknown_backend", detail)
 }
 
@@ -173,16 +215,29 @@ async fn readiness(State(desk): State<Desk>) -> Response {
 
 async fn serve_metrics(State(desk): State<Desk>) -> Response {
     let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
-    (headers, metrics::text(&desk.board)).into_response()
+    (
+        headers,
+        metrics::text(&desk.board, &desk.hooks, desk.kept.as_deref()),
+    )
+        .into_response()
 }
 
 async fn not_found() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "unknown_path",
-        "known are /health/NAME, /api/v1/backends[/NAME], /api/v1/hooks, /liveness, /readiness and /metrics"
+        "known are /, /health/NAME, /primary, /replica, /read-write, /read-only, /api/v1/agent, /api/v1/backends[/NAME], /api/v1/services[/NAME], /api/v1/hooks, /api/v1/transitions, /api/v1/events, /api/v1/history/transitions, /api/v1/history/latency, /liveness, /readiness and /metrics"
             .to_owned(),
     )
+}
+
+/// The first parameter that is given twice: which of them is meant nobody knows.
+fn given_twice(asked: &[(String, String)]) -> Option<(&'static str, String)> {
+    let twice = asked.iter().enumerate().find_map(|(place, (key, _))| {
+        let mut before = asked[..place].iter();
+        before.any(|(other, _)| other == key).then_some(key)
+    });
+    twice.map(|key| ("wrong_parameter", format!("{key}= is given twice")))
 }
 
 /// The body of a refusal.

@@ -4,36 +4,54 @@
 //! by a metrics library, because the board already holds the numbers: a registry would keep a
 //! second copy of them on the path of every ping.
 
+mod durations;
+mod history;
+mod hooks;
+mod process;
+mod services;
+
 use std::fmt::{self, Write};
 
 use dbvitals_verdict::Verdict;
 
+pub(crate) use self::process::{descriptors, descriptors_max, resident_bytes};
 use crate::agent::board::Board;
-use crate::agent::hooks;
+use crate::agent::history::Kept;
+use crate::agent::hooks::HookRecords;
 
 /// The media type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics as one text.
-pub(crate) fn text(board: &Board) -> String {
+pub(crate) fn text(board: &Board, hooks: &HookRecords, history: Option<&Kept>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write_all(&mut text, board);
+    let _ = write_all(&mut text, board, hooks, history);
     text
 }
 
-fn write_all(out: &mut String, board: &Board) -> fmt::Result {
+fn write_all(
+    out: &mut String,
+    board: &Board,
+    hooks: &HookRecords,
+    history: Option<&Kept>,
+) -> fmt::Result {
     let now = board.clock().now();
     let backends = board.backends();
+    // Escaped once for all the places where they stand.
+    let names: Vec<_> = backends
+        .iter()
+        .map(|it| Label(&it.name).to_string())
+        .collect();
+    let named = || backends.iter().zip(&names);
     head(
         out,
         "dbvitals_backend_verdict",
         "gauge",
         "1 for the verdict that holds, 0 for the others.",
     )?;
-    for backend in &*backends {
+    for (backend, name) in named() {
         let holds = backend.standing().verdict;
-        let name = Label(&backend.name);
         for verdict in Verdict::ALL {
             let value = u8::from(verdict == holds);
             writeln!(
@@ -48,10 +66,9 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "gauge",
         "1 for the cause of what is wrong; class ours is the check's own fault.",
     )?;
-    for backend in &*backends {
+    for (backend, name) in named() {
         let evidence = &backend.standing().evidence;
         if let (Some(cause), Some(class)) = (evidence.cause, evidence.class) {
-            let name = Label(&backend.name);
             writeln!(
                 out,
                 "dbvitals_backend_cause{{backend=\"{name}\",cause=\"{cause}\",class=\"{class}\"}} 1"
@@ -64,8 +81,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Probes ended, by outcome and cause.",
     )?;
-    for backend in &*backends {
-        let name = Label(&backend.name);
+    for (backend, name) in named() {
         let passes = backend.passes();
         writeln!(
             out,
@@ -78,33 +94,16 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
             )?;
         }
     }
-    head(
-        out,
-        "dbvitals_probe_duration_seconds",
-        "summary",
-        "Time that passed probes took.",
-    )?;
-    for backend in &*backends {
-        let name = Label(&backend.name);
-        let (sum, count) = (backend.pass_time().as_secs_f64(), backend.passes());
-        writeln!(
-            out,
-            "dbvitals_probe_duration_seconds_sum{{backend=\"{name}\"}} {sum}"
-        )?;
-        writeln!(
-            out,
-            "dbvitals_probe_duration_seconds_count{{backend=\"{name}\"}} {count}"
-        )?;
-    }
+    durations::write(out, board, named())?;
     head(
         out,
         "dbvitals_evidence_age_seconds",
         "gauge",
         "Age of the newest proof behind the verdict; absent before there is any.",
     )?;
-    for backend in &*backends {
+    for (backend, name) in named() {
         if let Some(age) = backend.evidence_age(now) {
-            let (name, age) = (Label(&backend.name), age.as_secs_f64());
+            let age = age.as_secs_f64();
             writeln!(
                 out,
                 "dbvitals_evidence_age_seconds{{backend=\"{name}\"}} {age}"
@@ -117,8 +116,7 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Changes of the verdict, by what it became.",
     )?;
-    for backend in &*backends {
-        let name = Label(&backend.name);
+    for (backend, name) in named() {
         for (to, count) in backend.transitions() {
             writeln!(
                 out,
@@ -132,8 +130,8 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "counter",
         "Held sessions that died while a fresh one worked.",
     )?;
-    for backend in &*backends {
-        let (name, lost) = (Label(&backend.name), backend.standing().sessions_lost);
+    for (backend, name) in named() {
+        let lost = backend.standing().sessions_lost;
         writeln!(
             out,
             "dbvitals_sessions_lost_total{{backend=\"{name}\"}} {lost}"
@@ -157,7 +155,10 @@ fn write_all(out: &mut String, board: &Board) -> fmt::Result {
         "How often the agent was too late to judge anybody.",
     )?;
     writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())?;
-    hooks::metrics::write(out, board.hooks())
+    services::write(out, board)?;
+    process::write(out, board)?;
+    hooks::write(out, hooks)?;
+    history::write(out, history)
 }
 
 pub(super) fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {

@@ -1,14 +1,16 @@
 //! Operators' orders: kept over restarts, ended by themselves when their time is up.
 //!
 //! The state directory holds the newest generation (`orders.json`) and the one before it
-//! (`orders.previous.json`). A generation is written beside, synced, and renamed into place, so a
-//! crash at any moment leaves one that can be read. What cannot be read is set aside under another
-//! name, never overwritten. Without a directory, orders last as long as the agent.
+//! (`orders.previous.json`). A generation is written beside, synced, and renamed over the newest, which
+//! has become the previous one by then, under both names: there is a newest one at every moment. A
+//! disk that is full costs neither. What cannot be read is set aside under another name, never
+//! overwritten. Without a directory, orders last as long as the agent. One agent uses a directory.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dbvitals_verdict::Admin;
@@ -20,15 +22,30 @@ use crate::agent::board::Order;
 
 const NEWEST: &str = "orders.json";
 const PREVIOUS: &str = "orders.previous.json";
+/// The next generation, and the next previous one, on their way to their names.
+const BESIDE: [&str; 2] = ["orders.new.json", "orders.previous.new.json"];
+/// The process number of the agent that uses the directory.
+const OWNER: &str = "agent.pid";
+const OWNER_BYTES_MAX: u64 = 32;
 const SCHEMA: &str = "dbvitals.orders.v1";
 
 /// All orders that hold.
 #[derive(Debug)]
 pub(crate) struct Orders {
-    directory: Option<PathBuf>,
+    directory: Option<Directory>,
     standing: Mutex<BTreeMap<String, Standing>>,
+    /// The newest generation on disk is not what stands.
+    is_behind: AtomicBool,
     /// An order was given: the next end may be another one.
     given: Notify,
+}
+
+/// A state directory that no other agent uses.
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    /// Its lock goes with the process, however that ends.
+    _lock: File,
 }
 
 /// One order that holds: anything but ready.
@@ -61,6 +78,7 @@ impl Orders {
         Self {
             directory: None,
             standing: Mutex::default(),
+            is_behind: AtomicBool::new(false),
             given: Notify::new(),
         }
     }
@@ -70,22 +88,26 @@ impl Orders {
     ///
     /// # Errors
     ///
-    /// Where the directory can be neither used nor made.
+    /// Where the directory can be neither used nor made, or another agent uses it.
     pub(crate) fn open(directory: &Path, now: Timestamp) -> io::Result<(Self, Vec<String>)> {
-        fs::create_dir_all(directory)?;
+        let directory = Directory::open(directory)?;
         let mut notices = Vec::new();
-        let standing = [NEWEST, PREVIOUS]
-            .into_iter()
-            .find_map(|name| read(&directory.join(name), now, &mut notices));
-        if standing.is_none() && !notices.is_empty() {
-            notices.push(
-                "no generation of the operators' orders can be read: all backends start ready"
-                    .to_owned(),
-            );
+        let mut read = |name| read(&directory.path.join(name), now, &mut notices);
+        let newest = read(NEWEST);
+        let standing = match newest {
+            Some(newest) => Some(newest),
+            None => read(PREVIOUS),
+        };
+        if !notices.is_empty() {
+            notices.push(match standing {
+                Some(_) => "the operators' orders of the generation before hold: the order that was given last may be missing".to_owned(),
+                None => "no generation of the operators' orders can be read: all backends start ready".to_owned(),
+            });
         }
         let orders = Self {
-            directory: Some(directory.to_owned()),
+            directory: Some(directory),
             standing: Mutex::new(standing.unwrap_or_default()),
+            is_behind: AtomicBool::new(false),
             given: Notify::new(),
         };
         orders.forget_ended(now);
@@ -112,7 +134,8 @@ impl Orders {
     ///
     /// # Errors
     ///
-    /// Where it could not be kept on disk; then it holds for as long as the agent runs.
+    /// Where it could not be kept on disk; then it holds for as long as the agent runs, unless the
+    /// disk can be written again before.
     pub(crate) fn give(&self, name: &str, admin: Admin, order: Order) -> io::Result<()> {
         let mut standing = self.lock();
         match State::of(admin) {
@@ -143,7 +166,8 @@ impl Orders {
         self.lock().values().filter_map(|it| it.until).min()
     }
 
-    /// Forgets orders whose time is up; answers whose they were.
+    /// Forgets orders whose time is up; answers whose they were. What could not be kept before is
+    /// kept now, if that is possible.
     pub(crate) fn forget_ended(&self, now: Timestamp) -> Vec<String> {
         let mut standing = self.lock();
         let ended = |it: &Standing| it.until.is_some_and(|until| until <= now);
@@ -152,8 +176,8 @@ impl Orders {
             .filter(|(_, it)| ended(it))
             .map(|(name, _)| name.clone())
             .collect();
-        if !names.is_empty() {
-            standing.retain(|_, it| !ended(it));
+        standing.retain(|_, it| !ended(it));
+        if !names.is_empty() || self.is_behind.load(Ordering::Relaxed) {
             // What cannot be written now is found ended again at the next start.
             let _ = self.keep(&standing);
         }
@@ -164,26 +188,67 @@ impl Orders {
         let Some(directory) = &self.directory else {
             return Ok(());
         };
-        let generation = Generation {
-            schema: SCHEMA.to_owned(),
-            orders: standing.clone(),
-        };
-        let beside = directory.join("orders.new.json");
-        let newest = directory.join(NEWEST);
-        let mut file = File::create(&beside)?;
-        serde_json::to_writer_pretty(&mut file, &generation)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        match fs::rename(&newest, directory.join(PREVIOUS)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        fs::rename(&beside, &newest)?;
-        File::open(directory)?.sync_all()
+        let kept = directory.keep(standing);
+        self.is_behind.store(kept.is_err(), Ordering::Relaxed);
+        kept
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Standing>> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Directory {
+    fn open(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        // The directory itself: there may be no room for a file.
+        let lock = File::open(path)?;
+        let owner = path.join(OWNER);
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                // Who it is is good to know, and no more.
+                let mut told = String::new();
+                let _ = File::open(owner)
+                    .map(|file| file.take(OWNER_BYTES_MAX).read_to_string(&mut told));
+                let owner = told.trim_matches(|it: char| !it.is_ascii_digit());
+                let why = format!("another agent uses it, process {owner}");
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+            }
+            // Some filesystems lock no directories.
+            Err(TryLockError::Error(_)) => {}
+        }
+        let _ = fs::write(owner, format!("{}\n", std::process::id()));
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Makes this the newest generation.
+    fn keep(&self, standing: &BTreeMap<String, Standing>) -> io::Result<()> {
+        let generation = Generation {
+            schema: SCHEMA.to_owned(),
+            orders: standing.clone(),
+        };
+        let names = [NEWEST, PREVIOUS].map(|name| self.path.join(name));
+        let [newest, previous] = &names;
+        let beside = BESIDE.map(|name| self.path.join(name));
+        let [new_newest, new_previous] = &beside;
+        let mut file = File::create(new_newest)?;
+        serde_json::to_writer_pretty(&mut file, &generation)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        // An agent that crashed may have left it.
+        let _ = fs::remove_file(new_previous);
+        match fs::hard_link(newest, new_previous) {
+            Ok(()) => fs::rename(new_previous, previous)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Some filesystems have no links; theirs is without a newest one for a moment.
+            Err(_) => fs::rename(newest, previous)?,
+        }
+        fs::rename(new_newest, newest)?;
+        File::open(&self.path)?.sync_all()
     }
 }
 
@@ -193,22 +258,14 @@ fn read(
     now: Timestamp,
     notices: &mut Vec<String>,
 ) -> Option<BTreeMap<String, Standing>> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
+    let why = match fs::read(path) {
+        Ok(text) => match serde_json::from_slice::<Generation>(&text) {
+            Ok(generation) if generation.schema == SCHEMA => return Some(generation.orders),
+            Ok(generation) => format!("it is of the schema {:?}", generation.schema),
+            Err(error) => error.to_string(),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            notices.push(format!(
-                "the operators' orders in {} cannot be read: {}",
-                path.display(),
-                dbvitals_probe::plain(&error)
-            ));
-            return None;
-        }
-    };
-    let why = match serde_json::from_slice::<Generation>(&text) {
-        Ok(generation) if generation.schema == SCHEMA => return Some(generation.orders),
-        Ok(generation) => format!("it is of the schema {:?}", generation.schema),
-        Err(error) => error.to_string(),
+        Err(error) => dbvitals_probe::plain(&error),
     };
     let aside = path.with_extension(format!("broken-{}", now.as_second()));
     let moved = match fs::rename(path, &aside) {
@@ -242,96 +299,4 @@ impl From<State> for Admin {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A directory that is removed with this value.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("dbvitals-{name}-{}", std::process::id()));
-            Self(path)
-        }
-
-        fn open(&self) -> (Orders, Vec<String>) {
-            Orders::open(&self.0, at(0)).unwrap()
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn until(second: Option<i64>) -> Order {
-        Order {
-            reason: Some("disk swap".to_owned()),
-            until: second.map(at),
-        }
-    }
-
-    #[test]
-    fn orders_are_back_after_a_restart_until_their_time_is_up() {
-        let scratch = Scratch::new("restart");
-        let (orders, notices) = scratch.open();
-        assert_eq!(notices, [""; 0]);
-        orders.give("a", Admin::Drain, until(Some(100))).unwrap();
-        orders.give("b", Admin::Maint, until(None)).unwrap();
-        drop(orders);
-        let (orders, _) = scratch.open();
-        assert_eq!(orders.admin("a"), Admin::Drain);
-        assert_eq!(orders.order("a"), Some(until(Some(100))));
-        assert_eq!(orders.admin("c"), Admin::Ready);
-        assert_eq!(orders.next_end(), Some(at(100)));
-        assert_eq!(orders.forget_ended(at(100)), ["a"]);
-        orders.give("b", Admin::Ready, until(None)).unwrap();
-        drop(orders);
-        let (orders, _) = scratch.open();
-        assert_eq!(
-            (orders.admin("a"), orders.admin("b")),
-            (Admin::Ready, Admin::Ready)
-        );
-    }
-
-    #[test]
-    fn a_torn_generation_falls_back_to_the_one_before() {
-        let scratch = Scratch::new("torn");
-        let (orders, _) = scratch.open();
-        orders.give("a", Admin::Drain, until(None)).unwrap();
-        orders.give("b", Admin::Maint, until(None)).unwrap();
-        drop(orders);
-        fs::write(scratch.0.join(NEWEST), "{\"schema\":\"dbvit").unwrap();
-        let (orders, notices) = scratch.open();
-        assert_eq!(
-            (orders.admin("a"), orders.admin("b")),
-            (Admin::Drain, Admin::Ready)
-        );
-        assert!(notices[0].contains("set aside as"), "{notices:?}");
-        // The next order does not bury what was set aside.
-        orders.give("b", Admin::Maint, until(None)).unwrap();
-        let files = fs::read_dir(&scratch.0).unwrap().count();
-        assert_eq!(files, 3);
-    }
-
-    #[test]
-    fn alien_files_leave_all_backends_ready_and_are_said_loudly() {
-        let scratch = Scratch::new("alien");
-        drop(scratch.open());
-        fs::write(
-            scratch.0.join(NEWEST),
-            "{\"schema\":\"other\",\"orders\":{}}",
-        )
-        .unwrap();
-        fs::write(scratch.0.join(PREVIOUS), [0xff; 9]).unwrap();
-        let (orders, notices) = scratch.open();
-        assert_eq!(orders.admin("a"), Admin::Ready);
-        assert_eq!(notices.len(), 3, "{notices:?}");
-        assert!(notices[2].contains("start ready"), "{notices:?}");
-    }
-}
+mod tests;

@@ -1,38 +1,25 @@
-//! What an agent is to do, checked: made from the command line or the configuration file.
+//! What an agent is to watch, and where it is to tell of it, checked.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use dbvitals_probe::{Address, Protocol, Target};
-use dbvitals_verdict::{Course, Depth, Plan};
+use dbvitals_verdict::{Course, Depth, Plan, ServiceNeeds, Want};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::agent::agent_check::AgentCheckPlan;
-use crate::agent::hooks::HookPlan;
 use crate::duration;
 use crate::target_url::TargetUrl;
 
-/// Everything that `serve` needs.
-#[derive(Debug)]
-pub(crate) struct AgentPlan {
-    /// The agent's name: the host name unless said.
-    pub(crate) name: String,
-    /// Where HTTP is answered, if it is.
-    pub(crate) http: Option<SocketAddr>,
-    /// Where operators' orders are kept, if they are to outlive the agent.
-    pub(crate) state_dir: Option<PathBuf>,
-    /// The socket for operators of this machine.
-    pub(crate) control: Option<PathBuf>,
-    /// Who has its content may give orders over HTTP.
-    pub(crate) token: Option<SecretString>,
-    pub(crate) backends: Vec<BackendPlan>,
-    pub(crate) gates: Vec<GatePlan>,
-    pub(crate) agent_checks: Vec<AgentCheckPlan>,
-    pub(crate) hooks: Vec<Arc<HookPlan>>,
-    /// What a person should know about this plan, a sentence each.
-    pub(crate) notices: Vec<String>,
+/// What has a histogram of latencies in the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Histograms {
+    /// Each service.
+    #[default]
+    Service,
+    /// Each backend as well.
+    Backend,
 }
 
 /// One backend to watch.
@@ -83,34 +70,60 @@ impl PartialEq for Origin {
     }
 }
 
-/// A listener that exists only while its backend is fit.
+/// The backends that hold one database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServicePlan {
+    pub(crate) name: Arc<str>,
+    /// The backends' names.
+    pub(crate) backends: Vec<Arc<str>>,
+    pub(crate) needs: ServiceNeeds,
+}
+
+/// A listener that exists only while what stands behind it is fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GatePlan {
     pub(crate) name: String,
     pub(crate) listen: GateAddress,
-    /// The backend's name.
+    /// The name of a backend or a service.
     pub(crate) of: Arc<str>,
+    /// What it must be.
+    pub(crate) want: Want,
     pub(crate) on_unknown: OnUnknown,
     pub(crate) on_degraded: OnDegraded,
+    pub(crate) on_restart: OnRestart,
+    pub(crate) on_alarm: OnAlarm,
 }
 
+/// The longest path that a unix socket may have.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// Where a gate listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum GateAddress {
     /// On this port of all addresses, of both families where the machine has both.
     All(u16),
     /// On one address.
     One(SocketAddr),
+    /// At a unix socket, whose file is there while it listens.
+    Unix(Arc<Path>),
 }
 
 impl GateAddress {
-    /// Reads `PORT` or `ADDRESS:PORT`.
+    /// Reads `PORT`, `ADDRESS:PORT`, `unix:PATH` or an absolute path.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let refused = || {
             format!(
-                "{text:?} is no address for a gate; write a port from 1 to 65535, or ADDRESS:PORT"
+                "{text:?} is no address for a gate; write a port from 1 to 65535, ADDRESS:PORT, or unix:/PATH"
             )
         };
+        let path = text.strip_prefix("unix:");
+        if let Some(path) = path.or_else(|| text.starts_with('/').then_some(text)) {
+            return Self::parse_path(path).ok_or_else(|| {
+                format!(
+                    "{path:?} is no path for a socket; write an absolute one of up to {SOCKET_PATH_BYTES_MAX} bytes, like unix:/run/dbvitals/orders.sock"
+                )
+            });
+        }
         if let Ok(port) = text.parse::<u16>() {
             return match port {
                 0 => Err(refused()),
@@ -123,21 +136,39 @@ impl GateAddress {
         }
     }
 
-    /// Whether listeners at both addresses cannot exist at a time.
-    pub(crate) fn clashes_with(self, other: Self) -> bool {
-        let same_host = match (self, other) {
-            (Self::One(one), Self::One(other)) => {
-                one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified()
-            }
-            (Self::All(_), _) | (_, Self::All(_)) => true,
-        };
-        same_host && self.port() == other.port()
+    fn parse_path(path: &str) -> Option<Self> {
+        let fits = path.len() <= SOCKET_PATH_BYTES_MAX && !path.contains('\0');
+        let is_file = path.starts_with('/') && !path.ends_with('/');
+        (fits && is_file).then(|| Self::Unix(Path::new(path).into()))
     }
 
-    pub(crate) fn port(self) -> u16 {
+    /// Whether listeners at both addresses cannot exist at a time.
+    pub(crate) fn clashes_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(one), Self::Unix(other)) => one == other,
+            (Self::One(one), Self::One(other)) => {
+                let same_host = one.ip() == other.ip()
+                    || one.ip().is_unspecified()
+                    || other.ip().is_unspecified();
+                same_host && one.port() == other.port()
+            }
+            (one, other) => one.port().is_some() && one.port() == other.port(),
+        }
+    }
+
+    fn port(&self) -> Option<u16> {
         match self {
-            Self::All(port) => port,
-            Self::One(address) => address.port(),
+            Self::All(port) => Some(*port),
+            Self::One(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// What a clash is about: a port, or a socket.
+    pub(crate) fn place(&self) -> String {
+        match self.port() {
+            Some(port) => format!("port {port}"),
+            None => self.to_string(),
         }
     }
 }
@@ -147,25 +178,44 @@ impl std::fmt::Display for GateAddress {
         match self {
             Self::All(port) => write!(f, "*:{port}"),
             Self::One(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
-/// What a gate does while nothing is known.
+/// What a gate, or an agent check, does while nothing is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnUnknown {
-    /// It is closed.
+    /// It is closed; the agent check says down.
     Closed,
-    /// It stays as it was; closed from the start.
+    /// It stays as it was; closed from the start. The agent check says nothing.
     Hold,
 }
 
-/// What a gate does while its backend is degraded.
+/// What a gate, or an agent check, does while what stands behind it is degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnDegraded {
-    /// It is open.
+    /// It is open; the agent check says up.
     Open,
+    /// It is closed; the agent check says down.
+    Closed,
+}
+
+/// What becomes of a gate while no agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnRestart {
     /// It is closed.
+    Closed,
+    /// It stays as it was: systemd keeps its socket.
+    Hold,
+}
+
+/// What a gate, or an agent check, does while there is an alarm on the service behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAlarm {
+    /// What the verdict says.
+    Open,
+    /// It is closed; the agent check says down.
     Closed,
 }
 

@@ -1,4 +1,5 @@
-//! What tells others, as far as it listens at a port: gates, agent checks and HTTP, over one board.
+//! What tells others, as far as it listens at a port: gates, agent checks and HTTP, over one board;
+//! and the services, of which they tell as they do of backends.
 //!
 //! They run on the runtime of whoever starts them, apart from the event loops, and end together:
 //! closing them closes every listener before anything that takes time. On a reload a gate that did
@@ -7,113 +8,201 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::agent::agent_check::{AgentCheck, AgentCheckPlan};
-use crate::agent::board::{BackendBoard, Board};
+use crate::agent::agent_plan::AgentPlan;
+use crate::agent::board::Board;
+use crate::agent::board::{Roster, ServiceBoard};
 use crate::agent::gate::Gate;
-use crate::agent::http::{self, Desk};
-use crate::agent::plan::GatePlan;
+use crate::agent::http::{
+    self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server, Tls,
+};
+use crate::agent::listening::KeptSockets;
+use crate::agent::plan::{GatePlan, ServicePlan};
+use crate::agent::subject::Subject;
+use crate::agent::transitions::Told;
 
 /// The running gates and HTTP; dropping them closes their listeners too.
 #[derive(Debug)]
 pub(crate) struct Publishers {
     board: Arc<Board>,
-    gates: BTreeMap<String, RunningGate>,
-    agent_checks: BTreeMap<String, RunningCheck>,
+    services: BTreeMap<Arc<str>, RunningService>,
+    /// Sockets of gates that outlive the agent.
+    kept: KeptSockets,
+    gates: BTreeMap<String, Running<GatePlan>>,
+    agent_checks: BTreeMap<String, Running<AgentCheckPlan>>,
     http: JoinSet<()>,
+    /// What feeds those who listen over HTTP.
+    feeding: JoinSet<()>,
+    /// The certificate of the TCP port.
+    tls: Arc<ArcSwapOption<Tls>>,
+    ending: Ending,
+    /// Brings the end about for HTTP.
+    end: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
-struct RunningGate {
-    plan: GatePlan,
-    /// What it follows: after a reload, another backend may bear the name.
-    of: Arc<BackendBoard>,
+struct RunningService {
+    board: Arc<ServiceBoard>,
     task: JoinSet<()>,
 }
 
+/// What tells of one subject at an address of its own.
 #[derive(Debug)]
-struct RunningCheck {
-    plan: AgentCheckPlan,
-    of: Arc<BackendBoard>,
+struct Running<P> {
+    plan: P,
+    of: Subject,
     task: JoinSet<()>,
+}
+
+/// The plan of such a publisher.
+trait SubjectPlan: PartialEq {
+    fn name(&self) -> &str;
+    /// The subject's name.
+    fn of(&self) -> &str;
+}
+
+impl SubjectPlan for GatePlan {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn of(&self) -> &str {
+        &self.of
+    }
+}
+
+impl SubjectPlan for AgentCheckPlan {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn of(&self) -> &str {
+        &self.of
+    }
+}
+
+/// Ends those that are not to go on as they are, and leaves the others in `running`; answers which
+/// are to be started. What ends gives its address free before somebody else listens there. What is
+/// of nothing that is on the board is left out.
+async fn part<P: SubjectPlan>(
+    running: &mut BTreeMap<String, Running<P>>,
+    plans: Vec<P>,
+    board: &Board,
+) -> Vec<(P, Subject)> {
+    let mut before = std::mem::take(running);
+    let mut starting = Vec::new();
+    for plan in plans {
+        let Some(of) = Subject::find(board, plan.of()) else {
+            continue;
+        };
+        match before.remove(plan.name()) {
+            Some(same) if same.plan == plan && same.of.is(&of) => {
+                running.insert(plan.name().to_owned(), same);
+            }
+            Some(mut other) => {
+                other.task.shutdown().await;
+                starting.push((plan, of));
+            }
+            None => starting.push((plan, of)),
+        }
+    }
+    for mut gone in before.into_values() {
+        gone.task.shutdown().await;
+    }
+    starting
 }
 
 impl Publishers {
-    /// Starts the gates, closed until there is evidence.
-    pub(crate) async fn start(board: &Arc<Board>, gates: Vec<GatePlan>) -> Self {
-        let mut publishers = Self {
+    /// Publishers with nothing to tell yet.
+    pub(crate) fn new(board: &Arc<Board>, kept: KeptSockets) -> Self {
+        let (end, ending) = Ending::new();
+        Self {
             board: Arc::clone(board),
+            services: BTreeMap::new(),
+            kept,
             gates: BTreeMap::new(),
             agent_checks: BTreeMap::new(),
             http: JoinSet::new(),
-        };
-        publishers.follow(gates).await;
-        publishers
+            feeding: JoinSet::new(),
+            tls: Arc::default(),
+            ending,
+            end,
+        }
     }
 
-    /// Runs these gates from now on, and no others. A gate of a backend that is not on the board
-    /// is left out.
-    pub(crate) async fn follow(&mut self, gates: Vec<GatePlan>) {
-        let mut before = std::mem::take(&mut self.gates);
-        let mut starting = Vec::new();
-        for plan in gates {
-            let Some(of) = self.board.backend(&plan.of) else {
-                continue;
+    /// Tells of services, at gates and at agent checks from now on as this plan says, and of
+    /// nothing else; HTTP apart. What is of nothing that is on the board is left out.
+    pub(crate) async fn handle_plan(&mut self, plan: &AgentPlan) {
+        self.follow_services(&plan.services).await;
+        self.follow_gates(plan.gates.clone()).await;
+        self.follow_checks(plan.agent_checks.clone()).await;
+        // Shown from the next connection on; plain HTTP without one.
+        self.tls.store(plan.http_tls.clone().map(Arc::new));
+    }
+
+    /// Shows these services. One that was there before keeps its place, so that whoever follows it
+    /// notices nothing but what its members make of it.
+    async fn follow_services(&mut self, plans: &[ServicePlan]) {
+        let mut before = std::mem::take(&mut self.services);
+        let mut shown = Vec::new();
+        for plan in plans {
+            let names = plan.backends.iter();
+            let roster = Roster {
+                needs: plan.needs,
+                members: names.filter_map(|name| self.board.backend(name)).collect(),
             };
-            match before.remove(&plan.name) {
-                Some(gate) if gate.plan == plan && Arc::ptr_eq(&gate.of, &of) => {
-                    self.gates.insert(plan.name.clone(), gate);
+            let service = match before.remove(&plan.name) {
+                Some(service) if service.board.roster().is(&roster) => service,
+                Some(mut service) => {
+                    service.task.shutdown().await;
+                    service.board.set_roster(roster);
+                    self.start_service(service.board)
                 }
-                Some(mut gate) => {
-                    gate.task.shutdown().await;
-                    starting.push((plan, of));
+                None => {
+                    let now = self.board.clock().now();
+                    self.start_service(Arc::new(ServiceBoard::new(&plan.name, roster, now)))
                 }
-                None => starting.push((plan, of)),
-            }
+            };
+            shown.push(Arc::clone(&service.board));
+            self.services.insert(Arc::clone(&plan.name), service);
         }
-        // What ends gives its address free before somebody else listens there.
-        for mut gate in before.into_values() {
-            gate.task.shutdown().await;
-        }
+        self.board.show_services(shown);
+    }
+
+    fn start_service(&self, board: Arc<ServiceBoard>) -> RunningService {
+        let mut task = JoinSet::new();
+        task.spawn(Arc::clone(&board).follow(self.board.clock()));
+        RunningService { board, task }
+    }
+
+    /// Runs these gates, and no others.
+    pub(crate) async fn follow_gates(&mut self, gates: Vec<GatePlan>) {
+        let plans = gates.clone();
+        let starting = part(&mut self.gates, gates, &self.board).await;
+        self.kept.handle_plan(&plans);
         for (plan, of) in starting {
             let mut task = JoinSet::new();
-            task.spawn(Gate::new(plan.clone(), of.watch()).run());
-            let gate = RunningGate { plan, of, task };
+            let gate = Gate::new(plan.clone(), of.follow(plan.want), self.kept.of(&plan));
+            task.spawn(gate.run());
+            let gate = Running { plan, of, task };
             self.gates.insert(gate.plan.name.clone(), gate);
         }
     }
 
-    /// Answers HAProxy at these ports from now on, and at no others. A check of a backend that is
-    /// not on the board is left out.
-    pub(crate) async fn follow_checks(&mut self, plans: Vec<AgentCheckPlan>) {
-        let mut before = std::mem::take(&mut self.agent_checks);
-        let mut starting = Vec::new();
-        for plan in plans {
-            let Some(of) = self.board.backend(&plan.of) else {
-                continue;
-            };
-            match before.remove(&plan.name) {
-                Some(check) if check.plan == plan && Arc::ptr_eq(&check.of, &of) => {
-                    self.agent_checks.insert(plan.name.clone(), check);
-                }
-                Some(mut check) => {
-                    check.task.shutdown().await;
-                    starting.push((plan, of));
-                }
-                None => starting.push((plan, of)),
-            }
-        }
-        for mut check in before.into_values() {
-            check.task.shutdown().await;
-        }
+    /// Answers HAProxy at these ports, and at no others.
+    async fn follow_checks(&mut self, plans: Vec<AgentCheckPlan>) {
+        let starting = part(&mut self.agent_checks, plans, &self.board).await;
         for (plan, of) in starting {
             let mut task = JoinSet::new();
             match AgentCheck::bind(&plan) {
                 Ok(check) => {
-                    task.spawn(check.run(Arc::clone(&of), self.board.clock()));
-                    let check = RunningCheck { plan, of, task };
+                    task.spawn(check.run(of.clone(), self.board.clock()));
+                    let check = Running { plan, of, task };
                     self.agent_checks.insert(check.plan.name.clone(), check);
                 }
                 Err(error) => tracing::error!(
@@ -124,36 +213,58 @@ impl Publishers {
         }
     }
 
+    /// Keeps transitions for whoever asks over HTTP, and tells them to whoever listens.
+    pub(crate) fn keep(&mut self, transitions: broadcast::Receiver<Arc<Told>>) -> Arc<History> {
+        let history = Arc::new(History::new(self.board.clock(), self.ending.clone()));
+        self.feeding.spawn(Arc::clone(&history).follow(transitions));
+        let board = Arc::clone(&self.board);
+        self.feeding
+            .spawn(http::sample(Arc::clone(&history), board));
+        history
+    }
+
     /// Answers HTTP at a TCP port.
     pub(crate) fn answer_at(&mut self, listener: TcpListener, desk: Desk) {
-        self.http.spawn(async move {
-            if let Err(error) = axum::serve(listener, http::router(desk)).await {
-                tracing::error!(%error, "the HTTP port ended");
-            }
-        });
+        let tls = Arc::clone(&self.tls);
+        self.answer(Door::Tcp(listener), CONNECTIONS_MAX, tls, desk);
     }
 
     /// Answers HTTP at the control socket, where the file's mode says who may ask.
     pub(crate) fn answer_operators(&mut self, listener: UnixListener, desk: Desk) {
-        self.http.spawn(async move {
-            if let Err(error) = axum::serve(listener, http::router(desk)).await {
-                tracing::error!(%error, "the control socket ended");
-            }
-        });
+        self.answer(Door::Unix(listener), OPERATORS_MAX, Arc::default(), desk);
     }
 
-    /// Closes all of them, and returns when they are closed.
+    fn answer(
+        &mut self,
+        door: Door,
+        connections_max: usize,
+        tls: Arc<ArcSwapOption<Tls>>,
+        desk: Desk,
+    ) {
+        let server = Server {
+            clock: self.board.clock(),
+            router: http::router(desk),
+            connections_max,
+            tls,
+            ending: self.ending.clone(),
+        };
+        self.http.spawn(server.run(door));
+    }
+
+    /// Closes all of them, and returns when they are closed. Who asks over HTTP may hear the answer
+    /// still.
     pub(crate) async fn close(mut self) {
         for gate in self.gates.values_mut() {
             gate.task.abort_all();
         }
-        self.http.abort_all();
+        self.end.send_replace(true);
         for (_, mut check) in std::mem::take(&mut self.agent_checks) {
             check.task.shutdown().await;
         }
         for (_, mut gate) in std::mem::take(&mut self.gates) {
             gate.task.shutdown().await;
         }
-        self.http.shutdown().await;
+        while self.http.join_next().await.is_some() {}
+        self.feeding.shutdown().await;
     }
 }

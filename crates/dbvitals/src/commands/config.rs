@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::agent::plan::AgentPlan;
+use crate::agent::agent_plan::AgentPlan;
 use crate::cli::{ConfigArgs, ConfigFileArgs, ConfigQuestion};
 use crate::config::settings::{self, Settings};
 use crate::config::{self, Complaint, Source};
@@ -69,14 +69,19 @@ fn check(source: &Source, json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// `fine: 2 backends, 1 gate`
+/// `fine: 2 backends, 1 service, 1 gate`; services only where there are some.
 fn fine(plan: &AgentPlan) -> String {
     let count = |count: usize, what: &str| match count {
         1 => format!("1 {what}"),
         count => format!("{count} {what}s"),
     };
+    let services = match plan.services.len() {
+        0 => String::new(),
+        services => format!("{}, ", count(services, "service")),
+    };
     let backends = count(plan.backends.len(), "backend");
-    format!("fine: {backends}, {}", count(plan.gates.len(), "gate"))
+    let gates = count(plan.gates.len(), "gate");
+    format!("fine: {backends}, {services}{gates}")
 }
 
 fn show(source: &Source, json: bool) -> anyhow::Result<Exit> {

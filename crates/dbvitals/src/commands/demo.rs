@@ -12,9 +12,10 @@ use crate::exit::Exit;
 
 /// Runs one round, or until told to end.
 pub(crate) fn run(args: &DemoArgs, json: bool) -> anyhow::Result<Exit> {
-    let voice = match json {
-        true => Voice::Json,
-        false => Voice::Story,
+    let voice = match (json, args.open) {
+        (_, true) => Voice::Address,
+        (true, false) => Voice::Json,
+        (false, false) => Voice::Story,
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -9,7 +9,6 @@ mod document;
 mod page;
 mod past;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use dbvitals_verdict::Plan;
@@ -19,7 +18,7 @@ use crate::cli::ReplayArgs;
 use crate::config;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
-use crate::record::Record;
+use crate::record::{Plans, Record};
 
 /// Replays a record under the other configuration.
 pub(crate) fn run(args: &ReplayArgs, json: bool) -> anyhow::Result<Exit> {
@@ -27,25 +26,24 @@ pub(crate) fn run(args: &ReplayArgs, json: bool) -> anyhow::Result<Exit> {
     for notice in &record.notices {
         tell(&format!("{}: {notice}", args.record.display()));
     }
-    let plans = other_plans(args, &record)?;
+    let others = other_plans(args, &record)?;
     let mut comparisons = Vec::new();
-    for backend in &record.backends {
-        let Some(plan) = plans.get(&backend.name) else {
+    for (backend, plans) in record.backends.iter().zip(&others) {
+        let Some(plans) = plans else {
             tell(&format!(
                 "{:?} was recorded, and is not in the other configuration",
                 backend.name
             ));
             continue;
         };
-        if plan.deepest() > backend.plan.deepest() {
+        let (was, other) = (backend.plans.first.deepest(), plans.first.deepest());
+        if other > was {
             tell(&format!(
-                "{:?} was recorded at depth {}; what depth {} would have seen is not known",
+                "{:?} was recorded at depth {was}; what depth {other} would have seen is not known",
                 backend.name,
-                backend.plan.deepest(),
-                plan.deepest()
             ));
         }
-        comparisons.push(Comparison::of(backend, plan));
+        comparisons.push(Comparison::of(backend, plans));
     }
     if comparisons.is_empty() {
         return Err(Misuse("no backend is both in the record and in the other configuration; their names have to be the same".to_owned()).into());
@@ -65,27 +63,22 @@ pub(crate) fn run(args: &ReplayArgs, json: bool) -> anyhow::Result<Exit> {
     }
 }
 
-/// The other plan of each backend: the file's, or the recorded one, at the pace typed.
-fn other_plans(args: &ReplayArgs, record: &Record) -> Result<BTreeMap<String, Plan>, Misuse> {
-    let plans: Vec<(String, Plan)> = match &args.config {
-        Some(path) => {
-            let agent = config::read(path)?;
-            let plans = agent.backends.iter();
-            plans
-                .map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)))
-                .collect()
-        }
-        None => {
-            let plans = record.backends.iter();
-            plans
-                .map(|backend| (backend.name.clone(), backend.plan.clone()))
-                .collect()
-        }
-    };
-    let mut other = BTreeMap::new();
-    for (name, plan) in plans {
-        let plan = args.pace.apply(&name, &plan)?;
-        other.insert(name, plan);
+/// The other plans of each backend: the file's, or the recorded ones, at the pace typed; `None` where
+/// the file has no such backend.
+fn other_plans(args: &ReplayArgs, record: &Record) -> Result<Vec<Option<Plans>>, Misuse> {
+    let file = args.config.as_ref().map(|path| config::read(path));
+    let file = file.transpose()?.map(|agent| agent.backends);
+    let mut others = Vec::new();
+    for backend in &record.backends {
+        let plans = match &file {
+            None => Some(backend.plans.clone()),
+            Some(file) => {
+                let other = file.iter().find(|other| *other.name == *backend.name);
+                other.map(|other| Plan::clone(&other.plan).into())
+            }
+        };
+        let apply = |plan: &Plan| args.pace.apply(&backend.name, plan);
+        others.push(plans.map(|plans: Plans| plans.try_map(apply)).transpose()?);
     }
-    Ok(other)
+    Ok(others)
 }

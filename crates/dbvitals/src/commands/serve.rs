@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock};
-use dbvitals_verdict::{Admin, Plan};
+use dbvitals_verdict::{Admin, Want};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -24,13 +24,16 @@ use tokio::task::JoinSet;
 use self::printer::Printer;
 use super::ending::{Heard, Signals};
 use super::{Asked, read_targets};
-use crate::agent::gate;
-use crate::agent::hooks::{Hooks, HooksPlan};
-use crate::agent::http::{Access, Desk};
+use crate::agent::agent_plan::AgentPlan;
+use crate::agent::board::Board;
+use crate::agent::history::Keeper;
+use crate::agent::hooks::{HookRecords, Hooks, HooksPlan};
+use crate::agent::http::{About, Access, Desk, Token};
+use crate::agent::listening::{self, Inherited, KeptSockets};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
-    AgentPlan, BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin, default_plan,
-    notice,
+    BackendPlan, GateAddress, GatePlan, Histograms, OnAlarm, OnDegraded, OnRestart, OnUnknown,
+    Origin, default_plan, notice,
 };
 use crate::agent::publishers::Publishers;
 use crate::agent::{Agent, log, shards_for, transitions};
@@ -46,21 +49,27 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
+    let inherited = Inherited::take();
     let plan = match &args.config {
         Some(path) => read_plan(path, args.http.as_deref())?,
         None => plan_of_arguments(args)?,
     };
-    for notice in &plan.notices {
+    if let Some(why) = inherited.refusal() {
+        return Err(Misuse(why).into());
+    }
+    for notice in plan.notices.iter().chain(&inherited.notices) {
         tell(notice);
     }
-    for address in addresses(&plan) {
-        gate::try_address(address).map_err(|error| cannot_listen(&address, &error))?;
+    let gates = plan.gates.iter().map(|gate| &gate.listen);
+    let kept: Vec<_> = gates.filter(|address| inherited.has(address)).collect();
+    for address in addresses(&plan).filter(|address| !kept.contains(address)) {
+        listening::try_address(address).map_err(|error| cannot_listen(address, &error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let ended = runtime.block_on(serve(plan, args, json));
+    let ended = runtime.block_on(serve(plan, inherited, args, json));
     // A hook's program on a dead disk may be starting still; its thread is not waited for.
     runtime.shutdown_background();
     ended
@@ -72,11 +81,11 @@ fn read_plan(path: &Path, http: Option<&str>) -> Result<AgentPlan, Misuse> {
     if let Some(http) = http {
         plan.http = config::http_address(http).map_err(Misuse)?;
         for gate in &plan.gates {
-            check_apart(&format!("gate {:?}", gate.name), gate.listen, plan.http)?;
+            check_apart(&format!("gate {:?}", gate.name), &gate.listen, plan.http)?;
         }
         for check in &plan.agent_checks {
             let name = format!("agent check {:?}", check.name);
-            check_apart(&name, check.listen, plan.http)?;
+            check_apart(&name, &check.listen, plan.http)?;
         }
     }
     Ok(plan)
@@ -129,15 +138,19 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
     let http = args.http.as_deref().unwrap_or(config::HTTP_DEFAULT);
     let http = config::http_address(http).map_err(Misuse)?;
     for gate in &gates {
-        check_apart("--gate", gate.listen, http)?;
+        check_apart("--gate", &gate.listen, http)?;
     }
     Ok(AgentPlan {
         name: config::host_name(),
         http,
+        http_tls: None,
         state_dir: None,
+        keeps_history: true,
         control: None,
         token: None,
+        histograms: Histograms::default(),
         backends,
+        services: Vec::new(),
         gates,
         agent_checks: Vec::new(),
         hooks: Vec::new(),
@@ -155,19 +168,30 @@ fn gate_of_argument(args: &ServeArgs, backends: &[BackendPlan]) -> Result<Vec<Ga
             backends.len()
         )));
     };
+    let listen = GateAddress::parse(address)?;
+    if let (GateAddress::Unix(path), Address::Unix(socket)) = (&listen, &backend.target.address)
+        && **path == **socket
+    {
+        return Err(Misuse(format!(
+            "{listen} is the socket of the target itself; choose another for --gate"
+        )));
+    }
     Ok(vec![GatePlan {
         name: backend.name.to_string(),
-        listen: GateAddress::parse(address)?,
+        listen,
         of: Arc::clone(&backend.name),
+        want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_restart: OnRestart::Closed,
+        on_alarm: OnAlarm::Open,
     }])
 }
 
 /// A gate and HTTP cannot share a port; found now, because a gate listens only later.
-fn check_apart(gate: &str, listen: GateAddress, http: Option<SocketAddr>) -> Result<(), Misuse> {
+fn check_apart(gate: &str, listen: &GateAddress, http: Option<SocketAddr>) -> Result<(), Misuse> {
     match http {
-        Some(http) if listen.clashes_with(GateAddress::One(http)) => Err(Misuse(format!(
+        Some(http) if listen.clashes_with(&GateAddress::One(http)) => Err(Misuse(format!(
             "{gate} and --http are both to listen at port {}; choose another for one of them",
             http.port()
         ))),
@@ -203,10 +227,8 @@ fn start_record(
     plan: &AgentPlan,
     clock: Clock,
 ) -> Result<Recorder, Misuse> {
-    let plans = plan.backends.iter();
-    let plans = plans.map(|backend| (backend.name.to_string(), Plan::clone(&backend.plan)));
     let shards = shards_for(plan.backends.len());
-    Recorder::start(path, bytes_max, &plan.name, &plans.collect(), shards, clock).map_err(|error| {
+    Recorder::start(path, bytes_max, &plan.name, shards, clock).map_err(|error| {
         Misuse(format!(
             "cannot record into {}: {}; name another file with --record",
             path.display(),
@@ -215,7 +237,12 @@ fn start_record(
     })
 }
 
-async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
+async fn serve(
+    plan: AgentPlan,
+    inherited: Inherited,
+    args: &ServeArgs,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let http_listener = match plan.http {
         Some(address) => Some(bind_http(address).await?),
         None => None,
@@ -230,8 +257,10 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         Some(path) => Some(start_record(path, args.record_max, &plan, clock)?),
         None => None,
     };
-    let told = transitions();
+    let keeper = start_history(&plan, clock)?;
+    let told = transitions::channel();
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
+    let for_http = told.subscribe();
     let agent = Agent::start(
         &plan.backends,
         &|name| orders.admin(name),
@@ -239,38 +268,49 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         fastrand::u64(..),
         told,
         recorder.as_ref(),
+        keeper.as_ref(),
     )?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         agent = plan.name,
         backends = plan.backends.len(),
+        services = plan.services.len(),
         gates = plan.gates.len(),
         agent_checks = plan.agent_checks.len(),
         hooks = plan.hooks.len(),
         http = plan.http.map(tracing::field::display),
+        https = plan.http_tls.is_some(),
         control = control_listener
             .as_ref()
             .map(|it| tracing::field::display(it.path().display())),
         "watching"
     );
-    let records = Arc::clone(agent.board().hooks());
-    let hooks = Hooks::start(hooks_plan(&plan), records, clock, for_hooks);
+    agent.board().set_histograms(plan.histograms);
+    let records = Arc::<HookRecords>::default();
+    let hooks = Hooks::start(hooks_plan(&plan), Arc::clone(&records), clock, for_hooks);
+    show_orders(agent.board(), &orders);
     let (reload, mut reloads) = mpsc::channel(1);
+    let systemd = Arc::new(Systemd::from_environment());
+    let kept = KeptSockets::new(Arc::clone(&systemd), inherited, &plan.gates);
+    let mut publishers = Publishers::new(agent.board(), kept);
+    publishers.handle_plan(&plan).await;
+    let history = publishers.keep(for_http);
+    let token = Token::default();
+    token.store(plan.token.clone().map(Arc::new));
+    let about = Arc::new(About::new(&plan.name, args.config.as_deref()));
     let desk = |access| Desk {
         board: Arc::clone(agent.board()),
         control: Arc::clone(agent.control()),
         orders: Arc::clone(&orders),
+        hooks: Arc::clone(&records),
         access,
+        about: Arc::clone(&about),
         reload: args.config.as_ref().map(|_| reload.clone()),
+        history: Arc::clone(&history),
+        kept: keeper.as_ref().map(|keeper| Arc::clone(keeper.kept())),
     };
-    let mut publishers = Publishers::start(agent.board(), plan.gates.clone()).await;
-    publishers.follow_checks(plan.agent_checks.clone()).await;
     if let Some(listener) = http_listener {
-        let access = match &plan.token {
-            Some(token) => Access::Bearer(Arc::new(token.clone())),
-            None => Access::Reader,
-        };
-        publishers.answer_at(listener, desk(access));
+        publishers.answer_at(listener, desk(Access::Bearer(Arc::clone(&token))));
     }
     if let Some(socket) = &control_listener {
         publishers.answer_operators(socket.listen()?, desk(Access::Operator));
@@ -284,9 +324,10 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
         orders,
         publishers,
         hooks,
-        systemd: Arc::new(Systemd::from_environment()),
+        keeper,
+        token,
+        systemd,
     };
-    serving.show_orders();
     serving.systemd.ready();
     let mut attending = JoinSet::new();
     let board = Arc::clone(serving.agent.board());
@@ -319,6 +360,9 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
     if let Some(recorder) = recorder {
         recorder.finish();
     }
+    if let Some(keeper) = serving.keeper {
+        keeper.finish();
+    }
     if let Some(printer) = printer {
         printer.finish();
     }
@@ -327,9 +371,9 @@ async fn serve(plan: AgentPlan, args: &ServeArgs, json: bool) -> anyhow::Result<
 }
 
 /// Where gates and agent checks listen.
-fn addresses(plan: &AgentPlan) -> impl Iterator<Item = GateAddress> + '_ {
-    let gates = plan.gates.iter().map(|gate| gate.listen);
-    gates.chain(plan.agent_checks.iter().map(|check| check.listen))
+fn addresses(plan: &AgentPlan) -> impl Iterator<Item = &GateAddress> {
+    let gates = plan.gates.iter().map(|gate| &gate.listen);
+    gates.chain(plan.agent_checks.iter().map(|check| &check.listen))
 }
 
 /// The hooks, with what they tell of the backends beside what the board knows.
@@ -351,6 +395,9 @@ struct Serving<'a> {
     orders: Arc<Orders>,
     publishers: Publishers,
     hooks: Hooks,
+    /// Keeps the history, where there is a state directory.
+    keeper: Option<Keeper>,
+    token: Token,
     systemd: Arc<Systemd>,
 }
 
@@ -386,11 +433,13 @@ impl Serving<'_> {
             .control()
             .watch(&plan.backends, &|name| orders.admin(name))
             .map_err(|busy| busy.to_string())?;
-        self.publishers.follow(plan.gates.clone()).await;
-        self.publishers
-            .follow_checks(plan.agent_checks.clone())
-            .await;
+        self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
+        self.agent.board().set_histograms(plan.histograms);
+        self.token.store(plan.token.clone().map(Arc::new));
+        if let Some(keeper) = &self.keeper {
+            keeper.switch(plan.keeps_history);
+        }
         let mut detail = format!(
             "{} backends kept, {} changed, {} added, {} removed",
             reloaded.kept, reloaded.changed, reloaded.added, reloaded.removed
@@ -412,18 +461,16 @@ impl Serving<'_> {
     fn check_gates(&self, plan: &AgentPlan) -> Result<(), String> {
         let listens = |address: &GateAddress| {
             let mut old = addresses(&self.plan);
-            old.any(|old| old.clashes_with(*address))
+            old.any(|old| old.clashes_with(address))
         };
         for address in addresses(plan).filter(|address| !listens(address)) {
-            gate::try_address(address).map_err(|error| cannot_listen(&address, &error).0)?;
+            listening::try_address(address).map_err(|error| cannot_listen(address, &error).0)?;
         }
         Ok(())
     }
 
     fn show_orders(&self) {
-        for backend in &*self.agent.board().backends() {
-            backend.show_order(self.orders.order(&backend.name));
-        }
+        show_orders(self.agent.board(), &self.orders);
     }
 
     /// How long until an order ends by itself.
@@ -444,6 +491,22 @@ impl Serving<'_> {
             let _ = self.agent.control().order(&name, Admin::Ready);
         }
         self.show_orders();
+    }
+}
+
+/// Begins to keep the history, where there is a place for one.
+fn start_history(plan: &AgentPlan, clock: Clock) -> anyhow::Result<Option<Keeper>> {
+    let keeper = plan
+        .state_dir
+        .as_deref()
+        .map(|directory| Keeper::start(directory, plan.keeps_history, clock));
+    keeper.transpose().context("failed to start a thread")
+}
+
+/// Puts up why operators gave the orders that hold.
+fn show_orders(board: &Board, orders: &Orders) {
+    for backend in &*board.backends() {
+        backend.show_order(orders.order(&backend.name));
     }
 }
 

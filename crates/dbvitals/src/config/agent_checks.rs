@@ -1,19 +1,26 @@
 //! The sections `[agent_check.NAME]`.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
+use super::doors::{Listening, read_door};
 use super::reader::{Reader, Section, start};
+use super::subjects::{Subject, Subjects};
 use crate::agent::agent_check::{AgentCheckPlan, WeightBy, WeightPlan};
-use crate::agent::plan::{BackendPlan, GateAddress, GatePlan};
+use crate::agent::plan::{BackendPlan, OnUnknown};
 use crate::suggestion::hint;
 use dbvitals_verdict::{Course, Depth};
 
-pub(super) const KEYS: [&str; 3] = ["listen", "of", "weight"];
+pub(super) const KEYS: [&str; 7] = [
+    "listen",
+    "of",
+    "want",
+    "weight",
+    "on_unknown",
+    "on_degraded",
+    "on_alarm",
+];
 pub(super) const WEIGHT_KEYS: [&str; 5] = ["by", "from", "to", "min", "degraded"];
 
 /// The latency up to which nothing is taken from a weight, unless the file says otherwise.
@@ -21,95 +28,48 @@ const LATENCY_FROM: Duration = Duration::from_millis(10);
 /// The lag up to which nothing is taken from a weight, unless the file says otherwise.
 const LAG_FROM: Duration = Duration::from_secs(1);
 
-/// What the agent checks may not collide with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Others<'a> {
-    pub(super) backends: &'a BTreeMap<String, BackendPlan>,
-    pub(super) gates: &'a [GatePlan],
-    pub(super) http: Option<SocketAddr>,
-}
-
-/// Reads the agent checks, whose backends and gates have been read already.
+/// Reads the agent checks; backends, services and gates have been read already.
 pub(super) fn read_agent_checks(
     reader: &mut Reader,
-    root: &DeTable<'_>,
-    others: Others<'_>,
+    subjects: Subjects<'_>,
+    others: Listening<'_>,
 ) -> Vec<AgentCheckPlan> {
     let mut checks: Vec<AgentCheckPlan> = Vec::new();
-    for (name, table) in reader.named_tables(root, "agent_check") {
-        let title = format!("agent_check.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in reader.named_tables(subjects.root, "agent_check") {
+        let (name, section) = (&named.name, named.section());
         reader.known_keys(section, &KEYS);
-        let Some(check) = read_agent_check(reader, section, name.value, root, others.backends)
-        else {
+        let Some(check) = read_agent_check(reader, section, name.value.clone(), subjects) else {
             continue;
         };
-        if let Some(other) = taken_by(check.listen, &checks, others) {
-            let port = check.listen.port();
-            let message = format!("port {port} is used already, by {other}");
-            reader.refuse(section.offset, message);
-        }
+        let listening = Listening {
+            checks: &checks,
+            ..others
+        };
+        listening.refuse_taken(reader, section, &check.listen);
         checks.push(check);
     }
     checks
-}
-
-fn taken_by(listen: GateAddress, checks: &[AgentCheckPlan], others: Others<'_>) -> Option<String> {
-    let gates = others
-        .gates
-        .iter()
-        .map(|gate| (format!("gate {:?}", gate.name), gate.listen));
-    let checks = checks
-        .iter()
-        .map(|check| (format!("agent check {:?}", check.name), check.listen));
-    let http = others
-        .http
-        .map(|http| ("http of [agent]".to_owned(), GateAddress::One(http)));
-    gates
-        .chain(checks)
-        .chain(http)
-        .find(|(_, other)| listen.clashes_with(*other))
-        .map(|(name, _)| name)
 }
 
 fn read_agent_check(
     reader: &mut Reader,
     section: Section<'_>,
     name: String,
-    root: &DeTable<'_>,
-    backends: &BTreeMap<String, BackendPlan>,
+    subjects: Subjects<'_>,
 ) -> Option<AgentCheckPlan> {
-    let listen = reader.string(section, "listen");
-    let of = reader.string(section, "of");
-    for (key, example) in [("listen", "0.0.0.0:8307"), ("of", "the name of a backend")] {
-        if !section.table.contains_key(key) {
-            let title = section.title;
-            let message = format!("[{title}] has no {key}; add {key} = \"{example}\"");
-            reader.refuse(section.offset, message);
-        }
-    }
-    let backend = of.as_ref().and_then(|of| backends.get(&of.value));
-    let weight = read_weight(reader, section, backend);
-    let (listen, of) = (listen?, of?);
-    let address = GateAddress::parse(&listen.value)
-        .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
-        .ok();
-    let tables = reader.named_tables(root, "backend");
-    let known: Vec<_> = tables.iter().map(|(name, _)| name.value.as_str()).collect();
-    if !known.contains(&of.value.as_str()) {
-        let hint = hint(&of.value, &known);
-        let message = format!("there is no backend {:?}; {hint}", of.value);
-        reader.refuse(of.offset, message);
-    }
+    let door = read_door(reader, section, subjects, "0.0.0.0:8307");
+    let weight = read_weight(reader, section, door.subject);
+    let words = [("hold", OnUnknown::Hold), ("closed", OnUnknown::Closed)];
+    let on_unknown = reader.choice(section, "on_unknown", &words);
     Some(AgentCheckPlan {
         name,
-        listen: address?,
-        of: Arc::clone(&backend?.name),
+        listen: door.listen?,
+        of: door.subject?.name(),
+        want: door.want,
         weight,
+        on_unknown: on_unknown.unwrap_or(OnUnknown::Hold),
+        on_degraded: door.on_degraded,
+        on_alarm: door.on_alarm,
     })
 }
 
@@ -117,7 +77,7 @@ fn read_agent_check(
 fn read_weight(
     reader: &mut Reader,
     section: Section<'_>,
-    backend: Option<&BackendPlan>,
+    subject: Option<Subject<'_>>,
 ) -> WeightPlan {
     let mut plan = WeightPlan::default();
     let Some(value) = section.table.get("weight") else {
@@ -126,7 +86,7 @@ fn read_weight(
     let offset = start(value.span());
     match value.get_ref() {
         DeValue::String(word) => {
-            plan.by = read_by(reader, offset, word, (None, None), backend);
+            plan.by = read_by(reader, offset, word, (None, None), subject);
         }
         DeValue::Table(table) => {
             let section = Section {
@@ -151,7 +111,7 @@ fn read_weight(
                 reader.duration(section, "to").map(|it| it.value),
             );
             match reader.string(section, "by") {
-                Some(by) => plan.by = read_by(reader, by.offset, &by.value, slope, backend),
+                Some(by) => plan.by = read_by(reader, by.offset, &by.value, slope, subject),
                 None if slope != (None, None) => {
                     reader.refuse(offset, "weight: from and to say nothing without by");
                 }
@@ -177,9 +137,19 @@ fn read_by(
     offset: usize,
     word: &str,
     (from, to): (Option<Duration>, Option<Duration>),
-    backend: Option<&BackendPlan>,
+    subject: Option<Subject<'_>>,
 ) -> Option<WeightBy> {
-    let backend = backend?;
+    let backend = match subject? {
+        Subject::Backend(backend) => backend,
+        Subject::Service(service) => {
+            let message = format!(
+                "weight: {word} is that of one server, and {} is a service; make an agent check for each of its backends",
+                service.name
+            );
+            reader.refuse(offset, message);
+            return None;
+        }
+    };
     let (by, lower) = match word {
         "latency" => {
             let from = from.unwrap_or(LATENCY_FROM);

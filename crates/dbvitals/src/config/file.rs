@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dbvitals_probe::Statement;
@@ -14,27 +14,44 @@ use secrecy::SecretString;
 use toml::de::DeTable;
 
 use super::ConfigError;
-use super::agent_checks::{Others, read_agent_checks};
+use super::agent_checks::read_agent_checks;
+use super::doors::Listening;
 use super::gates::read_gates;
 use super::hooks::read_hooks;
 use super::reader::{Placed, Reader, Section};
-use crate::agent::plan::{AgentPlan, BackendPlan, Origin, default_plan, notice};
+use super::services::read_services;
+use super::sockets::check_sockets;
+use super::subjects::Subjects;
+use crate::agent::agent_plan::{AgentPlan, control_socket};
+use crate::agent::http::{Tls, TlsFault};
+use crate::agent::plan::{BackendPlan, Histograms, Origin, default_plan, notice};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
 use crate::target_url::TargetUrl;
 
-pub(super) const SECTIONS: [&str; 7] = [
+pub(super) const SECTIONS: [&str; 8] = [
     "agent",
     "defaults",
     "backend",
+    "service",
     "gate",
     "agent_check",
     "hook",
     "classes",
 ];
-pub(super) const LATER_SECTIONS: [&str; 3] = ["service", "route", "coordination"];
-pub(super) const AGENT_KEYS: [&str; 5] = ["name", "http", "state_dir", "control", "token_file"];
+pub(super) const LATER_SECTIONS: [&str; 2] = ["route", "coordination"];
+pub(super) const AGENT_KEYS: [&str; 9] = [
+    "name",
+    "http",
+    "http_certificate",
+    "http_key",
+    "state_dir",
+    "history",
+    "control",
+    "token_file",
+    "histograms",
+];
 pub(super) const PACE_KEYS: [&str; 10] = [
     "interval",
     "confirm_interval",
@@ -86,22 +103,35 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
         classes: &classes,
     };
     let backends = read_backends(&mut reader, root, surroundings, &mut notices);
-    let gates = read_gates(&mut reader, root, &backends, http);
-    let others = Others {
+    let services = read_services(&mut reader, root, &backends);
+    let subjects = Subjects {
+        root,
         backends: &backends,
+        services: &services,
+    };
+    let gates = read_gates(&mut reader, subjects, http);
+    let others = Listening {
         gates: &gates,
+        checks: &[],
         http,
     };
-    let agent_checks = read_agent_checks(&mut reader, root, others);
-    let hooks = read_hooks(&mut reader, root, &backends);
+    let agent_checks = read_agent_checks(&mut reader, subjects, others);
+    let control = control_socket(agent.control.as_deref(), agent.state_dir.as_deref());
+    let listening = (&*gates, &*agent_checks);
+    check_sockets(&mut reader, root, control, &backends, listening);
+    let hooks = read_hooks(&mut reader, subjects);
     match reader.errors.is_empty() {
         true => Ok(AgentPlan {
             name: agent.name,
             http,
+            http_tls: agent.http_tls,
             state_dir: agent.state_dir,
+            keeps_history: agent.keeps_history,
             control: agent.control,
             token: agent.token,
+            histograms: agent.histograms,
             backends: backends.into_values().collect(),
+            services,
             gates,
             agent_checks,
             hooks,
@@ -165,18 +195,24 @@ fn read_classes(reader: &mut Reader, root: &DeTable<'_>) -> Classes {
 struct AgentSection {
     name: String,
     http: Option<SocketAddr>,
+    http_tls: Option<Tls>,
     state_dir: Option<PathBuf>,
+    keeps_history: bool,
     control: Option<PathBuf>,
     token: Option<SecretString>,
+    histograms: Histograms,
 }
 
 fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     let mut agent = AgentSection {
         name: host_name(),
         http: HTTP_DEFAULT.parse().ok(),
+        http_tls: None,
         state_dir: None,
+        keeps_history: true,
         control: None,
         token: None,
+        histograms: Histograms::default(),
     };
     let Some(section) = reader.table(root, "agent") else {
         return agent;
@@ -187,7 +223,17 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     }
     let path = |given: Placed<String>| PathBuf::from(given.value);
     agent.state_dir = reader.string(section, "state_dir").map(path);
+    if let Some(keeps) = reader.choice(section, "history", &[("on", true), ("off", false)]) {
+        agent.keeps_history = keeps;
+    }
     agent.control = reader.string(section, "control").map(path);
+    let words = [
+        ("service", Histograms::Service),
+        ("backend", Histograms::Backend),
+    ];
+    if let Some(histograms) = reader.choice(section, "histograms", &words) {
+        agent.histograms = histograms;
+    }
     if let Some(given) = reader.string(section, "token_file") {
         match password::from_file(&PathBuf::from(given.value)) {
             Ok(token) => agent.token = Some(token),
@@ -200,7 +246,43 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
             Err(why) => reader.refuse(given.offset, format!("http: {why}")),
         }
     }
+    agent.http_tls = read_tls(reader, section);
     agent
+}
+
+/// Reads the certificate and the key of HTTPS; one alone is of no use.
+fn read_tls(reader: &mut Reader, section: Section<'_>) -> Option<Tls> {
+    let certificate = reader.string(section, "http_certificate");
+    let key = reader.string(section, "http_key");
+    let (certificate, key) = match (certificate, key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(alone), None) if !section.table.contains_key("http_key") => {
+            reader.refuse(
+                alone.offset,
+                "http_certificate needs the file of its key; add http_key",
+            );
+            return None;
+        }
+        (None, Some(alone)) if !section.table.contains_key("http_certificate") => {
+            reader.refuse(
+                alone.offset,
+                "http_key needs the file of its certificate; add http_certificate",
+            );
+            return None;
+        }
+        (_, _) => return None,
+    };
+    match Tls::read(Path::new(&certificate.value), Path::new(&key.value)) {
+        Ok(tls) => Some(tls),
+        Err(TlsFault::Certificate(why)) => {
+            reader.refuse(certificate.offset, format!("http_certificate: {why}"));
+            None
+        }
+        Err(TlsFault::Key(why)) => {
+            reader.refuse(key.offset, format!("http_key: {why}"));
+            None
+        }
+    }
 }
 
 /// Reads where HTTP is to be answered: an address with its port, or `off`.
@@ -237,16 +319,11 @@ fn read_backends(
             "there is no backend to watch; add a section like [backend.orders] with url = \"mysql://user@host\"",
         );
     }
-    for (name, table) in tables {
-        let title = format!("backend.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in tables {
+        let (name, section) = (&named.name, named.section());
         let known: Vec<_> = BACKEND_KEYS.iter().chain(&PACE_KEYS).copied().collect();
         reader.known_keys(section, &known);
-        let Some(backend) = read_backend(reader, section, &name, surroundings, notices) else {
+        let Some(backend) = read_backend(reader, section, name, surroundings, notices) else {
             continue;
         };
         let address = backend.target.address.to_string();
@@ -256,7 +333,7 @@ fn read_backends(
                 format!("the address {address} is watched already, as backend {other:?}"),
             );
         }
-        backends.insert(name.value, backend);
+        backends.insert(name.value.clone(), backend);
     }
     backends
 }

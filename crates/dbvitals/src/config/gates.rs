@@ -1,47 +1,41 @@
 //! The sections `[gate.NAME]`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use toml::de::DeTable;
+use super::doors::{Listening, read_door};
+use super::reader::{Reader, Section, start};
+use super::subjects::Subjects;
+use crate::agent::plan::{GateAddress, GatePlan, OnRestart, OnUnknown};
 
-use super::reader::{Reader, Section};
-use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown};
-use crate::suggestion::hint;
+pub(super) const KEYS: [&str; 7] = [
+    "listen",
+    "of",
+    "want",
+    "on_unknown",
+    "on_degraded",
+    "on_restart",
+    "on_alarm",
+];
 
-pub(super) const KEYS: [&str; 5] = ["listen", "of", "want", "on_unknown", "on_degraded"];
-
-/// Reads the gates, whose backends have been read already.
+/// Reads the gates, whose backends and services have been read already.
 pub(super) fn read_gates(
     reader: &mut Reader,
-    root: &DeTable<'_>,
-    backends: &BTreeMap<String, BackendPlan>,
+    subjects: Subjects<'_>,
     http: Option<SocketAddr>,
 ) -> Vec<GatePlan> {
     let mut gates: Vec<GatePlan> = Vec::new();
-    for (name, table) in reader.named_tables(root, "gate") {
-        let title = format!("gate.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in reader.named_tables(subjects.root, "gate") {
+        let (name, section) = (&named.name, named.section());
         reader.known_keys(section, &KEYS);
-        let Some(gate) = read_gate(reader, section, name.value, root, backends) else {
+        let Some(gate) = read_gate(reader, section, name.value.clone(), subjects) else {
             continue;
         };
-        let port = gate.listen.port();
-        let taken = gates
-            .iter()
-            .find(|other| gate.listen.clashes_with(other.listen));
-        if let Some(other) = taken {
-            let message = format!("port {port} is used already, by gate {:?}", other.name);
-            reader.refuse(section.offset, message);
-        } else if http.is_some_and(|http| gate.listen.clashes_with(GateAddress::One(http))) {
-            let message = format!("port {port} is used already, by http of [agent]");
-            reader.refuse(section.offset, message);
-        }
+        let listening = Listening {
+            gates: &gates,
+            checks: &[],
+            http,
+        };
+        listening.refuse_taken(reader, section, &gate.listen);
         gates.push(gate);
     }
     gates
@@ -51,71 +45,30 @@ fn read_gate(
     reader: &mut Reader,
     section: Section<'_>,
     name: String,
-    root: &DeTable<'_>,
-    backends: &BTreeMap<String, BackendPlan>,
+    subjects: Subjects<'_>,
 ) -> Option<GatePlan> {
-    let listen = reader.string(section, "listen");
-    let of = reader.string(section, "of");
-    for (key, example, given) in [
-        (
-            "listen",
-            "0.0.0.0:13306",
-            section.table.contains_key("listen"),
-        ),
-        (
-            "of",
-            "the name of a backend",
-            section.table.contains_key("of"),
-        ),
-    ] {
-        if !given {
-            reader.refuse(
-                section.offset,
-                format!(
-                    "[{}] has no {key}; add {key} = \"{example}\"",
-                    section.title
-                ),
-            );
-        }
-    }
-    if let Some(want) = reader.string(section, "want")
-        && want.value != "any"
-    {
-        reader.refuse(
-            want.offset,
-            format!(
-                "want = {:?} needs the depth role, which is planned and not there yet",
-                want.value
-            ),
-        );
-    }
+    let door = read_door(reader, section, subjects, "0.0.0.0:13306");
     let words = [("closed", OnUnknown::Closed), ("hold", OnUnknown::Hold)];
     let on_unknown = reader.choice(section, "on_unknown", &words);
-    let words = [("open", OnDegraded::Open), ("closed", OnDegraded::Closed)];
-    let on_degraded = reader.choice(section, "on_degraded", &words);
-    let (listen, of) = (listen?, of?);
-    let address = GateAddress::parse(&listen.value)
-        .map_err(|why| reader.refuse(listen.offset, format!("listen: {why}")))
-        .ok()?;
-    let known: Vec<_> = reader
-        .named_tables(root, "backend")
-        .into_iter()
-        .map(|(name, _)| name.value)
-        .collect();
-    if !known.contains(&of.value) {
-        let names: Vec<_> = known.iter().map(String::as_str).collect();
-        let hint = hint(&of.value, &names);
+    let address = door.listen?;
+    let words = [("closed", OnRestart::Closed), ("hold", OnRestart::Hold)];
+    let on_restart = reader.choice(section, "on_restart", &words);
+    if let (GateAddress::Unix(_), Some(OnRestart::Hold)) = (&address, on_restart) {
+        let key = section.table.get("on_restart");
+        let offset = key.map_or(section.offset, |it| start(it.span()));
         reader.refuse(
-            of.offset,
-            format!("there is no backend {:?}; {hint}", of.value),
+            offset,
+            "on_restart: a unix socket that was closed never opens again, so it cannot be kept; use closed, or a port",
         );
     }
-    let of = backends.get(&of.value)?;
     Some(GatePlan {
         name,
         listen: address,
-        of: Arc::clone(&of.name),
+        of: door.subject?.name(),
+        want: door.want,
         on_unknown: on_unknown.unwrap_or(OnUnknown::Closed),
-        on_degraded: on_degraded.unwrap_or(OnDegraded::Open),
+        on_degraded: door.on_degraded,
+        on_restart: on_restart.unwrap_or(OnRestart::Closed),
+        on_alarm: door.on_alarm,
     })
 }

@@ -1,40 +1,28 @@
 //! The sections `[hook.NAME]`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use toml::de::{DeTable, DeValue};
-
-use super::reader::{Placed, Reader, Section, start};
+use super::reader::{Reader, Section};
+use super::subjects::{Subject, Subjects};
 use crate::agent::hooks::{HookPlan, Mode, Occasion, TIMEOUT_DEFAULT, Template};
-use crate::agent::plan::BackendPlan;
 use crate::suggestion::hint;
 
 pub(super) const KEYS: [&str; 5] = ["on", "of", "run", "timeout", "mode"];
 
-/// Reads the hooks, whose backends have been read already.
-pub(super) fn read_hooks(
-    reader: &mut Reader,
-    root: &DeTable<'_>,
-    backends: &BTreeMap<String, BackendPlan>,
-) -> Vec<Arc<HookPlan>> {
+/// Reads the hooks, whose backends and services have been read already.
+pub(super) fn read_hooks(reader: &mut Reader, subjects: Subjects<'_>) -> Vec<Arc<HookPlan>> {
     let mut hooks = Vec::new();
-    for (name, table) in reader.named_tables(root, "hook") {
-        let title = format!("hook.{}", name.value);
-        let section = Section {
-            title: &title,
-            table,
-            offset: name.offset,
-        };
+    for named in reader.named_tables(subjects.root, "hook") {
+        let (name, section) = (&named.name, named.section());
         reader.known_keys(section, &KEYS);
         let on = read_occasions(reader, section);
-        let of = read_backends(reader, section, root, backends);
+        let of = read_backends(reader, section, subjects);
         let run = read_run(reader, section);
         let timeout = reader.duration(section, "timeout");
         let words = [("act", Mode::Act), ("observe", Mode::Observe)];
         let mode = reader.choice(section, "mode", &words);
         hooks.push(Arc::new(HookPlan {
-            name: name.value,
+            name: name.value.clone(),
             on,
             of,
             run,
@@ -47,11 +35,11 @@ pub(super) fn read_hooks(
 
 fn read_occasions(reader: &mut Reader, section: Section<'_>) -> Vec<Occasion> {
     let words = Occasion::WORDS.map(|(word, _)| word);
-    let given = strings(reader, section, "on");
+    let given = reader.strings(section, "on");
     if given.as_ref().is_none_or(Vec::is_empty) {
         let known = words.join(", ");
         let message = format!("says on no transition; add on = [\"down\", \"up\"], of {known}");
-        refuse_lack(reader, section, "on", &message);
+        reader.refuse_lack(section, "on", &message);
     }
     let mut occasions = Vec::new();
     for word in given.unwrap_or_default() {
@@ -67,43 +55,39 @@ fn read_occasions(reader: &mut Reader, section: Section<'_>) -> Vec<Occasion> {
     occasions
 }
 
+/// Reads the backends it is for; a service stands for its own.
 fn read_backends(
     reader: &mut Reader,
     section: Section<'_>,
-    root: &DeTable<'_>,
-    backends: &BTreeMap<String, BackendPlan>,
+    subjects: Subjects<'_>,
 ) -> Option<Vec<Arc<str>>> {
-    let given = strings(reader, section, "of")?;
+    let given = reader.strings(section, "of")?;
     if given.is_empty() {
-        refuse_lack(
-            reader,
+        reader.refuse_lack(
             section,
             "of",
             "is for no backend; name some, or leave of out for all",
         );
     }
-    let tables = reader.named_tables(root, "backend");
-    let known: Vec<_> = tables.iter().map(|(name, _)| name.value.as_str()).collect();
-    let mut names = Vec::new();
+    let mut names: Vec<Arc<str>> = Vec::new();
     for name in given {
-        if !known.contains(&name.value.as_str()) {
-            let hint = hint(&name.value, &known);
-            let message = format!("there is no backend {:?}; {hint}", name.value);
-            reader.refuse(name.offset, message);
+        match subjects.find(reader, &name) {
+            Some(Subject::Backend(backend)) => names.push(Arc::clone(&backend.name)),
+            Some(Subject::Service(service)) => names.extend(service.backends.iter().cloned()),
+            None => {}
         }
-        // A backend that could not be read was complained of where it stands.
-        let backend = backends.get(&name.value);
-        names.extend(backend.map(|backend| Arc::clone(&backend.name)));
     }
+    names.sort();
+    names.dedup();
     Some(names)
 }
 
 fn read_run(reader: &mut Reader, section: Section<'_>) -> Vec<Template> {
-    let given = strings(reader, section, "run");
+    let given = reader.strings(section, "run");
     let example = "run = [\"/etc/dbvitals/page\", \"{name}\", \"{verdict}\"]";
     if given.as_ref().is_none_or(Vec::is_empty) {
         let message = format!("runs nothing; add {example}");
-        refuse_lack(reader, section, "run", &message);
+        reader.refuse_lack(section, "run", &message);
     }
     let mut templates = Vec::new();
     for argument in given.unwrap_or_default() {
@@ -129,53 +113,6 @@ fn read_run(reader: &mut Reader, section: Section<'_>) -> Vec<Template> {
         .into_iter()
         .map(|(template, _)| template)
         .collect()
-}
-
-/// Refuses what is not there, or is there and empty; a value of another type was refused already.
-fn refuse_lack(reader: &mut Reader, section: Section<'_>, key: &str, message: &str) {
-    let (offset, complained) = match section.table.get(key) {
-        Some(value) => {
-            let array = value.get_ref().as_array();
-            let is_empty = array.is_some_and(|array| array.is_empty());
-            (start(value.span()), !is_empty)
-        }
-        None => (section.offset, false),
-    };
-    if !complained {
-        reader.refuse(offset, format!("[{}] {message}", section.title));
-    }
-}
-
-/// An array of strings.
-fn strings(reader: &mut Reader, section: Section<'_>, key: &str) -> Option<Vec<Placed<String>>> {
-    let value = section.table.get(key)?;
-    let Some(array) = value.get_ref().as_array() else {
-        let message = format!("{key} must be an array of strings, like [\"…\", \"…\"]");
-        reader.refuse(start(value.span()), message);
-        return None;
-    };
-    let mut strings = Vec::new();
-    for element in array {
-        let offset = start(element.span());
-        match element.get_ref() {
-            DeValue::String(text) => strings.push(Placed {
-                value: text.to_string(),
-                offset,
-            }),
-            DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_) => {
-                reader.refuse(
-                    offset,
-                    format!("{key} takes strings alone; put it in quotes"),
-                );
-            }
-        }
-    }
-    Some(strings)
 }
 
 #[cfg(test)]

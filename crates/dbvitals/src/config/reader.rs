@@ -34,6 +34,24 @@ pub(super) struct Section<'a> {
     pub(super) offset: usize,
 }
 
+/// A table `[kind.NAME]`.
+#[derive(Debug)]
+pub(super) struct Named<'a> {
+    pub(super) name: Placed<String>,
+    title: String,
+    table: &'a DeTable<'a>,
+}
+
+impl Named<'_> {
+    pub(super) fn section(&self) -> Section<'_> {
+        Section {
+            title: &self.title,
+            table: self.table,
+            offset: self.name.offset,
+        }
+    }
+}
+
 impl Reader {
     pub(super) fn refuse(&mut self, offset: usize, message: impl Into<String>) {
         self.errors.push(ConfigError {
@@ -84,7 +102,7 @@ impl Reader {
         &mut self,
         root: &'a DeTable<'a>,
         kind: &'a str,
-    ) -> Vec<(Placed<String>, &'a DeTable<'a>)> {
+    ) -> Vec<Named<'a>> {
         let Some(section) = self.table(root, kind) else {
             return Vec::new();
         };
@@ -94,12 +112,14 @@ impl Reader {
                 value: name.get_ref().to_string(),
                 offset: start(name.span()),
             };
+            let title = format!("{kind}.{}", placed.value);
             match value.get_ref().as_table() {
-                Some(table) => tables.push((placed, table)),
-                None => {
-                    let key = format!("{kind}.{}", placed.value);
-                    self.expected(value.span(), &key, "a table", value.get_ref());
-                }
+                Some(table) => tables.push(Named {
+                    name: placed,
+                    title,
+                    table,
+                }),
+                None => self.expected(value.span(), &title, "a table", value.get_ref()),
             }
         }
         tables
@@ -151,6 +171,60 @@ impl Reader {
                 self.expected(value.span(), key, "a whole number", value.get_ref());
                 None
             }
+        }
+    }
+
+    pub(super) fn boolean(&mut self, section: Section<'_>, key: &str) -> Option<bool> {
+        let value = section.table.get(key)?;
+        let boolean = value.get_ref().as_bool();
+        if boolean.is_none() {
+            self.expected(value.span(), key, "true or false", value.get_ref());
+        }
+        boolean
+    }
+
+    /// An array of strings.
+    pub(super) fn strings(
+        &mut self,
+        section: Section<'_>,
+        key: &str,
+    ) -> Option<Vec<Placed<String>>> {
+        let value = section.table.get(key)?;
+        let Some(array) = value.get_ref().as_array() else {
+            let message = format!("{key} must be an array of strings, like [\"…\", \"…\"]");
+            self.refuse(start(value.span()), message);
+            return None;
+        };
+        let mut strings = Vec::new();
+        for element in array {
+            let offset = start(element.span());
+            match element.get_ref().as_str() {
+                Some(text) => strings.push(Placed {
+                    value: text.to_owned(),
+                    offset,
+                }),
+                None => self.refuse(
+                    offset,
+                    format!("{key} takes strings alone; put it in quotes"),
+                ),
+            }
+        }
+        Some(strings)
+    }
+
+    /// Refuses an array that is not there, or is there and empty; a value of another type was
+    /// refused already.
+    pub(super) fn refuse_lack(&mut self, section: Section<'_>, key: &str, message: &str) {
+        let (offset, complained) = match section.table.get(key) {
+            Some(value) => {
+                let array = value.get_ref().as_array();
+                let is_empty = array.is_some_and(|array| array.is_empty());
+                (start(value.span()), !is_empty)
+            }
+            None => (section.offset, false),
+        };
+        if !complained {
+            self.refuse(offset, format!("[{}] {message}", section.title));
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use dbvitals_verdict::{Cause, Class, Depth, Want};
 use serde_json::Value;
 
-use super::{DEFAULT_TOML, SCHEMA_JSON, agent_checks, file, gates, hooks};
+use super::{DEFAULT_TOML, SCHEMA_JSON, agent_checks, file, gates, hooks, services};
 use crate::agent::hooks::Occasion;
 use crate::duration;
 
@@ -47,6 +47,8 @@ fn the_schema_has_the_keys_that_are_read() {
         "/properties/gate/additionalProperties/properties",
         gates::KEYS,
     );
+    let service = "/properties/service/additionalProperties/properties";
+    check_names(service, services::KEYS);
     let check = "/properties/agent_check/additionalProperties/properties";
     check_names(check, agent_checks::KEYS);
     let hook = "/properties/hook/additionalProperties/properties";
@@ -69,7 +71,10 @@ fn the_schema_has_the_words_that_are_read() {
         .into_iter()
         .filter(|it| crate::depth::parse(it).is_ok());
     check_names(&format!("{backend}/depth/enum"), depths);
-    check_names(&format!("{backend}/want/enum"), Want::ALL.map(Want::name));
+    for kind in ["backend", "service", "gate", "agent_check"] {
+        let want = format!("/properties/{kind}/additionalProperties/properties/want/enum");
+        check_names(&want, Want::ALL.map(Want::name));
+    }
 }
 
 #[test]
@@ -156,6 +161,11 @@ fn faults_of(text: &str) -> Vec<String> {
     let mut value: Value = toml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let sections = value.as_object_mut().unwrap();
     sections.retain(|key, _| !file::LATER_SECTIONS.contains(&key.as_str()));
+    let services = sections.get_mut("service").and_then(Value::as_object_mut);
+    for service in services.into_iter().flat_map(|it| it.values_mut()) {
+        let keys = service.as_object_mut().unwrap();
+        keys.retain(|key, _| !services::LATER_KEYS.contains(&key.as_str()));
+    }
     let mut faults = Vec::new();
     let schema = schema();
     validate(&schema, &schema, &value, "", &mut faults);

@@ -16,7 +16,8 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::{Source, place};
-use crate::agent::plan::{AgentPlan, BackendPlan};
+use crate::agent::agent_plan::AgentPlan;
+use crate::agent::plan::BackendPlan;
 use crate::password;
 use crate::target_url::without_password;
 

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Cause, Class, Course, Depth, Plan, Want};
+use dbvitals_verdict::{Cause, Class, Course, Depth, Plan, ServiceNeeds, Want};
 
 use super::*;
+use crate::agent::plan::{OnAlarm, OnDegraded, OnUnknown};
 
 #[test]
 fn the_default_file_says_what_the_code_does() {
@@ -60,6 +61,139 @@ fn a_backend_says_what_it_must_be_and_what_causes_mean() {
     assert_eq!(b.target.want, Want::Writable);
     assert_eq!(b.plan.course, depth(Depth::Role));
     assert_eq!(b.plan.slow_over, Some(Duration::from_millis(20)));
+}
+
+/// Two backends whose roles are known.
+const PAIR: &str = "[backend.a]\nurl = \"mysql://u@a\"\ndepth = \"role\"\n\
+     [backend.b]\nurl = \"mysql://u@b\"\nwant = \"replica\"\n";
+
+#[test]
+fn a_service_is_made_of_backends_and_stands_for_them() {
+    let plan = file::plan(&format!(
+        "{PAIR}[service.s]\nbackends = [\"b\", \"a\"]\nwant = \"replica\"\nenough = 2\n\
+         multi_primary = false\n[service.t]\nbackends = [\"a\"]\n\
+         [gate.g]\nlisten = \"127.0.0.1:13306\"\nof = \"s\"\nwant = \"writable\"\n\
+         [agent_check.c]\nlisten = \"127.0.0.1:8307\"\nof = \"t\"\nwant = \"primary\"\n\
+         on_unknown = \"closed\"\non_degraded = \"closed\"\non_alarm = \"closed\"\nweight = {{ degraded = 50 }}\n\
+         [hook.h]\non = [\"down\"]\nof = [\"s\", \"a\"]\nrun = [\"true\"]\n"
+    ))
+    .unwrap();
+    let [s, t] = &plan.services[..] else {
+        panic!("two services")
+    };
+    let names = |names: &[std::sync::Arc<str>]| names.join(" ");
+    assert_eq!(names(&s.backends), "b a");
+    let needs = ServiceNeeds {
+        want: Want::Replica,
+        enough: 2,
+        multi_primary: Some(false),
+    };
+    assert_eq!(s.needs, needs);
+    assert_eq!(t.needs, ServiceNeeds::default());
+    let gate = &plan.gates[0];
+    assert_eq!((&*gate.of, gate.want), ("s", Want::Writable));
+    let check = &plan.agent_checks[0];
+    assert_eq!((&*check.of, check.want), ("t", Want::Primary));
+    let strict = (OnUnknown::Closed, OnDegraded::Closed);
+    assert_eq!((check.on_unknown, check.on_degraded), strict);
+    let on_alarm = (gate.on_alarm, check.on_alarm);
+    assert_eq!(on_alarm, (OnAlarm::Open, OnAlarm::Closed));
+    assert_eq!(names(plan.hooks[0].of.as_ref().unwrap()), "a b");
+}
+
+#[test]
+fn a_service_that_makes_no_sense_is_refused_with_its_place() {
+    let service = |text: &str, place: &str, parts: &[&str]| {
+        check_refused(&format!("{PAIR}[service.s]\n{text}\n"), place, parts);
+    };
+    service("", "7:10", &["[service.s] has no backends", "orders-2"]);
+    service("backends = []", "8:12", &["has no backends"]);
+    service("backends = \"a\"", "8:12", &["array of strings"]);
+    let named = |names: &str| format!("backends = [{names}]");
+    service(&named("\"a\", 1"), "8:18", &["takes strings alone"]);
+    service(
+        &named("\"backend\""),
+        "8:13",
+        &["no backend \"backend\"", "known are a, b"],
+    );
+    service(
+        &named("\"a\", \"s\""),
+        "8:18",
+        &["that is a service; name its backends"],
+    );
+    service(&named("\"a\", \"a\""), "8:18", &["named twice"]);
+    let add = |line: &str| format!("{}\n{line}", named("\"a\", \"b\""));
+    service(&add("enough = 0"), "9:10", &["must be above zero"]);
+    service(&add("enough = 3"), "9:10", &["number of its backends, 2"]);
+    service(
+        &add("want = \"primary\"\nenough = 2"),
+        "10:10",
+        &["must not be above 1", "(primary)"],
+    );
+    service(&add("enouhg = 1"), "9:1", &["did you mean \"enough\"?"]);
+    service(&add("want = \"leader\""), "9:8", &["\"leader\"", "replica"]);
+    service(&add("multi_primary = 1"), "9:17", &["true or false, not 1"]);
+    service(
+        &add("[service.s.failover]\nmode = \"act\""),
+        "9:12",
+        &["[service.s.failover] is planned and not there yet"],
+    );
+    check_refused(
+        &format!("{PAIR}[service.a]\nbackends = [\"b\"]\n"),
+        "7:10",
+        &["\"a\" is the name of a backend already"],
+    );
+    check_refused(
+        &format!("{PAIR}[service.s]\nbackends = [\"b\"]\nwant = \"primary\"\n"),
+        "9:8",
+        &[
+            "no backend of it can ever be that",
+            "its own want says, replica",
+        ],
+    );
+    check_refused(
+        &format!("{BACKEND}[service.s]\nbackends = [\"orders\"]\nwant = \"primary\"\n"),
+        "5:8",
+        &["orders is watched at the depth ping", "depth = \"role\""],
+    );
+}
+
+#[test]
+fn what_can_never_be_wanted_is_refused_before_it_stays_closed_for_ever() {
+    let listening = |kind: &str, of: &str, more: &str| {
+        format!(
+            "{PAIR}{BACKEND}[service.s]\nbackends = [\"b\"]\n\
+             [{kind}.x]\nlisten = \"127.0.0.1:13306\"\nof = \"{of}\"\n{more}\n"
+        )
+    };
+    for kind in ["gate", "agent_check"] {
+        let check = |of: &str, more: &str, place: &str, parts: &[&str]| {
+            check_refused(&listening(kind, of, more), place, parts);
+        };
+        let of_s = "want = \"primary\"";
+        check("s", of_s, "14:8", &["no backend of it", "b is fit only as"]);
+        check("b", of_s, "14:8", &["its own want says, replica"]);
+        let of_orders = "want = \"replica\"";
+        check(
+            "orders",
+            of_orders,
+            "14:8",
+            &["depth ping", "knows no role"],
+        );
+        check("a", "want = \"leader\"", "14:8", &["\"leader\""]);
+        let unknown = &["no backend or service \"order\"", "\"orders\""];
+        check("order", "", "13:6", unknown);
+        check("a", "on_unknown = \"ajar\"", "14:14", &["\"ajar\""]);
+        check("a", "on_degraded = \"hold\"", "14:15", &["open or closed"]);
+        check("s", "on_alarm = \"hold\"", "14:12", &["open or closed"]);
+        let of_a = "on_alarm = \"closed\"";
+        check("a", of_a, "14:12", &["on services alone", "a is a backend"]);
+    }
+    check_refused(
+        &listening("agent_check", "s", "weight = \"lag\""),
+        "14:10",
+        &["lag is that of one server, and s is a service"],
+    );
 }
 
 /// A good start to which each wrong line is added.
@@ -184,6 +318,42 @@ fn wrong_files_are_refused_with_place_and_remedy() {
         &["8306", "http of [agent]"],
     );
     check_refused(
+        &add("[gate.g]\nlisten = \"/run/g\"\nof = \"orders\"\non_restart = \"hold\""),
+        "6:14",
+        &["on_restart", "a unix socket", "use closed, or a port"],
+    );
+    check_refused(
+        &add("[gate.g]\nlisten = \"unix:run/g\"\nof = \"orders\""),
+        "4:10",
+        &["\"run/g\" is no path", "unix:/run/"],
+    );
+    check_refused(
+        &add(&format!(
+            "[gate.g]\nlisten = \"/{}\"\nof = \"orders\"",
+            "g".repeat(107)
+        )),
+        "4:10",
+        &["up to 107 bytes"],
+    );
+    check_refused(
+        &add("[gate.g]\nlisten = \"unix:/run/g\"\nof = \"orders\"\n\
+              [gate.h]\nlisten = \"/run//g\"\nof = \"orders\""),
+        "6:7",
+        &["unix:/run//g is used already", "gate \"g\""],
+    );
+    check_refused(
+        &add("[agent]\nstate_dir = \"/run/d\"\n\
+              [gate.g]\nlisten = \"/run/d/control.sock\"\nof = \"orders\""),
+        "6:10",
+        &["is used already, by control of [agent]"],
+    );
+    check_refused(
+        &add("[backend.two]\nurl = \"unix:///run/db.sock\"\n\
+              [agent_check.c]\nlisten = \"/run/db.sock\"\nof = \"orders\""),
+        "6:10",
+        &["is used already, by backend \"two\""],
+    );
+    check_refused(
         &add("[gate.g]\nlisten = \"13306\"\nof = \"orders\"\non_unknown = \"ajar\""),
         "6:14",
         &["\"ajar\" is unknown; use closed or hold"],
@@ -194,6 +364,8 @@ fn wrong_files_are_refused_with_place_and_remedy() {
         &["127.0.0.1:8306, or off"],
     );
     check_refused(&add("[route.r]\n"), "3:2", &["[route] is planned"]);
+    let later = "[coordination] is planned and not there yet";
+    check_refused(&add("[coordination.etcd]\n"), "3:2", &[later]);
     check_refused(&add("[bakend.x]\n"), "3:2", &["did you mean \"backend\""]);
 }
 
@@ -206,4 +378,37 @@ fn all_errors_of_a_file_are_told_at_once_in_its_order() {
         .filter_map(|line| line.trim_start_matches("dbvitals: ").split(": ").next())
         .collect();
     assert_eq!(places, ["f.toml:3:8", "f.toml:5:1", "f.toml:7:8"]);
+}
+
+#[test]
+fn a_certificate_and_its_key_come_together_and_can_be_read() {
+    let check = |agent: &str, expected: &str| {
+        let text = format!("[agent]\n{agent}\n[backend.a]\nurl = \"tcp://h:1\"\n");
+        let errors = file::plan(&text).unwrap_err();
+        assert_eq!(message(&text, errors), expected, "{agent}");
+    };
+    check(
+        "http_certificate = \"a.pem\"",
+        "2:20: http_certificate needs the file of its key; add http_key",
+    );
+    check(
+        "http_key = \"a.pem\"",
+        "2:12: http_key needs the file of its certificate; add http_certificate",
+    );
+    check(
+        "http_key = 1\nhttp_certificate = \"a\"",
+        "2:12: http_key must be a string, not 1",
+    );
+    check(
+        "http_certificate = \"/nowhere/a.pem\"\nhttp_key = \"/nowhere/b.pem\"",
+        "2:20: http_certificate: cannot read /nowhere/a.pem: No such file or directory; the file must exist and be readable by the user that runs dbvitals",
+    );
+    check(
+        "http_certificate = \"/dev/null\"\nhttp_key = \"/dev/null\"",
+        "2:20: http_certificate: no certificate found in /dev/null; it must hold PEM blocks that begin with -----BEGIN CERTIFICATE-----",
+    );
+    check(
+        "http_certificat = \"a\"",
+        "2:1: unknown key \"http_certificat\" in [agent]; did you mean \"http_certificate\"?",
+    );
 }

@@ -26,6 +26,7 @@ struct Line<T> {
 enum What {
     Opening {
         http: SocketAddr,
+        page: String,
         servers: Vec<ServerEntry>,
     },
     Scene {
@@ -88,6 +89,7 @@ pub(super) fn write_opening(out: &mut dyn Write, stage: &Stage) -> io::Result<()
     });
     let what = What::Opening {
         http: stage.http,
+        page: stage.page(),
         servers: servers.collect(),
     };
     write(out, stage.started, what)

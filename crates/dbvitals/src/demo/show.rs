@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use crate::agent::Told;
+use crate::agent::transitions::Told;
 use crate::demo::outcome::{GateSeen, Ledger, Outcome, Passes};
 use crate::demo::script::{Expected, OPENING, ROUND, Scene, ServerName};
 use crate::demo::stage::{Member, Stage};
@@ -22,6 +22,8 @@ use crate::demo::voice::Voice;
 
 /// The pause between two scenes, for those who read along.
 const PAUSE: Duration = Duration::from_millis(300);
+/// The same where it goes on for ever, for those who look at the dashboard meanwhile.
+const PAUSE_WHEN_ENDLESS: Duration = Duration::from_millis(1500);
 /// How much longer than promised a verdict is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a gate may take to follow its verdict before that counts as wrong.
@@ -80,9 +82,13 @@ impl Show {
             self.voice.tell_scene(self.stage.clock().now(), scene)?;
             self.follow(scene, before).await?;
         }
+        let pause = match once {
+            true => PAUSE,
+            false => PAUSE_WHEN_ENDLESS,
+        };
         loop {
             for scene in ROUND {
-                sleep(PAUSE).await;
+                sleep(pause).await;
                 self.play(scene).await?;
             }
             if once {

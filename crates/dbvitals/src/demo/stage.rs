@@ -7,17 +7,21 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::{Address, Clock, Statement, Target};
-use dbvitals_verdict::{Admin, Course, Depth, Moment, Plan};
+use dbvitals_verdict::{Admin, Course, Depth, Moment, Plan, Want};
 use dbvitals_wire::Credentials;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
+use crate::agent::Agent;
 use crate::agent::board::BackendBoard;
-use crate::agent::http::{Access, Desk};
+use crate::agent::http::{About, Access, Desk, Token};
+use crate::agent::listening::KeptSockets;
 use crate::agent::orders::Orders;
-use crate::agent::plan::{BackendPlan, GateAddress, GatePlan, OnDegraded, OnUnknown, Origin};
+use crate::agent::plan::{
+    BackendPlan, GateAddress, GatePlan, OnAlarm, OnDegraded, OnRestart, OnUnknown, Origin,
+};
 use crate::agent::publishers::Publishers;
-use crate::agent::{Agent, Told, transitions};
+use crate::agent::transitions::{self, Told};
 use crate::config;
 use crate::demo::port::Port;
 use crate::demo::script::ServerName;
@@ -82,17 +86,30 @@ impl Stage {
 
         let clock = Clock::start();
         let started = clock.now();
-        let sender = transitions();
-        let told = sender.subscribe();
+        let sender = transitions::channel();
+        let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
-        let agent = Agent::start(&backends, &order, clock, fastrand::u64(..), sender, None)?;
-        let mut publishers = Publishers::start(agent.board(), gates).await;
+        let agent = Agent::start(
+            &backends,
+            &order,
+            clock,
+            fastrand::u64(..),
+            sender,
+            None,
+            None,
+        )?;
+        let mut publishers = Publishers::new(agent.board(), KeptSockets::default());
+        publishers.follow_gates(gates).await;
         let desk = Desk {
             board: Arc::clone(agent.board()),
             control: Arc::clone(agent.control()),
             orders: Arc::new(Orders::in_memory()),
-            access: Access::Reader,
+            hooks: Arc::default(),
+            access: Access::Bearer(Token::default()),
+            about: Arc::new(About::new("demo", None)),
             reload: None,
+            history: publishers.keep(for_http),
+            kept: None,
         };
         publishers.answer_at(listener, desk);
         let boards = agent.board().backends();
@@ -118,6 +135,11 @@ impl Stage {
             http,
         };
         Ok((stage, told))
+    }
+
+    /// Where the dashboard is.
+    pub(crate) fn page(&self) -> String {
+        format!("http://{}/", self.http)
     }
 
     pub(crate) fn clock(&self) -> Clock {
@@ -177,8 +199,11 @@ fn gate_plan(name: ServerName, address: SocketAddr) -> GatePlan {
         name: name.name().to_owned(),
         listen: GateAddress::One(address),
         of: name.name().into(),
+        want: Want::Any,
         on_unknown: OnUnknown::Closed,
         on_degraded: OnDegraded::Open,
+        on_restart: OnRestart::Closed,
+        on_alarm: OnAlarm::Open,
     }
 }
 

@@ -20,6 +20,13 @@ const NOTHING: &str = "-";
 pub(super) fn write_opening(out: &mut dyn Write, stage: &Stage) -> io::Result<()> {
     writeln!(
         out,
+        "{BOLD}{}{BOLD:#}  the dashboard, in a browser\n\
+         dbvitals top --agent {}  the same in a terminal\n",
+        stage.page(),
+        stage.page().trim_end_matches('/')
+    )?;
+    writeln!(
+        out,
         "Two servers inside this process, and the agent of `dbvitals serve` watching them.\n\
          They will slow down, freeze and crash; you see what it concludes, and how soon.\n"
     )?;

@@ -16,6 +16,8 @@ pub(crate) enum Voice {
     Story,
     /// One object per line, schema `dbvitals.demo.v1`.
     Json,
+    /// The address of the page, and then nothing.
+    Address,
 }
 
 impl Voice {
@@ -23,6 +25,7 @@ impl Voice {
         self.tell(|out| match self {
             Self::Story => story::write_opening(out, stage),
             Self::Json => json::write_opening(out, stage),
+            Self::Address => writeln!(out, "{}", stage.page()),
         })
     }
 
@@ -30,6 +33,7 @@ impl Voice {
         self.tell(|out| match self {
             Self::Story => story::write_scene(out, at, scene),
             Self::Json => json::write_scene(out, at, scene),
+            Self::Address => Ok(()),
         })
     }
 
@@ -37,6 +41,7 @@ impl Voice {
         self.tell(|out| match self {
             Self::Story => story::write_outcome(out, outcome),
             Self::Json => json::write_outcome(out, outcome),
+            Self::Address => Ok(()),
         })
     }
 
@@ -44,6 +49,7 @@ impl Voice {
         self.tell(|out| match self {
             Self::Story => story::write_end(out, ledger),
             Self::Json => json::write_end(out, at, ledger),
+            Self::Address => Ok(()),
         })
     }
 

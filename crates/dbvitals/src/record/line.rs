@@ -10,9 +10,7 @@ use dbvitals_verdict::{
 use serde::{Deserialize, Serialize};
 
 use super::SCHEMA;
-
-/// The names and plans of the backends of a record, in its order.
-pub(crate) type Plans = Vec<(String, Plan)>;
+use super::chapter::Chapter;
 
 /// The first line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,16 +19,29 @@ pub(crate) struct Header {
     /// When the agent started: RFC 3339.
     pub(crate) at: String,
     pub(crate) agent: String,
-    /// Backend `b` belongs to shard `b % shards`.
+    /// A backend that does not say its shard belongs to `b % shards`.
     pub(crate) shards: usize,
+    /// Those that are watched when this file is begun, as far as they have been seen.
     pub(crate) backends: Vec<BackendHeader>,
 }
 
 /// One backend, and how it is asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BackendHeader {
+    /// Its number in the lines; where it is left out, its place in the header.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) b: Option<u32>,
+    /// Its shard.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) n: Option<usize>,
     pub(crate) name: String,
-    /// The verdict when this file was begun.
+    /// The same backend under the plan before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) follows: Option<u32>,
+    /// When the plan came into force.
+    #[serde(default)]
+    since_us: u64,
+    /// The verdict when this was written.
     pub(crate) verdict: String,
     depth: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -53,22 +64,20 @@ pub(crate) struct BackendHeader {
 }
 
 impl Header {
-    pub(crate) fn new(at: String, agent: String, shards: usize, plans: &Plans) -> Self {
-        let backends = plans.iter();
+    pub(crate) fn new(at: String, agent: String, shards: usize) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             at,
             agent,
             shards: shards.max(1),
-            backends: backends
-                .map(|(name, plan)| BackendHeader::new(name, plan))
-                .collect(),
+            backends: Vec::new(),
         }
     }
 }
 
 impl BackendHeader {
-    fn new(name: &str, plan: &Plan) -> Self {
+    pub(crate) fn new(chapter: &Chapter, verdict: Verdict) -> Self {
+        let plan = chapter.plan();
         let (depth, deeper, held) = match plan.course {
             Course::Session { depth } => (depth, None, true),
             Course::Sessionless { depth, deeper } => (depth, deeper, false),
@@ -77,8 +86,12 @@ impl BackendHeader {
             .into_iter()
             .filter(|cause| plan.classes.of(*cause) != cause.default_class());
         Self {
-            name: name.to_owned(),
-            verdict: Verdict::Unknown.name().to_owned(),
+            b: Some(chapter.number),
+            n: Some(chapter.shard),
+            name: chapter.name.to_string(),
+            follows: chapter.follows,
+            since_us: since_origin(chapter.since),
+            verdict: verdict.name().to_owned(),
             depth: depth.name().to_owned(),
             deeper: deeper.map(|depth| depth.name().to_owned()),
             held,
@@ -96,6 +109,11 @@ impl BackendHeader {
                 .map(|cause| (cause.name().into(), plan.classes.of(cause).name().into()))
                 .collect(),
         }
+    }
+
+    /// When the plan came into force.
+    pub(crate) fn since(&self) -> Moment {
+        Moment::ORIGIN + Duration::from_micros(self.since_us)
     }
 
     /// The plan of the recorded run; `None` where a word of it is not known.
@@ -164,9 +182,20 @@ pub(crate) struct Line {
     pub(crate) l: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) plan: Option<Box<BackendHeader>>,
 }
 
 impl Line {
+    /// The line that tells who a number stands for.
+    pub(crate) fn of_chapter(chapter: &Chapter, verdict: Verdict) -> Self {
+        Self {
+            t: since_origin(chapter.since),
+            plan: Some(Box::new(BackendHeader::new(chapter, verdict))),
+            ..Self::default()
+        }
+    }
+
     /// The line of an observation.
     pub(crate) fn of_observation(b: u32, depth: Depth, seen: &Observation) -> Self {
         let passed = seen.outcome == Outcome::Pass;
@@ -329,6 +358,8 @@ fn since_origin(moment: Moment) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn seen(path: Path, outcome: Outcome) -> Observation {
@@ -384,8 +415,19 @@ mod tests {
         let mut plan = Plan::new(Course::Sessionless { depth, deeper });
         plan.classes.set(Cause::AccessDenied, Class::Dead);
         plan.slow_over = Some(Duration::from_millis(20));
-        let text = serde_json::to_string(&BackendHeader::new("orders", &plan)).unwrap();
-        let read: BackendHeader = serde_json::from_str(&text).unwrap();
-        assert_eq!(read.plan(), Some(plan));
+        let chapter = Chapter {
+            number: 7,
+            shard: 1,
+            name: "orders".into(),
+            plan: Arc::new(plan.clone()),
+            since: Moment::from_nanos(5000),
+            verdict: Verdict::Up,
+            follows: Some(3),
+        };
+        let text = serde_json::to_string(&Line::of_chapter(&chapter, Verdict::Up)).unwrap();
+        let start = r#"{"t":5,"plan":{"b":7,"n":1,"name":"orders","follows":3,"since_us":5,"verdict":"up","#;
+        assert!(text.starts_with(start), "{text}");
+        let read: Line = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.plan.unwrap().plan(), Some(plan));
     }
 }

@@ -4,20 +4,22 @@
 //! lost and counted, not probes delayed. Two generations are kept, `FILE` and `FILE.1`, and together
 //! they stay within the bound. A disk that is full is said once; writing goes on when it can.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
 
 use dbvitals_probe::Clock;
-use dbvitals_verdict::{Course, Depth, Moment, Observation, Transition};
+use dbvitals_verdict::{Change, Course, Depth, Moment, Observation, Plan, Transition, Verdict};
 
-use super::line::{Header, Line, Plans};
+use super::chapter::Chapter;
+use super::line::{BackendHeader, Header, Line};
 use crate::duration::rfc3339;
 
 /// What may wait to be written.
@@ -34,8 +36,8 @@ const LATE_MIN: Duration = Duration::from_millis(10);
 /// What a shard hands over.
 #[derive(Debug)]
 enum Entry {
-    Observation(u32, Observation),
-    Transition(u32, Transition),
+    Observation(Arc<Chapter>, Observation),
+    Transition(Arc<Chapter>, Transition),
     Late {
         shard: usize,
         due: Moment,
@@ -48,6 +50,8 @@ enum Entry {
 pub(crate) struct Recorder {
     sender: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
+    /// The next chapter's number.
+    numbers: Arc<AtomicU32>,
     /// Closed when the thread has ended.
     ended: Receiver<()>,
 }
@@ -57,8 +61,8 @@ pub(crate) struct Recorder {
 pub(crate) struct Feed {
     sender: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
+    numbers: Arc<AtomicU32>,
     shard: usize,
-    shards: usize,
 }
 
 impl Recorder {
@@ -71,30 +75,17 @@ impl Recorder {
         path: &Path,
         bytes_max: u64,
         agent: &str,
-        plans: &Plans,
         shards: usize,
         clock: Clock,
     ) -> io::Result<Self> {
         let at = rfc3339(clock.wall(Moment::ORIGIN));
-        let header = Header::new(at, agent.to_owned(), shards, plans);
+        let header = Header::new(at, agent.to_owned(), shards);
         keep_older(path)?;
         let file = create(path)?;
         let (sender, entries) = mpsc::sync_channel(QUEUE);
         let (ending, ended) = mpsc::channel();
         let lost = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer {
-            path: path.to_owned(),
-            file,
-            generation_bytes_max: bytes_max / 2,
-            bytes: 0,
-            depths: plans.iter().map(|(_, plan)| usual_depth(plan)).collect(),
-            header,
-            batch: Vec::new(),
-            batch_lines: 0,
-            at: 0,
-            lost: Arc::clone(&lost),
-            trouble: None,
-        };
+        let mut writer = Writer::new(path, file, bytes_max / 2, header, &lost);
         writer.write();
         thread::Builder::new()
             .name("record".to_owned())
@@ -107,17 +98,18 @@ impl Recorder {
         Ok(Self {
             sender,
             lost,
+            numbers: Arc::default(),
             ended,
         })
     }
 
-    /// A shard's way to the record; backend `i` of the shard is backend `shard + i * shards`.
-    pub(crate) fn feed(&self, shard: usize, shards: usize) -> Feed {
+    /// A shard's way to the record.
+    pub(crate) fn feed(&self, shard: usize) -> Feed {
         Feed {
             sender: self.sender.clone(),
             lost: Arc::clone(&self.lost),
+            numbers: Arc::clone(&self.numbers),
             shard,
-            shards,
         }
     }
 
@@ -130,14 +122,36 @@ impl Recorder {
 }
 
 impl Feed {
+    /// A backend of the shard's, from this moment on; where only its plan is another, `before` is
+    /// who it was.
+    pub(crate) fn chapter(
+        &self,
+        name: &Arc<str>,
+        plan: &Arc<Plan>,
+        (since, verdict): (Moment, Verdict),
+        before: Option<&Chapter>,
+    ) -> Arc<Chapter> {
+        Arc::new(Chapter {
+            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            shard: self.shard,
+            name: Arc::clone(name),
+            plan: Arc::clone(plan),
+            since,
+            verdict,
+            follows: before.map(|before| before.number),
+        })
+    }
+
     /// Keeps an observation.
-    pub(crate) fn observe(&self, index: usize, observation: &Observation) {
-        self.send(Entry::Observation(self.number(index), observation.clone()));
+    pub(crate) fn observe(&self, chapter: &Arc<Chapter>, observation: &Observation) {
+        let chapter = Arc::clone(chapter);
+        self.send(Entry::Observation(chapter, observation.clone()));
     }
 
     /// Keeps a transition.
-    pub(crate) fn announce(&self, index: usize, transition: &Transition) {
-        self.send(Entry::Transition(self.number(index), transition.clone()));
+    pub(crate) fn announce(&self, chapter: &Arc<Chapter>, transition: &Transition) {
+        let chapter = Arc::clone(chapter);
+        self.send(Entry::Transition(chapter, transition.clone()));
     }
 
     /// Keeps that the shard was late, where that may have cost an answer.
@@ -146,10 +160,6 @@ impl Feed {
             let (shard, due) = (self.shard, now - by);
             self.send(Entry::Late { shard, due, by });
         }
-    }
-
-    fn number(&self, index: usize) -> u32 {
-        u32::try_from(self.shard + index * self.shards).unwrap_or(u32::MAX)
     }
 
     fn send(&self, entry: Entry) {
@@ -163,7 +173,7 @@ impl Feed {
 }
 
 /// The depth that a pass reaches unless said.
-pub(super) fn usual_depth(plan: &dbvitals_verdict::Plan) -> Depth {
+pub(super) fn usual_depth(plan: &Plan) -> Depth {
     match plan.course {
         Course::Session { depth } | Course::Sessionless { depth, .. } => depth,
     }
@@ -196,6 +206,15 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// A chapter that this generation knows.
+struct Known {
+    chapter: Arc<Chapter>,
+    /// As the last line about it has it.
+    verdict: Verdict,
+    /// Its plan is written; `false` where that failed.
+    is_told: bool,
+}
+
 /// The thread's state.
 struct Writer {
     path: PathBuf,
@@ -203,9 +222,10 @@ struct Writer {
     generation_bytes_max: u64,
     /// Written into this generation.
     bytes: u64,
-    depths: Vec<Depth>,
-    /// As the next generation is to begin: with the verdicts of its time.
+    /// As a generation begins, without backends.
     header: Header,
+    /// Whom the lines may be about, by number.
+    known: BTreeMap<u32, Known>,
     batch: Vec<u8>,
     batch_lines: u64,
     /// The newest time that was written.
@@ -216,6 +236,28 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(
+        path: &Path,
+        file: File,
+        generation_bytes_max: u64,
+        header: Header,
+        lost: &Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            path: path.to_owned(),
+            file,
+            generation_bytes_max,
+            bytes: 0,
+            header,
+            known: BTreeMap::new(),
+            batch: Vec::new(),
+            batch_lines: 0,
+            at: 0,
+            lost: Arc::clone(lost),
+            trouble: None,
+        }
+    }
+
     fn run(&mut self, entries: &Receiver<Entry>) {
         loop {
             match entries.recv_timeout(WRITE_EVERY) {
@@ -242,20 +284,19 @@ impl Writer {
 
     fn take(&mut self, entry: &Entry) {
         let line = match entry {
-            Entry::Observation(b, observation) => {
-                let depth = self.depths.get(*b as usize);
-                let depth = depth.copied().unwrap_or(Depth::Ping);
-                Some(Line::of_observation(*b, depth, observation))
+            Entry::Observation(chapter, observation) => {
+                self.tell(chapter);
+                let depth = usual_depth(chapter.plan());
+                Some(Line::of_observation(chapter.number, depth, observation))
             }
-            Entry::Transition(b, transition) => {
-                let line = Line::of_transition(*b, transition);
-                let backend = self.header.backends.get_mut(*b as usize);
-                if let Some((backend, (_, to))) =
-                    backend.zip(line.as_ref().and_then(|line| line.v.clone()))
+            Entry::Transition(chapter, transition) => {
+                self.tell(chapter);
+                if let Change::Verdict { to, .. } = transition.change
+                    && let Some(known) = self.known.get_mut(&chapter.number)
                 {
-                    backend.verdict = to;
+                    known.verdict = to;
                 }
-                line
+                Line::of_transition(chapter.number, transition)
             }
             Entry::Late { shard, due, by } => Some(Line::of_lateness(*shard, *due, *by)),
         };
@@ -265,11 +306,44 @@ impl Writer {
         }
     }
 
+    /// Tells who a number stands for, before the first line that bears it.
+    fn tell(&mut self, chapter: &Arc<Chapter>) {
+        let known = self.known.entry(chapter.number).or_insert_with(|| Known {
+            chapter: Arc::clone(chapter),
+            verdict: chapter.verdict,
+            is_told: false,
+        });
+        if !std::mem::replace(&mut known.is_told, true) {
+            let line = Line::of_chapter(chapter, known.verdict);
+            self.append(&line);
+        }
+    }
+
+    /// The first line of a generation, with all whom its lines may be about.
+    fn header(&mut self) -> Vec<u8> {
+        let known = self.known.values_mut();
+        let backends = known.map(|known| {
+            known.is_told = true;
+            BackendHeader::new(&known.chapter, known.verdict)
+        });
+        self.header.backends = backends.collect();
+        let mut header = serde_json::to_vec(&self.header).unwrap_or_default();
+        header.push(b'\n');
+        // Who is not watched any more was in the lines that are written now, if at all.
+        self.known
+            .retain(|_, known| Arc::strong_count(&known.chapter) > 1);
+        header
+    }
+
     fn push(&mut self, line: &Line) {
+        self.append(line);
+        self.batch_lines += 1;
+    }
+
+    fn append(&mut self, line: &Line) {
         // A line of numbers and words cannot fail to be written into memory.
         if serde_json::to_writer(&mut self.batch, line).is_ok() {
             self.batch.push(b'\n');
-            self.batch_lines += 1;
         }
     }
 
@@ -293,8 +367,7 @@ impl Writer {
             self.push_lost(lost);
         }
         if self.bytes == 0 {
-            let mut header = serde_json::to_vec(&self.header).unwrap_or_default();
-            header.push(b'\n');
+            let header = self.header();
             self.batch.splice(0..0, header);
         }
         if self.trouble.is_some() {
@@ -331,6 +404,9 @@ impl Writer {
             );
         }
         *self.trouble.get_or_insert(0) += self.batch_lines;
+        for known in self.known.values_mut() {
+            known.is_told = false;
+        }
     }
 
     /// Begins the next generation.

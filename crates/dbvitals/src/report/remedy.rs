@@ -4,7 +4,8 @@
 //! decides; its text is looked at only for what no number tells, and a translated one costs a
 //! hint, never a cause. What depends on the product is in `remedy/mysql.rs` and
 //! `remedy/postgres.rs`; the long version of each remedy is the cause's page in `docs/causes`.
-//! Callers: the ladder, the document, and `check` on standard error.
+//! Callers: the ladder, the document, `check` on
+//! standard error, and the agent's API.
 
 mod case;
 mod certificate;
@@ -14,11 +15,15 @@ mod postgres;
 use dbvitals_probe::Protocol;
 use dbvitals_verdict::{Cause, Observation, Phase};
 
-use crate::target_url::TargetUrl;
-use case::Case;
+use case::{Case, Subject};
 
 /// The remedy for a cause that an observation at a target ended with.
-pub(crate) fn remedy(cause: Cause, target: &TargetUrl, observation: &Observation) -> String {
+pub(crate) fn remedy<'a>(
+    cause: Cause,
+    target: impl Into<Subject<'a>>,
+    observation: &'a Observation,
+) -> String {
+    let target = target.into();
     let case = Case::new(target, observation);
     let specific = match target.protocol {
         Protocol::MySql => mysql::remedy(cause, &case),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::agent::{Agent, serve};
+use crate::agent::{Agent, ConfigFile};
 
 fn packaged(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -14,16 +14,23 @@ fn packaged(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The metrics that an agent has, with those that a summary is made of.
+/// The metrics that an agent has, with those that a summary and a histogram are made of.
 fn metrics() -> BTreeSet<String> {
-    let agent = Agent::start(serve(["db=tcp://127.0.0.1:1"]));
+    // With a service, so that those of services are there.
+    let config = ConfigFile::new(
+        "[backend.db]\nurl = \"tcp://127.0.0.1:1\"\n[service.all]\nbackends = [\"db\"]\n",
+    );
+    let agent = Agent::start(config.serve());
     let text = agent.request("GET", "/metrics").body;
     let mut names = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let (name, kind) = line.split_once(' ').expect(line);
         names.insert(name.to_owned());
-        if kind == "summary" {
+        if ["summary", "histogram"].contains(&kind) {
             names.extend(["_sum", "_count"].map(|part| format!("{name}{part}")));
+        }
+        if kind == "histogram" {
+            names.insert(format!("{name}_bucket"));
         }
     }
     names

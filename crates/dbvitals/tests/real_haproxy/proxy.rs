@@ -50,14 +50,20 @@ impl Proxy {
         servers: &[SocketAddr; 2],
         checks: &[u16; 2],
     ) -> Self {
+        let mut text = example.to_owned();
+        for (number, (server, check)) in (1..).zip(servers.iter().zip(checks)) {
+            text = with_addresses(&text, number, *server, *check);
+        }
+        Self::run(program, &text)
+    }
+
+    /// Starts HAProxy with a text, the address of its front replaced, and waits until it listens.
+    pub(crate) fn run(program: &Path, text: &str) -> Self {
         static PROXIES: AtomicU32 = AtomicU32::new(0);
         let ports = [Port::reserve(), Port::reserve()];
         let [front, stats] =
             [&ports[0], &ports[1]].map(|port| SocketAddr::from(([127, 0, 0, 1], port.number())));
-        let mut text = example.replace("127.0.0.1:3307", &front.to_string());
-        for (number, (server, check)) in (1..).zip(servers.iter().zip(checks)) {
-            text = with_addresses(&text, number, *server, *check);
-        }
+        let text = text.replace("127.0.0.1:3307", &front.to_string());
         let text = format!("global\n    stats socket ipv4@{stats} level admin\n\n{text}");
         let number = PROXIES.fetch_add(1, Ordering::Relaxed);
         let config = Path::new(env!("CARGO_TARGET_TMPDIR"))

@@ -1,6 +1,8 @@
 //! The HTTP port: `/health`, the agent's own state, `/metrics`, and no port at all.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use dbvitals_testkit::{Port, eventually};
@@ -141,8 +143,11 @@ fn what_is_not_known_is_not_answered_as_if_it_were_fit() {
     };
     check("/health/wbe", 404, "known are web");
     check("/health/web?fresch=true", 400, "fresch");
+    check("/health/web?want=primary&want=any", 400, "given twice");
+    check("/health?of=web&of=other", 400, "given twice");
+    check("/api/v1/transitions?max=1&max=2", 400, "given twice");
     check("/nowhere", 404, "/health/NAME");
-    check("/", 404, "/metrics");
+    check("/dashboard", 404, "/metrics");
     assert_eq!(agent.request("POST", "/health/web").status, 405);
 }
 
@@ -154,6 +159,111 @@ fn the_agent_tells_of_its_own_life_and_readiness() {
     for path in ["/liveness", "/readiness"] {
         assert_eq!(agent.request("GET", path).status, 200, "{path}");
         assert_eq!(agent.request("HEAD", path).status, 200, "{path}");
+        assert_eq!(agent.request("OPTIONS", path).status, 200, "{path}");
+    }
+}
+
+/// What comes back for these bytes, as far as the agent says it and closes.
+fn converse(agent: &Agent, words: &str) -> String {
+    let mut stream = TcpStream::connect(agent.http()).expect("the HTTP port is open");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+        .write_all(words.as_bytes())
+        .expect("the kernel takes it");
+    let mut heard = String::new();
+    stream
+        .read_to_string(&mut heard)
+        .expect("an answer and an end");
+    heard
+}
+
+#[test]
+fn the_checks_of_balancers_are_answered_as_they_ask() {
+    let service = Service::start();
+    let agent = Agent::start(serve([target(&service)]));
+    agent.wait_for_verdict("web", "up");
+    // HAProxy's `option httpchk`: HTTP/1.0, no field at all, and the end is that of the connection.
+    for method in ["OPTIONS", "GET", "HEAD"] {
+        let heard = converse(&agent, &format!("{method} /health/web HTTP/1.0\r\n\r\n"));
+        assert!(heard.starts_with("HTTP/1.0 200 OK\r\n"), "{heard}");
+        assert!(heard.contains("content-length: "), "{heard}");
+    }
+    // The same connection for three questions, sent at once.
+    let field = "Host: db-a\r\n";
+    let heard = converse(
+        &agent,
+        &format!(
+            "GET /health/web HTTP/1.1\r\n{field}\r\nHEAD /health/nobody HTTP/1.1\r\n{field}\r\n\
+             GET /liveness HTTP/1.1\r\n{field}Connection: close\r\n\r\n"
+        ),
+    );
+    let codes: Vec<_> = heard
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|it| &it[..3])
+        .collect();
+    assert_eq!(codes, ["200", "404", "200"], "{heard}");
+    assert!(heard.ends_with("alive\n"), "{heard}");
+    // A proxy's form of a path, and a client that knows of no carriage returns.
+    let heard = converse(
+        &agent,
+        "GET http://db-a/health/web HTTP/1.1\nHost: a\nConnection: close\n\n",
+    );
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+}
+
+#[test]
+fn what_is_no_http_is_refused() {
+    let service = Service::start();
+    let agent = Agent::start(serve([target(&service)]));
+    for words in [
+        "rubbish\r\n\r\n",
+        "GET /liveness\r\n\r\n",
+        "GET /liveness HTTP/1.1\r\nHost : a\r\n\r\n",
+        "POST /api/v1/reload HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST /api/v1/reload HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01",
+    ] {
+        let heard = converse(&agent, words);
+        assert!(heard.starts_with("HTTP/1.1 400 "), "{words:?}: {heard}");
+        assert!(heard.contains("connection: close"), "{words:?}: {heard}");
+    }
+    assert_eq!(agent.request("GET", "/liveness").status, 200);
+}
+
+#[test]
+fn a_name_may_have_any_character() {
+    let service = Service::start();
+    let config = ConfigFile::new(&format!(
+        "{QUICK}[backend.'a/b c%?ä']\nurl = \"{}\"\n",
+        service.url()
+    ));
+    let agent = Agent::start(config.serve());
+    let coded = "a%2Fb%20c%25%3F%C3%A4";
+    agent.wait_for_verdict(coded, "up");
+    for path in [
+        format!("/health?of={coded}"),
+        "/health?of=a/b+c%25?%c3%a4".to_owned(),
+        format!("/api/v1/backends/{coded}"),
+        format!("/api/v1/transitions?of={coded}"),
+    ] {
+        let answer = agent.request("GET", &path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        assert!(
+            answer.body.contains("\"a/b c%?ä\""),
+            "{path}: {}",
+            answer.body
+        );
+    }
+    for path in [
+        "/health/%ff",
+        "/health/%zz",
+        "/health/%",
+        "/health/a%00b",
+        "/health?of=%ff",
+    ] {
+        let status = agent.request("GET", path).status;
+        assert!(status == 400 || status == 404, "{path}: {status}");
     }
 }
 
@@ -191,7 +301,7 @@ fn metrics_are_what_prometheus_reads() {
     assert!(samples[passes] >= 2.0);
     let failures = r#"dbvitals_probe_total{backend="a \"b\" \\",outcome="fail",cause="refused"}"#;
     assert!(samples[failures] >= 2.0);
-    let durations = r#"dbvitals_probe_duration_seconds_count{backend="up"}"#;
+    let durations = r#"dbvitals_backend_probe_duration_seconds_count{backend="up"}"#;
     assert!(samples[durations] >= 2.0);
     assert!(samples["dbvitals_agent_loop_lag_seconds"] < 5.0);
 }

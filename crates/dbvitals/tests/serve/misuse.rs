@@ -2,15 +2,17 @@
 //! what it only warns of.
 
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use dbvitals_testkit::{Port, Script, ScriptedServer, eventually};
 
 use crate::agent::{Agent, ConfigFile, PATIENCE, serve};
 use crate::gate::GatePort;
+use crate::socket_gate::SocketGate;
 
 /// Runs a command that is refused and returns its sentences, one a line.
-fn refusal(mut command: Command) -> Vec<String> {
+pub(crate) fn refusal(mut command: Command) -> Vec<String> {
     let mut child = command.spawn().expect("dbvitals can be started");
     let mut ended = || {
         child
@@ -282,4 +284,40 @@ fn a_password_in_the_url_of_a_configuration_is_warned_of_once_and_not_shown() {
         log.contains("password_file") && !log.contains("hunter2"),
         "{log}"
     );
+}
+
+#[test]
+fn a_gate_takes_no_socket_that_is_somebody_s_and_replaces_no_file() {
+    let target = "tcp://127.0.0.1:1";
+    let gate = SocketGate::new("refused");
+    let given = gate.address();
+    let arguments = ["--http", "off", "--gate", &given, target];
+    let listener = UnixListener::bind(gate.path()).expect("it is free");
+    check_refused(&arguments, &[&given, "somebody listens there"]);
+    assert!(gate.is_open());
+    drop(listener);
+    std::fs::remove_file(gate.path()).expect("it is there");
+    std::fs::write(gate.path(), "a will").expect("it can be written");
+    check_refused(&arguments, &[&given, "a file that is no socket"]);
+    let kept = std::fs::read_to_string(gate.path());
+    assert_eq!(kept.expect("it is there"), "a will");
+
+    let own = format!("unix://{}", gate.path().display());
+    let arguments = ["--http", "off", "--gate", &given, &own];
+    check_refused(&arguments, &["the socket of the target itself"]);
+}
+
+#[test]
+fn a_control_socket_replaces_no_file_either() {
+    let control = SocketGate::new("control");
+    std::fs::write(control.path(), "a will").expect("it can be written");
+    let config = ConfigFile::new(&format!(
+        "[agent]\ncontrol = \"{}\"\nhttp = \"off\"\n[backend.db]\nurl = \"tcp://127.0.0.1:1\"\n",
+        control.path().display()
+    ));
+    check_one(
+        refusal(config.serve()),
+        &["the control socket", "a file that is no socket"],
+    );
+    assert!(control.path().exists());
 }

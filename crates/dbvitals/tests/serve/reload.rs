@@ -4,8 +4,8 @@ use rustix::process::Signal;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
-use crate::{QUICK, Service, http};
-use dbvitals_testkit::eventually;
+use crate::{QUICK, Service};
+use dbvitals_testkit::{Dialect, Moment, Mood, ScriptedDatabase, eventually};
 
 fn backend(name: &str, service: &Service) -> String {
     format!("[backend.{name}]\nurl = \"{}\"\n", service.url())
@@ -76,6 +76,27 @@ fn another_address_under_the_same_name_starts_anew() {
 }
 
 #[test]
+fn a_backend_that_is_asked_in_another_way_is_unknown_until_it_answers_that() {
+    let database = ScriptedDatabase::start(Dialect::MySql);
+    let asked = |depth: &str| {
+        let address = database.address();
+        format!(
+            "{QUICK}timeout = \"2s\"\n[backend.db]\nurl = \"mysql://vitals@{address}\"\ndepth = \"{depth}\"\n"
+        )
+    };
+    let config = ConfigFile::new(&asked("connect"));
+    let agent = Agent::start(config.serve());
+    agent.wait_for_verdict("db", "up");
+    database.switch(Mood::SilentFrom(Moment::Greeting));
+    config.write(&asked("ping"));
+    agent.signal(Signal::HUP);
+    agent.wait_for_log("0 backends kept, 1 changed");
+    // Well before the first probe's deadline: what a connect proved is no proof of a ping.
+    agent.wait_for_verdict("db", "unknown");
+    agent.wait_for_verdict("db", "down");
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_says_why() {
     let service = Service::start();
     let good = [QUICK, &backend("db", &service)].concat();
@@ -92,42 +113,3 @@ fn a_bad_file_changes_nothing_and_says_why() {
     agent.wait_for_log("1 backends kept");
     assert_eq!(agent.health("db").1["since"], since);
 }
-
-#[test]
-fn a_thousand_reloads_lose_nothing_and_leak_nothing() {
-    let (one, other) = (Service::start(), Service::start());
-    let state = StateDir::new("reloads");
-    let text = |more: bool| {
-        let more = match more {
-            true => backend("other", &other),
-            false => String::new(),
-        };
-        format!("{}{QUICK}{}{more}", state.section(), backend("db", &one))
-    };
-    let config = ConfigFile::new(&text(false));
-    let agent = Agent::start(config.serve());
-    let since = agent.wait_for_verdict("db", "up").1["since"].clone();
-    let reload = |more: bool| {
-        config.write(&text(more));
-        let answer = http::send_to_socket(&state.socket(), "/api/v1/reload", "");
-        assert_eq!(answer.status, 200, "{}", answer.body);
-    };
-    reload(true);
-    reload(false);
-    let descriptors = || {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid()));
-        open.expect("a process has descriptors").count()
-    };
-    let before = descriptors();
-    for round in 0..1000 {
-        reload(round % 2 == 0);
-    }
-    assert_eq!(agent.health("db").1["since"], since);
-    assert!(
-        eventually(PATIENCE, || descriptors() <= before + 1),
-        "{} descriptors, {before} before",
-        descriptors()
-    );
-}
-
-use crate::orders::StateDir;

@@ -30,6 +30,12 @@ pub(crate) fn serve<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> 
         .arg("serve")
         .args(arguments)
         .env_remove("CREDENTIALS_DIRECTORY")
+        .env_remove("RUNTIME_DIRECTORY")
+        // Nobody meets agents of tests where those of the machine are.
+        .env(
+            "XDG_RUNTIME_DIR",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/run"),
+        )
         .env_remove("CLICOLOR_FORCE")
         .env("DBVITALS_PASSWORD", "secret")
         .stdin(Stdio::null())
@@ -223,13 +229,13 @@ impl Drop for Agent {
 
 /// What somebody writes, read by a thread until its end.
 #[derive(Debug, Default)]
-struct Transcript {
+pub(crate) struct Transcript {
     text: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Transcript {
-    fn of(pipe: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(pipe: impl Read + Send + 'static) -> Self {
         let text = Arc::default();
         let shared = Arc::clone(&text);
         let reader = thread::spawn(move || write_down(pipe, &shared));
@@ -239,7 +245,7 @@ impl Transcript {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         text.clone()
     }

@@ -23,7 +23,9 @@ pub(crate) fn dbvitals(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("DBVITALS_PASSWORD")
         .env_remove("CREDENTIALS_DIRECTORY")
+        .env_remove("DBVITALS_AGENT")
         .env_remove("CLICOLOR_FORCE")
+        .env_remove("NO_COLOR")
         .stdin(Stdio::null());
     command
 }

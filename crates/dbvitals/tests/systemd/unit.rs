@@ -37,6 +37,8 @@ fn unit(version: u32) -> PathBuf {
     let own = directory.join("dbvitals.service.d");
     fs::create_dir_all(&own).expect("the target directory can be written");
     let mut unit = packaged("dbvitals.service");
+    let hold = packaged("dbvitals.service.d/hold-gates.conf");
+    fs::write(own.join("hold-gates.conf"), hold).expect("a file can be written");
     if version < KNOWS_RELOAD {
         let drop_in = packaged("dbvitals.service.d/before-253.conf");
         fs::write(own.join("before-253.conf"), drop_in).expect("a file can be written");

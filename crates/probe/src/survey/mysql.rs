@@ -197,6 +197,7 @@ pub(super) fn state(answer: &Answer, learned: &mut Learned) -> (Option<State>, b
             false => Some(Role::Primary),
         },
         read_only: Some(read_only),
+        shares_writes: is_galera,
         in_recovery: false,
         apart: is_galera.then(|| apart(&variables, &counters)).flatten(),
         replication: (follows && !channels.is_empty()).then(|| replication(&channels)),
@@ -211,11 +212,7 @@ pub(super) fn state(answer: &Answer, learned: &mut Learned) -> (Option<State>, b
 
 /// Takes in what performance_schema says of this member of a replication group, and of the others.
 /// Not in the group at all, a server is alone and its own master.
-pub(super) fn note_membership(
-    answer: &Answer,
-    role: &mut Option<Role>,
-    apart: &mut Option<Failure>,
-) {
+pub(super) fn note_membership(answer: &Answer, state: &mut State) {
     let Some(members) = answer.tables().first() else {
         return;
     };
@@ -223,10 +220,12 @@ pub(super) fn note_membership(
         return;
     };
     match this.value("MEMBER_ROLE") {
-        Some("SECONDARY") => *role = Some(Role::Replica),
-        Some("PRIMARY") => *role = Some(Role::Primary),
+        Some("SECONDARY") => state.role = Some(Role::Replica),
+        Some("PRIMARY") => state.role = Some(Role::Primary),
         Some(_) | None => {}
     }
+    let is_primary = |row: &Row<'_>| row.value("MEMBER_ROLE") == Some("PRIMARY");
+    state.shares_writes = members.rows().filter(is_primary).count() > 1;
     let in_state = |row: &Row<'_>, state| row.value("MEMBER_STATE") == Some(state);
     let unreachable = members
         .rows()
@@ -244,7 +243,7 @@ pub(super) fn note_membership(
         ),
         _ => return,
     };
-    *apart = Some(Failure::new(Cause::NotSynced, detail));
+    state.apart = Some(Failure::new(Cause::NotSynced, detail));
 }
 
 /// What keeps a Galera node from being a full part of its cluster.

@@ -66,6 +66,7 @@ pub(super) fn state(answer: &Answer) -> Option<State> {
             false => Role::Primary,
         }),
         read_only: Some(in_recovery || row.value("read_only") == Some("on")),
+        shares_writes: false,
         in_recovery,
         apart: None,
         replication: in_recovery.then(|| replication(row)).flatten(),

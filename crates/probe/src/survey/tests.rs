@@ -276,6 +276,33 @@ fn a_member_of_a_replication_group_is_asked_for_its_place() {
 }
 
 #[test]
+fn who_takes_writes_beside_others_by_design_says_so() {
+    let check_group = |rows: &[(&str, &str)], shared| {
+        let target = target(Want::Any, None);
+        let (mut survey, mut learned) = survey_of_group(Depth::Role, "OFF", &target);
+        survey.hear(Ok(&members(rows)), &target, &mut learned, at(1));
+        assert_eq!(survey.facts(&learned).shares_writes, shared, "{rows:?}");
+    };
+    let (primary, secondary) = (("ONLINE", "PRIMARY"), ("ONLINE", "SECONDARY"));
+    check_group(&[primary, secondary, secondary], false);
+    check_group(&[primary, primary, primary], true);
+    let check_cluster = |wsrep_on, shared| {
+        let variables = shown(&[("read_only", "OFF"), ("wsrep_on", wsrep_on)]);
+        let answer = Answer::of(vec![
+            variables,
+            shown(&[]),
+            Table::new(["Slave_IO_Running"]),
+        ]);
+        let mut learned = learned(Product::MariaDb, "10.11.19");
+        let mut survey = Survey::new(Depth::Role);
+        survey.hear(Ok(&answer), &target(Want::Any, None), &mut learned, at(1));
+        assert_eq!(survey.facts(&learned).shares_writes, shared, "{wsrep_on}");
+    };
+    check_cluster("ON", true);
+    check_cluster("OFF", false);
+}
+
+#[test]
 fn a_group_that_may_not_be_seen_leaves_the_role_to_read_only_and_is_told_beyond() {
     #[track_caller]
     fn check(depth: Depth, read_only: &str, want: Want, expected: Option<Cause>) {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::database::Database;
 use super::scene::{Scene, Stage};
 use super::truth::{
-    CONNECT, FROM_GREETING, FROM_LOGIN, FROM_PING, NEXT_IN_VAIN, QUERY, RETURN, SHALLOW,
-    TO_GREETING, TO_LOGIN, Truth, UP, WRITE, at, down, ms, stays, turns, watched,
+    CONNECT, FROM_GREETING, FROM_LOGIN, FROM_PING, NEXT_IN_VAIN, QUERY, RETURN, SHALLOW, Step,
+    TO_GREETING, TO_LOGIN, Truth, UP, WRITE, Watch, at, down, ms, stays, turns, watched,
 };
 use super::{Fault, Stand};
 use crate::clock::eventually;
@@ -85,11 +85,7 @@ pub(super) const FAULTS: &[Fault] = &[
         stage: |stand| blocked_logins(stand, "pg_authid"),
         checks: &[at(CONNECT, UP), at(FROM_GREETING, NO_GREETING)],
         // The open session is answered all the time; nobody new gets in.
-        watch: watched(
-            "ping",
-            AFRESH_KEYS,
-            &[turns(NO_GREETING, NEXT_IN_VAIN), turns(UP, RETURN)],
-        ),
+        watch: afresh(&[turns(NO_GREETING, NEXT_IN_VAIN), turns(UP, RETURN)]),
         ..Fault::BLANK
     },
     Fault {
@@ -98,11 +94,7 @@ pub(super) const FAULTS: &[Fault] = &[
         on: POSTGRESQL,
         stage: |stand| blocked_logins(stand, "pg_database"),
         checks: &[at(TO_GREETING, UP), at(FROM_LOGIN, UNRESPONSIVE)],
-        watch: watched(
-            "ping",
-            AFRESH_KEYS,
-            &[turns(UNRESPONSIVE, NEXT_IN_VAIN), turns(UP, RETURN)],
-        ),
+        watch: afresh(&[turns(UNRESPONSIVE, NEXT_IN_VAIN), turns(UP, RETURN)]),
         ..Fault::BLANK
     },
     Fault {
@@ -113,19 +105,13 @@ pub(super) const FAULTS: &[Fault] = &[
             let database = Database::plain(stand);
             let back = database.clone();
             Scene::of(&database)
-                .then(move |_| {
-                    database.sql("SET GLOBAL init_connect = 'DO SLEEP(3600)'");
-                })
+                .then(move |_| block_new_sessions(&database))
                 .then(move |_| {
                     back.sql("SET GLOBAL init_connect = ''");
                 })
         },
         checks: &[at(TO_LOGIN, UP), at(FROM_PING, UNRESPONSIVE)],
-        watch: watched(
-            "ping",
-            AFRESH_KEYS,
-            &[turns(UNRESPONSIVE, NEXT_IN_VAIN), turns(UP, RETURN)],
-        ),
+        watch: afresh(&[turns(UNRESPONSIVE, NEXT_IN_VAIN), turns(UP, RETURN)]),
         ..Fault::BLANK
     },
     Fault {
@@ -142,14 +128,10 @@ pub(super) const FAULTS: &[Fault] = &[
                 })
                 .then(move |_| count_for(ms(6000), || processes(&counted)))
         },
-        watch: watched(
-            "ping",
-            AFRESH_KEYS,
-            &[
-                turns(NO_GREETING, NEXT_IN_VAIN),
-                stays(NO_GREETING, ms(500)),
-            ],
-        ),
+        watch: afresh(&[
+            turns(NO_GREETING, NEXT_IN_VAIN),
+            stays(NO_GREETING, ms(500)),
+        ]),
         ..Fault::BLANK
     },
     Fault {
@@ -160,22 +142,26 @@ pub(super) const FAULTS: &[Fault] = &[
             let database = Database::plain(stand);
             let counted = database.clone();
             Scene::of(&database)
-                .then(move |_| {
-                    database.sql("SET GLOBAL init_connect = 'DO SLEEP(3600)'");
-                })
+                .then(move |_| block_new_sessions(&database))
                 .then(move |_| count_for(ms(6000), || counted.sessions()))
         },
-        watch: watched(
-            "ping",
-            AFRESH_KEYS,
-            &[
-                turns(UNRESPONSIVE, NEXT_IN_VAIN),
-                stays(UNRESPONSIVE, ms(500)),
-            ],
-        ),
+        watch: afresh(&[
+            turns(UNRESPONSIVE, NEXT_IN_VAIN),
+            stays(UNRESPONSIVE, ms(500)),
+        ]),
         ..Fault::BLANK
     },
 ];
+
+/// A watch by pings that opens fresh sessions often.
+const fn afresh(steps: &'static [Step]) -> Option<Watch> {
+    watched("ping", AFRESH_KEYS, steps)
+}
+
+/// Has each session that begins from now on hang before its first command.
+fn block_new_sessions(database: &Database) {
+    database.sql("SET GLOBAL init_connect = 'DO SLEEP(3600)'");
+}
 
 /// A MariaDB whose writes wait for a session that holds a lock.
 fn locked(stand: Stand, lock: &'static str) -> Scene {

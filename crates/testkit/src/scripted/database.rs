@@ -85,6 +85,8 @@ struct Stage {
 #[derive(Debug)]
 struct Play {
     mood: Mood,
+    /// PostgreSQL: it replays another's log.
+    standby: bool,
     ended: bool,
     /// Whether connections are left to the kernel.
     presence: Presence,
@@ -130,6 +132,7 @@ impl ScriptedDatabase {
             dialect,
             play: Mutex::new(Play {
                 mood: Mood::Fine,
+                standby: false,
                 ended: false,
                 presence: Presence::Accepting,
                 fillers: Vec::new(),
@@ -157,6 +160,12 @@ impl ScriptedDatabase {
     pub fn switch(&self, mood: Mood) {
         self.stage.play().mood = mood;
         self.stage.changed.notify_all();
+    }
+
+    /// Makes a PostgreSQL database a standby, or promotes it to a primary, which it is at first, for
+    /// whoever asks `pg_is_in_recovery()`; open sessions stay.
+    pub fn take_role(&self, standby: bool) {
+        self.stage.play().standby = standby;
     }
 
     /// Closes every open session.
@@ -362,6 +371,12 @@ impl<'a> Session<'a> {
             (Request::Ping, _) => {
                 self.moment = Moment::Command;
                 server.reply_pong(out);
+            }
+            (Request::Query(sql), _) if sql.contains("pg_is_in_recovery()") => {
+                self.moment = Moment::Command;
+                let standby = self.stage.play().standby;
+                let answer = if standby { "t" } else { "f" };
+                server.reply_value("in_recovery", Some(answer), out);
             }
             (Request::Query(_), _) => {
                 self.moment = Moment::Command;

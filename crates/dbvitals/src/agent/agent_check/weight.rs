@@ -9,6 +9,7 @@ use std::time::Duration;
 use dbvitals_verdict::{Cause, Moment, Observation, Outcome, Verdict};
 
 use crate::agent::board::BackendBoard;
+use crate::agent::subject::Subject;
 
 /// The least time between two looks at the latency.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -72,11 +73,24 @@ impl Scale {
         }
     }
 
-    /// The weight now, from 1 to 100.
-    pub(super) fn percent(&mut self, backend: &BackendBoard, now: Moment) -> u8 {
+    /// The weight now, from 1 to 100, of something with this verdict.
+    pub(super) fn percent(&mut self, subject: &Subject, verdict: Verdict, now: Moment) -> u8 {
+        let full = match subject {
+            Subject::Backend(backend) => self.full(backend, now),
+            // A service is as slow as whoever is asked; the configuration refuses to weigh it.
+            Subject::Service(_) => 100,
+        };
+        match verdict {
+            Verdict::Degraded => full.min(self.plan.degraded),
+            Verdict::Up | Verdict::Down | Verdict::Unknown => full,
+        }
+    }
+
+    /// What it would be if it were not degraded.
+    fn full(&mut self, backend: &BackendBoard, now: Moment) -> u8 {
         let standing = backend.standing();
         let evidence = &standing.evidence;
-        let full = match self.plan.by {
+        match self.plan.by {
             None => 100,
             Some(WeightBy::Latency { from, to }) => {
                 let slow = evidence
@@ -93,10 +107,6 @@ impl Scale {
                 let newest = newest_lag([&evidence.held, &evidence.fresh]);
                 slope(newest, from, to, self.plan.min)
             }
-        };
-        match standing.verdict {
-            Verdict::Degraded => full.min(self.plan.degraded),
-            Verdict::Up | Verdict::Down | Verdict::Unknown => full,
         }
     }
 
@@ -207,7 +217,7 @@ mod tests {
             plan: Arc::new(Plan::new(Course::Session { depth: Depth::Lag })),
             origin: Origin::default(),
         };
-        let board = Board::new(Clock::start()).entry(&plan);
+        let board = Board::new(Clock::start()).entry(&plan, dbvitals_verdict::Admin::Ready);
         board.put_up(Standing {
             verdict: Verdict::Up,
             evidence: Evidence {
@@ -232,7 +242,9 @@ mod tests {
         };
         let check = |held, fresh, expected| {
             let board = backend_behind(held, fresh);
-            assert_eq!(Scale::new(plan).percent(&board, Moment::ORIGIN), expected);
+            let subject = Subject::Backend(board);
+            let percent = Scale::new(plan).percent(&subject, Verdict::Up, Moment::ORIGIN);
+            assert_eq!(percent, expected);
         };
         check(Some(s(0)), s(11), 100);
         check(Some(s(6)), s(0), 51);

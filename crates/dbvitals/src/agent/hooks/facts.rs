@@ -6,8 +6,9 @@ use dbvitals_verdict::{Change, Observation, Role, Standing, Verdict};
 use serde::Serialize;
 
 use super::plan::{HookPlan, HooksPlan};
-use crate::agent::Told;
-use crate::agent::http::Seen;
+use super::template::PLACEHOLDERS;
+use crate::agent::seen::Seen;
+use crate::agent::transitions::Told;
 use crate::duration::rfc3339;
 
 /// How many letters of a server's own words go into an argument: the kernel refuses long ones.
@@ -16,16 +17,10 @@ const VALUE_LENGTH_MAX: usize = 4096;
 /// The values of all placeholders for one transition.
 #[derive(Debug)]
 pub(super) struct Facts {
-    values: [String; Self::NAMES.len()],
+    values: [String; PLACEHOLDERS.len()],
 }
 
 impl Facts {
-    /// The placeholders; in upper case and after `DBVITALS_` they are the hook's variables.
-    pub(super) const NAMES: [&str; 16] = [
-        "name", "change", "from", "to", "verdict", "cause", "class", "role", "admin", "address",
-        "host", "port", "since", "detail", "hook", "agent",
-    ];
-
     pub(super) fn new(happening: &Happening<'_>) -> Self {
         let Happening { told, standing, .. } = happening;
         let (change, from, to) = words(&told.transition.change);
@@ -62,7 +57,7 @@ impl Facts {
 
     /// Values by the placeholders' names. No argument can carry a NUL, and none may be too long.
     pub(super) fn from_values(value: impl Fn(&str) -> String) -> Self {
-        let values = Self::NAMES.map(|name| {
+        let values = PLACEHOLDERS.map(|name| {
             let letters = value(name).replace('\0', "\u{fffd}");
             letters.chars().take(VALUE_LENGTH_MAX).collect()
         });
@@ -77,7 +72,7 @@ impl Facts {
     pub(super) fn variables(&self) -> impl Iterator<Item = (String, &str)> + '_ {
         let name = |name: &str| format!("DBVITALS_{}", name.to_uppercase());
         let values = self.values.iter().map(String::as_str);
-        Self::NAMES.into_iter().map(name).zip(values)
+        PLACEHOLDERS.into_iter().map(name).zip(values)
     }
 }
 

@@ -3,8 +3,13 @@
 //! There is no shell: an argument stays one argument, whatever the value holds. `{{` and `}}` are
 //! a brace each.
 
-use super::facts::Facts;
 use crate::suggestion::hint;
+
+/// What may stand in braces; in upper case and after `DBVITALS_` they are the hook's variables.
+pub(super) const PLACEHOLDERS: [&str; 16] = [
+    "name", "change", "from", "to", "verdict", "cause", "class", "role", "admin", "address",
+    "host", "port", "since", "detail", "hook", "agent",
+];
 
 /// An argument as the configuration has it, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +20,7 @@ pub(crate) struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    /// The index of a placeholder in [`Facts::NAMES`].
+    /// The index of one of the [`PLACEHOLDERS`].
     Value(usize),
 }
 
@@ -43,8 +48,8 @@ impl Template {
                     "{text:?} has a lone brace; write {{{{ or }}}} for a brace that is meant as such"
                 ));
             };
-            let Some(index) = Facts::NAMES.iter().position(|known| *known == name) else {
-                let hint = hint(name, &Facts::NAMES);
+            let Some(index) = PLACEHOLDERS.iter().position(|known| *known == name) else {
+                let hint = hint(name, &PLACEHOLDERS);
                 return Err(format!("unknown placeholder {{{name}}}; {hint}"));
             };
             parts.extend(Part::text(&mut literal));
@@ -65,11 +70,11 @@ impl Template {
         }
     }
 
-    /// The argument for one run.
-    pub(super) fn fill(&self, facts: &Facts) -> String {
+    /// The argument for one run, in which the placeholder of each index has this value.
+    pub(super) fn fill<'a>(&'a self, value: impl Fn(usize) -> &'a str) -> String {
         let parts = self.parts.iter().map(|part| match part {
             Part::Text(text) => text.as_str(),
-            Part::Value(index) => facts.value(*index),
+            Part::Value(index) => value(*index),
         });
         parts.collect()
     }
@@ -87,8 +92,9 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let facts = Facts::from_values(|name| format!("<{name}>"));
-        assert_eq!(Template::parse(text).unwrap().fill(&facts), expected);
+        let values = PLACEHOLDERS.map(|name| format!("<{name}>"));
+        let template = Template::parse(text).unwrap();
+        assert_eq!(template.fill(|index| &values[index]), expected);
     }
 
     #[test]

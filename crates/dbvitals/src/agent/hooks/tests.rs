@@ -29,7 +29,7 @@ fn told(backend: &str, at: u64) -> Arc<Told> {
         origin: Origin::default(),
     };
     Arc::new(Told {
-        backend: Board::new(Clock::start()).entry(&plan),
+        backend: Board::new(Clock::start()).entry(&plan, dbvitals_verdict::Admin::Ready),
         transition: Transition {
             backend: BackendId(0),
             at: Moment::from_nanos(at),
@@ -280,7 +280,7 @@ fn new_hooks_take_the_place_of_old_ones() {
         runs.unwrap_or_default()
     };
     runtime().block_on(async {
-        let sender = crate::agent::transitions();
+        let sender = crate::agent::transitions::channel();
         let hooks = Hooks::start(plan("old"), Arc::clone(&records), clock, sender.subscribe());
         sender.send(told("orders", 1)).unwrap();
         while ran("old") == 0 {

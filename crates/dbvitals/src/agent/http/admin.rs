@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -25,13 +26,14 @@ const REASON_MAX: usize = 500;
 /// Who may do more than read.
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
-    /// Nobody.
-    Reader,
-    /// Who bears this token.
-    Bearer(Arc<SecretString>),
+    /// Who bears the token, which a reload may change; nobody while there is none.
+    Bearer(Token),
     /// Everybody who gets here.
     Operator,
 }
+
+/// The token in force.
+pub(crate) type Token = Arc<ArcSwapOption<SecretString>>;
 
 /// Asks for a reload, and is told how it went.
 pub(crate) type Reload = mpsc::Sender<oneshot::Sender<Result<String, String>>>;
@@ -39,19 +41,19 @@ pub(crate) type Reload = mpsc::Sender<oneshot::Sender<Result<String, String>>>;
 impl Access {
     /// Refuses whoever may only read.
     fn check(&self, headers: &HeaderMap) -> Result<(), Box<Response>> {
-        let (status, detail) = match self {
-            Self::Operator => return Ok(()),
-            Self::Reader => (
+        let Self::Bearer(token) = self else {
+            return Ok(());
+        };
+        let (status, detail) = match &*token.load() {
+            None => (
                 StatusCode::FORBIDDEN,
                 "orders are taken at the control socket, or here with a token_file in [agent]",
             ),
-            Self::Bearer(token) => match bears(headers, token) {
-                true => return Ok(()),
-                false => (
-                    StatusCode::UNAUTHORIZED,
-                    "send the token of token_file as `Authorization: Bearer TOKEN`",
-                ),
-            },
+            Some(token) if bears(headers, token) => return Ok(()),
+            Some(_) => (
+                StatusCode::UNAUTHORIZED,
+                "send the token of token_file as `Authorization: Bearer TOKEN`",
+            ),
         };
         Err(Box::new(refuse(status, "not_allowed", detail.to_owned())))
     }

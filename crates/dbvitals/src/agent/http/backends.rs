@@ -1,55 +1,19 @@
-//! What HTTP tells of backends: the short answer of `/health`, and the whole of the API.
+//! What the API tells of backends.
 //!
-//! Schemas `dbvitals.health.v1` and `dbvitals.backends.v1`, parts of the contract; fields are only
-//! ever added. The API's object is that of `/health`, with what each path saw last: held fine and
+//! Schema `dbvitals.backends.v1`, part of the contract; fields are only ever added. The API's object is that of `/health`, with what each path saw last: held fine and
 //! fresh refused is a full server, held lost and fresh fine a session that somebody ended, both
 //! broken a dead server.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use dbvitals_probe::Clock;
-use dbvitals_verdict::{Class, Classes, Observation, Standing, Verdict};
-use jiff::Timestamp;
+use dbvitals_verdict::{Class, Observation, Standing, Verdict};
 use serde::Serialize;
 
+use super::health::{Given, State, whole_ms};
 use crate::agent::board::{BackendBoard, Board};
+use crate::agent::seen::Seen;
 use crate::duration::rfc3339;
-use crate::report::{PhaseEntry, ServerEntry, rounded_ms};
-
-/// The body of `/health/NAME`.
-#[derive(Debug, Serialize)]
-pub(super) struct Health {
-    schema: &'static str,
-    #[serde(flatten)]
-    state: State,
-}
-
-/// What is said of a backend wherever it is spoken of.
-#[derive(Debug, Serialize)]
-struct State {
-    name: String,
-    verdict: &'static str,
-    class: Option<&'static str>,
-    cause: Option<&'static str>,
-    since: String,
-    evidence_age_ms: Option<u64>,
-    role: Option<&'static str>,
-    admin: &'static str,
-    detail: Option<String>,
-    /// The check itself is at fault; that takes nothing out of rotation, so it is said loudly.
-    warning: Option<String>,
-    /// What an operator said with the order that holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<Given>,
-}
-
-/// What an operator said with an order.
-#[derive(Debug, Serialize)]
-struct Given {
-    reason: Option<String>,
-    until: Option<Timestamp>,
-}
+use crate::report::remedy;
 
 /// The body of `/api/v1/backends`, or of one of them.
 #[derive(Debug, Serialize)]
@@ -62,42 +26,12 @@ pub(super) struct Backends {
 struct Backend {
     #[serde(flatten)]
     state: State,
+    address: String,
+    /// What to do about the cause.
+    remedy: Option<String>,
     sessions_lost: u64,
     held: Option<Seen>,
     fresh: Option<Seen>,
-}
-
-/// What one path saw last.
-#[derive(Debug, Serialize)]
-pub(in crate::agent) struct Seen {
-    outcome: &'static str,
-    cause: Option<&'static str>,
-    class: Option<&'static str>,
-    depth_reached: Option<&'static str>,
-    ended: String,
-    took_ms: f64,
-    phases: Vec<PhaseEntry>,
-    server: Option<ServerEntry>,
-    detail: Option<String>,
-}
-
-impl Health {
-    pub(super) fn new(backend: &BackendBoard, standing: &Standing, board: &Board) -> Self {
-        Self {
-            schema: "dbvitals.health.v1",
-            state: State::new(backend, standing, board),
-        }
-    }
-
-    /// Says what was asked for beyond the verdict and is not the case.
-    pub(super) fn with_unmet(mut self, unmet: Option<String>) -> Self {
-        self.state.detail = unmet.or(self.state.detail);
-        self
-    }
-
-    pub(super) fn evidence_age_ms(&self) -> Option<u64> {
-        self.state.evidence_age_ms
-    }
 }
 
 impl Backends {
@@ -111,7 +45,8 @@ impl Backends {
 }
 
 impl State {
-    fn new(backend: &BackendBoard, standing: &Standing, board: &Board) -> Self {
+    /// What is said of a backend.
+    pub(super) fn of_backend(backend: &BackendBoard, standing: &Standing, board: &Board) -> Self {
         let evidence = &standing.evidence;
         let age = backend.evidence_age(board.clock().now());
         let detail = evidence
@@ -130,16 +65,13 @@ impl State {
             admin: standing.admin.name(),
             detail: detail.or_else(|| evidence.cause.map(|cause| cause.meaning().to_owned())),
             warning: warning(backend, standing),
-            order: backend.order().map(|order| Given {
-                reason: order.reason.clone(),
-                until: order.until,
-            }),
+            order: backend.order().map(|order| Given::of(&order)),
         }
     }
 }
 
 /// Says that the check itself fails, where it does.
-fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
+pub(super) fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
     let evidence = &standing.evidence;
     let newest = [&evidence.fresh, &evidence.held].into_iter().flatten();
     let mut causes = newest.filter_map(|observation| observation.outcome.cause());
@@ -162,39 +94,15 @@ impl Backend {
                 board.clock(),
             ))
         };
+        let target = backend.target();
+        let told = evidence.cause.zip(evidence.decisive());
         Self {
-            state: State::new(backend, &standing, board),
+            state: State::of_backend(backend, &standing, board),
+            address: target.address.to_string(),
+            remedy: told.map(|(cause, observation)| remedy(cause, &*target, observation)),
             sessions_lost: standing.sessions_lost,
             held: seen(&evidence.held),
             fresh: seen(&evidence.fresh),
         }
     }
-}
-
-impl Seen {
-    pub(in crate::agent) fn new(
-        observation: &Observation,
-        classes: &Classes,
-        clock: Clock,
-    ) -> Self {
-        let cause = observation.outcome.cause();
-        Self {
-            outcome: match cause {
-                None => "pass",
-                Some(_) => "fail",
-            },
-            cause: cause.map(|cause| cause.name()),
-            class: cause.map(|cause| classes.of(cause).name()),
-            depth_reached: observation.depth.map(|depth| depth.name()),
-            ended: rfc3339(clock.wall(observation.ended)),
-            took_ms: rounded_ms(observation.took()),
-            phases: PhaseEntry::all(&observation.phases),
-            server: observation.server.as_deref().map(ServerEntry::new),
-            detail: observation.detail.as_deref().map(str::to_owned),
-        }
-    }
-}
-
-fn whole_ms(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }

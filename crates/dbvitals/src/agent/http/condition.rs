@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Lag, Moment, Role, Standing, Want};
+use dbvitals_verdict::{Moment, Role, Sign, Standing, Want};
 
-use crate::agent::board::{BackendBoard, Sign, newest_facts};
+use super::given_twice;
+use crate::agent::board::BackendBoard;
 use crate::agent::control::Control;
 use crate::agent::event_loop::Busy;
 use crate::duration;
@@ -21,6 +22,7 @@ const OVERTIME: Duration = Duration::from_millis(200);
 pub(super) struct Condition {
     want: Want,
     max_lag: Option<Duration>,
+    pub(super) max_lag_bytes: Option<u64>,
     fresh: bool,
     max_age: Option<Duration>,
 }
@@ -28,6 +30,9 @@ pub(super) struct Condition {
 impl Condition {
     /// Reads the parameters of a request; what is not known is refused.
     pub(super) fn read(asked: &[(String, String)]) -> Result<Self, (&'static str, String)> {
+        if let Some(refused) = given_twice(asked) {
+            return Err(refused);
+        }
         let mut condition = Self::default();
         for (key, value) in asked {
             let wrong = |why: String| ("wrong_parameter", format!("{key}: {why}"));
@@ -53,6 +58,12 @@ impl Condition {
         Ok(condition)
     }
 
+    /// Wants this too; `false` where something else is wanted already.
+    pub(super) fn demand(&mut self, want: Want) -> bool {
+        let before = std::mem::replace(&mut self.want, want);
+        before == Want::Any || before == want
+    }
+
     /// Whether the evidence there is will not do.
     pub(super) fn wants_probe(&self, backend: &BackendBoard, now: Moment) -> bool {
         let too_old = |max: Duration| backend.evidence_age(now).is_none_or(|age| age > max);
@@ -65,21 +76,37 @@ impl Condition {
             let role = standing.role.map_or("unknown", Role::name);
             return Some(format!("{} is wanted, its role is {role}", self.want));
         }
-        let max = self.max_lag?;
+        self.too_late(standing)
+    }
+
+    /// What a member of a service must be.
+    pub(super) fn want(&self) -> Want {
+        self.want
+    }
+
+    /// Says how far it is behind, where that is too far.
+    pub(super) fn too_late(&self, standing: &Standing) -> Option<String> {
         if standing.role == Some(Role::Primary) {
             return None;
         }
-        match newest_facts(standing).and_then(|facts| facts.lag) {
-            Some(Lag {
-                time: Some(time), ..
-            }) if time <= max => None,
-            Some(Lag {
-                time: Some(time), ..
-            }) => Some(format!("it is {} behind", duration::show(time))),
-            Some(_) | None => {
-                Some("how far it is behind is not known; watch it at depth lag".to_owned())
-            }
-        }
+        let lag = standing.evidence.newest_facts().and_then(|facts| facts.lag);
+        let time = self.max_lag.and_then(|max| {
+            let time = lag.and_then(|lag| lag.time);
+            too_far(time, max, duration::show)
+        });
+        time.or_else(|| {
+            let bytes = lag.and_then(|lag| lag.bytes);
+            too_far(bytes, self.max_lag_bytes?, |bytes| format!("{bytes} bytes"))
+        })
+    }
+}
+
+/// Says how far a replica is behind, if that is too far or not known.
+fn too_far<T: PartialOrd>(lag: Option<T>, max: T, show: impl Fn(T) -> String) -> Option<String> {
+    match lag {
+        Some(lag) if lag <= max => None,
+        Some(lag) => Some(format!("it is {} behind", show(lag))),
+        None => Some("how far it is behind is not known; watch it at depth lag".to_owned()),
     }
 }
 

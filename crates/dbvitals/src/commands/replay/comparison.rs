@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dbvitals_verdict::{Change, Moment, Plan, Verdict};
+use dbvitals_verdict::{Moment, Plan, Verdict};
 
 use super::past::Past;
-use crate::record::{Conclusion, Recorded};
+use crate::record::{Conclusion, Plans, Recorded};
 use crate::rehearsal::Rehearsal;
 
 /// How much further apart than their plans explain two conclusions may be and yet be the same.
@@ -18,7 +18,7 @@ const SEED: u64 = 1;
 #[derive(Debug)]
 pub(super) struct Comparison<'a> {
     pub(super) recorded: &'a Recorded,
-    pub(super) plan: &'a Plan,
+    pub(super) plans: &'a Plans,
     /// In the order of time; what both concluded stands in one row.
     pub(super) rows: Vec<Row>,
     pub(super) was: Summary,
@@ -44,8 +44,8 @@ pub(super) struct Summary {
 }
 
 impl<'a> Comparison<'a> {
-    /// Plays the record at the other plan.
-    pub(super) fn of(recorded: &'a Recorded, plan: &'a Plan) -> Self {
+    /// Plays the record by other plans.
+    pub(super) fn of(recorded: &'a Recorded, plans: &'a Plans) -> Self {
         let observations = &recorded.observations;
         let starts = observations.iter().map(|seen| seen.started);
         let from = starts.min().unwrap_or(Moment::ORIGIN);
@@ -53,24 +53,18 @@ impl<'a> Comparison<'a> {
         let ends = observations.iter().map(|seen| seen.ended);
         let to = ends.chain(told).max().unwrap_or(from);
         let past = Past::of(recorded);
-        let mut played = Rehearsal::new(plan, &past, SEED, from);
-        let tolerance = tolerance(&recorded.plan).max(tolerance(plan));
+        let mut played = Rehearsal::new(&plans.first, &past, SEED, from);
+        let tolerances = recorded.plans.all().chain(plans.all()).map(tolerance);
+        let tolerance = tolerances.max().unwrap_or_default();
+        for (at, plan) in &plans.later {
+            played.play(*at);
+            played.handle_plan(plan);
+        }
         // What was concluded in time may come later in the other run: for as long as that, the
         // server is taken to stay as it was seen last.
         played.play(to + tolerance);
-        let mut concluded: Vec<_> = played
-            .transitions
-            .iter()
-            .filter_map(|transition| match transition.change {
-                Change::Verdict { from, to } => Some(Conclusion {
-                    at: transition.at,
-                    from,
-                    to,
-                    cause: transition.evidence.cause,
-                }),
-                Change::Role { .. } | Change::Admin { .. } => None,
-            })
-            .collect();
+        let transitions = played.transitions.iter();
+        let mut concluded: Vec<_> = transitions.filter_map(Conclusion::of).collect();
         if recorded.verdict != Verdict::Unknown {
             // The record begins in the middle of a run; the way back to its verdict is no news.
             let found = concluded.iter().position(|it| it.to == recorded.verdict);
@@ -81,7 +75,7 @@ impl<'a> Comparison<'a> {
         concluded.retain(|it| it.at <= to);
         Self {
             recorded,
-            plan,
+            plans,
             was: Summary::of(&recorded.conclusions, recorded.verdict, from, to),
             would_be: Summary::of(&concluded, recorded.verdict, from, to),
             rows,

@@ -23,8 +23,12 @@ pub(super) struct Document {
 struct BackendEntry {
     name: String,
     same: bool,
+    /// When the backend was seen first.
+    from: String,
     observations: usize,
     span_ms: f64,
+    /// When reloads brought the recorded run another plan.
+    reloads: Vec<String>,
     transitions: Vec<RowEntry>,
     recorded: SummaryEntry,
     other: SummaryEntry,
@@ -75,8 +79,16 @@ fn entry(record: &Record, comparison: &Comparison<'_>) -> BackendEntry {
     BackendEntry {
         name: comparison.recorded.name.clone(),
         same: comparison.is_same(),
+        from: wall(record, from),
         observations: comparison.recorded.observations.len(),
         span_ms: rounded_ms(to.since(from)),
+        reloads: comparison
+            .recorded
+            .plans
+            .later
+            .iter()
+            .map(|(at, _)| wall(record, *at))
+            .collect(),
         transitions: comparison
             .rows
             .iter()

@@ -46,8 +46,12 @@ fn write_backend(
         recorded.name,
         recorded.observations.len(),
         show(to.since(from)),
-        differences(&recorded.plan, comparison.plan)
+        differences(recorded.plans.last(), comparison.plans.last())
     )?;
+    for (at, plan) in &recorded.plans.later {
+        let time = time_of_day(record, *at);
+        writeln!(out, "  {DIM}{time:<13} {}{DIM:#}", reloaded(plan))?;
+    }
     writeln!(
         out,
         "  {DIM}{:<13} {:<WIDTH$} in the other{DIM:#}",
@@ -128,6 +132,17 @@ pub(super) fn wall(record: &Record, at: Moment) -> String {
     let origin = record.at.parse::<jiff::Timestamp>();
     let origin = origin.map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
     rfc3339(origin + at.since(Moment::ORIGIN))
+}
+
+/// That a reload brought another plan.
+fn reloaded(plan: &Plan) -> String {
+    format!(
+        "reloaded: interval {}, timeout {}, rise {}, fall {}",
+        show(plan.interval),
+        show(plan.timeout),
+        plan.rise,
+        plan.fall
+    )
 }
 
 /// What the other plan has that the recorded one has not.

@@ -152,7 +152,7 @@ impl Past {
             fresh: Vec::new(),
             ends: Vec::new(),
             late: recorded.late.clone(),
-            deepest: recorded.plan.deepest(),
+            deepest: recorded.plans.first.deepest(),
         };
         past.late.sort_unstable();
         // A record that begins in the middle of a run begins with a session, if pings come first.

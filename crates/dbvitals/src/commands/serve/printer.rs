@@ -11,14 +11,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use dbvitals_probe::Clock;
-use dbvitals_verdict::Change;
-use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::agent::Told;
-use crate::agent::log;
-use crate::duration::rfc3339;
+use crate::agent::transition_line::TransitionLine;
+use crate::agent::transitions::Told;
 
 /// How long the last lines may take to be written.
 const FINISH_WITHIN: Duration = Duration::from_millis(200);
@@ -58,7 +55,7 @@ fn print(mut transitions: broadcast::Receiver<Arc<Told>>, clock: Clock) {
     loop {
         match transitions.blocking_recv() {
             Ok(told) => {
-                let line = serde_json::to_string(&transition_line(&told, clock));
+                let line = serde_json::to_string(&TransitionLine::of(&told, clock));
                 let mut out = io::stdout().lock();
                 // Where nobody reads any more, watching goes on.
                 let _ = line.map(|line| writeln!(out, "{line}").and_then(|()| out.flush()));
@@ -71,45 +68,5 @@ fn print(mut transitions: broadcast::Receiver<Arc<Told>>, clock: Clock) {
             }
             Err(RecvError::Closed) => return,
         }
-    }
-}
-
-/// One line of `serve --json`, schema `dbvitals.transition.v1`.
-#[derive(Debug, Serialize)]
-struct TransitionLine<'a> {
-    schema: &'static str,
-    at: String,
-    backend: &'a str,
-    change: &'static str,
-    from: Option<&'static str>,
-    to: &'static str,
-    cause: Option<&'static str>,
-    class: Option<&'static str>,
-    /// What each path saw last: `pass` or a cause.
-    held: Option<&'static str>,
-    fresh: Option<&'static str>,
-    detail: Option<&'a str>,
-}
-
-fn transition_line(told: &Told, clock: Clock) -> TransitionLine<'_> {
-    let (change, from, to) = match told.transition.change {
-        Change::Verdict { from, to } => ("verdict", Some(from.name()), to.name()),
-        Change::Role { from, to } => ("role", from.map(|role| role.name()), to.name()),
-        Change::Admin { from, to } => ("admin", Some(from.name()), to.name()),
-    };
-    let evidence = &told.transition.evidence;
-    let decisive = evidence.decisive();
-    TransitionLine {
-        schema: "dbvitals.transition.v1",
-        at: rfc3339(clock.wall(told.transition.at)),
-        backend: &told.backend.name,
-        change,
-        from,
-        to,
-        cause: evidence.cause.map(|cause| cause.name()),
-        class: evidence.class.map(|class| class.name()),
-        held: log::word(&evidence.held),
-        fresh: log::word(&evidence.fresh),
-        detail: decisive.and_then(|observation| observation.detail.as_deref()),
     }
 }

@@ -1,9 +1,41 @@
 //! What a remedy goes by: the target, and what the server said.
 
-use dbvitals_probe::{Address, Protocol};
+use dbvitals_probe::{Address, Protocol, Target};
 use dbvitals_verdict::{Observation, Phase};
 
 use crate::target_url::TargetUrl;
+
+/// Whom it is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(super) protocol: Protocol,
+    address: &'a Address,
+    user: Option<&'a str>,
+    database: Option<&'a str>,
+}
+
+impl<'a> From<&'a TargetUrl> for Subject<'a> {
+    fn from(target: &'a TargetUrl) -> Self {
+        Self {
+            protocol: target.protocol,
+            address: &target.address,
+            user: target.user.as_deref(),
+            database: target.database.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a Target> for Subject<'a> {
+    fn from(target: &'a Target) -> Self {
+        let credentials = target.credentials.as_ref();
+        Self {
+            protocol: target.protocol,
+            address: &target.address,
+            user: credentials.map(|it| it.user.as_str()),
+            database: credentials.and_then(|it| it.database.as_deref()),
+        }
+    }
+}
 
 /// One failed probe, as far as it matters for what to do.
 #[derive(Debug)]
@@ -73,7 +105,7 @@ const OPAQUE: Words = Words {
 };
 
 impl<'a> Case<'a> {
-    pub(super) fn new(target: &'a TargetUrl, observation: &'a Observation) -> Self {
+    pub(super) fn new(target: Subject<'a>, observation: &'a Observation) -> Self {
         let detail = observation.detail.as_deref().unwrap_or_default();
         let (number, sqlstate) = match target.protocol {
             Protocol::MySql => (number(detail), ""),
@@ -82,7 +114,7 @@ impl<'a> Case<'a> {
         };
         let failed = observation.phases.iter().find(|(.., failed)| *failed);
         let product = observation.server.as_ref().and_then(|facts| facts.product);
-        let (is_unix, port) = match &target.address {
+        let (is_unix, port) = match target.address {
             Address::Unix(_) => (true, None),
             Address::Tcp { port, .. } => (false, Some(*port)),
         };
@@ -91,9 +123,9 @@ impl<'a> Case<'a> {
             host: target.address.host(),
             port,
             is_unix,
-            user: target.user.as_deref().unwrap_or("the check's user"),
-            account: target.user.as_deref(),
-            database: target.database.as_deref(),
+            user: target.user.unwrap_or("the check's user"),
+            account: target.user,
+            database: target.database,
             is_mariadb: product.map(|product| product == "mariadb"),
             number,
             sqlstate,

@@ -93,22 +93,17 @@ fn draw_plan(rng: &mut fastrand::Rng) -> Plan {
 fn record(plan: &Plan, server: &Server, seed: u64, end: Moment) -> Recorded {
     let mut played = Rehearsal::new(plan, server, seed, Moment::ORIGIN).keeping_observations();
     played.play(end);
-    let conclusions = played.transitions.iter();
-    let conclusions = conclusions.filter_map(|transition| match transition.change {
-        Change::Verdict { from, to } => Some(Conclusion {
-            at: transition.at,
-            from,
-            to,
-            cause: transition.evidence.cause,
-        }),
-        Change::Role { .. } | Change::Admin { .. } => None,
-    });
+    recorded(played, plan)
+}
+
+fn recorded(played: Rehearsal<'_, Server>, plan: &Plan) -> Recorded {
+    let conclusions = played.transitions.iter().filter_map(Conclusion::of);
     let conclusions = conclusions.collect();
     let mut observations: Vec<Observation> = played.observations.unwrap_or_default();
     observations.sort_by_key(|seen| seen.ended);
     Recorded {
         name: "orders".to_owned(),
-        plan: plan.clone(),
+        plans: plan.clone().into(),
         verdict: Verdict::Unknown,
         observations,
         conclusions,
@@ -133,7 +128,7 @@ fn a_run_replayed_at_its_own_pace_concludes_the_same_within_the_paces() {
         });
         let server = Server(outages.collect());
         let recorded = record(&plan, &server, seed, at + long);
-        let replayed = Comparison::of(&recorded, &plan);
+        let replayed = Comparison::of(&recorded, &recorded.plans);
         assert!(
             recorded.conclusions.len() >= 9,
             "seed {seed}: nothing happens"
@@ -163,18 +158,51 @@ fn a_patience_longer_than_the_outage_spares_the_flap() {
     let recorded = record(&plan, &server, 7, from + MS * 20_000);
     let told: Vec<_> = recorded.conclusions.iter().map(|it| it.to).collect();
     assert_eq!(told, [Verdict::Up, Verdict::Down, Verdict::Up]);
+    let patient = Plans::from(Plan {
+        timeout: MS * 5000,
+        ..plan.clone()
+    });
+    let replayed = Comparison::of(&recorded, &patient);
+    assert!(!replayed.is_same());
+    assert_eq!((replayed.was.flaps, replayed.would_be.flaps), (1, 0));
+    let hasty = Plans::from(Plan {
+        timeout: MS * 500,
+        ..plan
+    });
+    let replayed = Comparison::of(&recorded, &hasty);
+    assert!(replayed.is_same(), "{:?}", replayed.rows);
+    assert!(replayed.later(Verdict::Down) < Some(0.0));
+}
+
+#[test]
+fn a_run_that_was_reloaded_under_way_is_replayed_with_its_reloads() {
+    let plan = Plan::new(Course::Session { depth: Depth::Ping });
     let patient = Plan {
         timeout: MS * 5000,
         ..plan.clone()
     };
-    let replayed = Comparison::of(&recorded, &patient);
-    assert!(!replayed.is_same());
-    assert_eq!((replayed.was.flaps, replayed.would_be.flaps), (1, 0));
-    let hasty = Plan {
-        timeout: MS * 500,
-        ..plan
+    // The same freeze twice; between the two, patience grows.
+    let (first, reload) = (Moment::ORIGIN + MS * 10_500, Moment::ORIGIN + MS * 40_000);
+    let second = reload + MS * 10_500;
+    let frozen = |from| (from, from + MS * 2100, Outage::Freeze);
+    let server = Server(vec![frozen(first), frozen(second)]);
+    let end = second + MS * 30_000;
+    let mut played = Rehearsal::new(&plan, &server, 7, Moment::ORIGIN).keeping_observations();
+    played.play(reload);
+    played.handle_plan(&patient);
+    played.play(end);
+    let mut recorded = recorded(played, &plan);
+    recorded.plans.later.push((reload, patient.clone()));
+    let told: Vec<_> = recorded.conclusions.iter().map(|it| it.to).collect();
+    assert_eq!(told, [Verdict::Up, Verdict::Down, Verdict::Up]);
+
+    let same = Comparison::of(&recorded, &recorded.plans);
+    assert!(same.is_same(), "{:?}", same.rows);
+    let without = Plans::from(plan);
+    let flaps = |plans| {
+        let replayed = Comparison::of(&recorded, plans);
+        (replayed.was.flaps, replayed.would_be.flaps)
     };
-    let replayed = Comparison::of(&recorded, &hasty);
-    assert!(replayed.is_same(), "{:?}", replayed.rows);
-    assert!(replayed.later(Verdict::Down) < Some(0.0));
+    assert_eq!(flaps(&without), (1, 2));
+    assert_eq!(flaps(&patient.into()), (1, 0));
 }

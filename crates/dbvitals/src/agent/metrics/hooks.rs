@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::HookRecords;
-use crate::agent::metrics::{Label, head};
+use super::{Label, head};
+use crate::agent::hooks::HookRecords;
 
 /// Writes the counters of all hooks, those at zero too; nothing where there are no hooks.
 pub(crate) fn write(out: &mut String, records: &HookRecords) -> fmt::Result {

@@ -1,0 +1,227 @@
+//! What is known of one backend: written by its shard, read by everybody.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use dbvitals_probe::Target;
+use dbvitals_verdict::{
+    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Sign, Standing, Transition,
+    Verdict,
+};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::latency::{Latency, LatencyCounts};
+use crate::agent::plan::BackendPlan;
+
+/// What an operator said with an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) reason: Option<String>,
+    /// When it ends by itself; wall time, because it outlives the agent.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// What is known of one backend.
+#[derive(Debug)]
+pub(crate) struct BackendBoard {
+    pub(crate) name: Arc<str>,
+    plan: ArcSwap<Plan>,
+    target: ArcSwap<Target>,
+    standing: ArcSwap<Standing>,
+    sign: watch::Sender<Sign>,
+    /// Fresh probes that have ended, for whoever waits for one.
+    fresh_ended: watch::Sender<u64>,
+    /// Why an operator's order was given, and until when it holds.
+    order: ArcSwapOption<Order>,
+    /// Nanoseconds of the newest proof; 0 before there is any.
+    proof_at: AtomicU64,
+    /// Passes, by how long they took.
+    latency: Latency,
+    /// Failures by cause; made when the first happens, since most backends never need it.
+    failures: OnceLock<Box<[AtomicU64; Cause::ALL.len()]>>,
+    transitions: [AtomicU32; Verdict::ALL.len()],
+}
+
+impl BackendBoard {
+    pub(super) fn new(plan: &BackendPlan, admin: Admin, now: Moment) -> Self {
+        let standing = Standing {
+            verdict: Verdict::Unknown,
+            since: now,
+            admin,
+            role: None,
+            sessions_lost: 0,
+            evidence: Evidence::default(),
+        };
+        Self {
+            name: Arc::clone(&plan.name),
+            plan: ArcSwap::new(Arc::clone(&plan.plan)),
+            target: ArcSwap::new(Arc::clone(&plan.target)),
+            sign: watch::Sender::new(Sign::from(&standing)),
+            standing: ArcSwap::from_pointee(standing),
+            fresh_ended: watch::Sender::new(0),
+            order: ArcSwapOption::empty(),
+            proof_at: AtomicU64::new(0),
+            latency: Latency::default(),
+            failures: OnceLock::new(),
+            transitions: Default::default(),
+        }
+    }
+
+    // --- Written by the backend's shard alone --------------------------------------------------
+
+    /// Counts a probe; the path of every ping.
+    pub(crate) fn count(&self, observation: &Observation) {
+        match observation.outcome {
+            Outcome::Pass => self.latency.count(observation.took()),
+            Outcome::Fail(cause) => {
+                let counters = self
+                    .failures
+                    .get_or_init(|| Box::new([const { AtomicU64::new(0) }; Cause::ALL.len()]));
+                if let Some(counter) = counters.get(cause as usize) {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Tells whoever waits that a fresh probe has ended; what it showed has to be up by then.
+    pub(crate) fn note_fresh_ended(&self) {
+        self.fresh_ended.send_modify(|count| *count += 1);
+    }
+
+    /// Notes the moment of the newest proof.
+    pub(crate) fn note_proof(&self, at: Moment) {
+        self.proof_at.store(at.as_nanos().max(1), Ordering::Relaxed);
+    }
+
+    /// Puts up where the backend stands now.
+    pub(crate) fn put_up(&self, standing: Standing) {
+        if let Some(at) = standing.evidence.proof_at {
+            self.note_proof(at);
+        }
+        let sign = Sign::from(&standing);
+        self.standing.store(Arc::new(standing));
+        self.sign
+            .send_if_modified(|old| std::mem::replace(old, sign) != sign);
+    }
+
+    /// Goes on under another plan.
+    pub(crate) fn set_plan(&self, plan: &BackendPlan) {
+        self.plan.store(Arc::clone(&plan.plan));
+        self.target.store(Arc::clone(&plan.target));
+    }
+
+    /// Puts up that nothing is known any more: nobody looks.
+    pub(crate) fn forget(&self, now: Moment) {
+        let known = self.standing();
+        self.put_up(Standing {
+            verdict: Verdict::Unknown,
+            since: now,
+            ..Standing::clone(&known)
+        });
+    }
+
+    /// Counts a transition.
+    pub(crate) fn count_transition(&self, transition: &Transition) {
+        if let Change::Verdict { to, .. } = transition.change
+            && let Some(counter) = self.transitions.get(to as usize)
+        {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    // --- Read by publishers --------------------------------------------------------------------
+
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
+    }
+
+    /// Verdict, admin state and role, in a few words.
+    pub(crate) fn sign(&self) -> Sign {
+        *self.sign.borrow()
+    }
+
+    /// Follows verdict, admin state and role.
+    pub(crate) fn watch(&self) -> watch::Receiver<Sign> {
+        self.sign.subscribe()
+    }
+
+    /// Is told of each fresh probe that has ended.
+    pub(crate) fn follow_fresh(&self) -> watch::Receiver<u64> {
+        self.fresh_ended.subscribe()
+    }
+
+    /// The plan in force.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
+    }
+
+    /// What is asked, and where.
+    pub(crate) fn target(&self) -> Arc<Target> {
+        self.target.load_full()
+    }
+
+    /// Why the operator's order that holds was given; `None` while it is ready.
+    pub(crate) fn order(&self) -> Option<Arc<Order>> {
+        self.order.load_full()
+    }
+
+    /// Shows why an operator's order was given.
+    pub(crate) fn show_order(&self, order: Option<Order>) {
+        self.order.store(order.map(Arc::new));
+    }
+
+    /// How old the newest proof is; `None` before there is any.
+    pub(crate) fn evidence_age(&self, now: Moment) -> Option<Duration> {
+        match self.proof_at.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(now.since(Moment::from_nanos(nanos))),
+        }
+    }
+
+    /// Whether any probe has ended.
+    pub(crate) fn was_probed(&self) -> bool {
+        self.passes() > 0 || self.failures.get().is_some()
+    }
+
+    pub(crate) fn passes(&self) -> u64 {
+        self.latency().count()
+    }
+
+    /// How long passed probes took.
+    pub(crate) fn latency(&self) -> LatencyCounts {
+        self.latency.counts()
+    }
+
+    /// The time that passed probes took, all together.
+    pub(crate) fn pass_time(&self) -> Duration {
+        self.latency().time()
+    }
+
+    /// Counts a pass, for tests.
+    #[cfg(test)]
+    pub(crate) fn count_latency(&self, took: Duration) {
+        self.latency.count(took);
+    }
+
+    /// Failures by cause, those that happened.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (Cause, u64)> + '_ {
+        let counters = self.failures.get().map(|counters| counters.iter());
+        Cause::ALL
+            .into_iter()
+            .zip(counters.into_iter().flatten())
+            .map(|(cause, counter)| (cause, counter.load(Ordering::Relaxed)))
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// How often each verdict was reached.
+    pub(crate) fn transitions(&self) -> impl Iterator<Item = (Verdict, u32)> + '_ {
+        Verdict::ALL
+            .into_iter()
+            .zip(&self.transitions)
+            .map(|(verdict, counter)| (verdict, counter.load(Ordering::Relaxed)))
+    }
+}

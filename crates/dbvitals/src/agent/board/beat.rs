@@ -1,0 +1,39 @@
+//! The sign of life of an event loop.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dbvitals_verdict::Moment;
+
+/// The sign of life of one event loop.
+#[derive(Debug, Default)]
+pub(crate) struct ShardBeat {
+    last: AtomicU64,
+    lag_nanos: AtomicU64,
+    stalls: AtomicU64,
+}
+
+impl ShardBeat {
+    pub(crate) fn beat(&self, now: Moment, lag: Duration) {
+        let nanos = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
+        self.last.store(now.as_nanos(), Ordering::Relaxed);
+        self.lag_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_stalls(&self, count: u64) {
+        self.stalls.store(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn last(&self) -> Moment {
+        Moment::from_nanos(self.last.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn lag(&self) -> Duration {
+        Duration::from_nanos(self.lag_nanos.load(Ordering::Relaxed))
+    }
+
+    /// How often it found itself too late to judge.
+    pub(super) fn stalls(&self) -> u64 {
+        self.stalls.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,71 @@
+//! The dashboard in a real browser: Debian's Chromium, on the pages and the API of real agents.
+//!
+//! The browser is driven from here, over its own protocol (`support/browser.rs`), rather than by a
+//! script of another language: one test command, no package to pin, and the agents, servers and
+//! ports of the other tests at hand. Runs alone, since it measures what people see.
+
+#[expect(dead_code, reason = "an agent can do more than is asked of it here")]
+#[path = "support/agent.rs"]
+mod agent;
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "dashboard/crowd.rs"]
+mod crowd;
+#[expect(dead_code, reason = "nothing is posted from here")]
+#[path = "support/http.rs"]
+mod http;
+#[path = "dashboard/link.rs"]
+mod link;
+#[path = "dashboard/looking.rs"]
+mod looking;
+#[path = "dashboard/orders.rs"]
+mod orders;
+#[path = "dashboard/page.rs"]
+mod page;
+#[path = "dashboard/pictures.rs"]
+mod pictures;
+#[path = "support/service.rs"]
+mod service;
+#[expect(dead_code, reason = "orders come from the page")]
+#[path = "support/state_dir.rs"]
+mod state_dir;
+
+use crate::agent::Agent;
+use crate::browser::Browser;
+use crate::service::Service;
+
+/// Quick probes, so that a change is noticed soon.
+const QUICK: &str = "[defaults]\n\
+    interval = \"50ms\"\n\
+    fast_interval = \"20ms\"\n\
+    down_interval = \"50ms\"\n";
+
+/// Runs in a page before anything of it: answers that are always the same, and no time.
+const STAGE: &str = include_str!("dashboard/stage.js");
+
+/// A browser, or the end of the test where there is none.
+macro_rules! launch {
+    () => {{
+        fn here() {}
+        let name = std::any::type_name_of_val(&here).trim_end_matches("::here");
+        let Some(program) = dbvitals_testkit::chromium_for(name) else {
+            return;
+        };
+        $crate::browser::Browser::start(&program)
+    }};
+}
+pub(crate) use launch;
+
+/// Opens the dashboard of an agent, and waits until it is live.
+fn look_at(browser: &mut Browser, agent: &Agent, fragment: &str) {
+    browser.open(&format!("http://{}/{fragment}", agent.http()));
+    browser.wait_for("document.querySelector('#link').dataset.state === 'live'");
+}
+
+/// The expression that is true where the list shows a server with a verdict.
+fn shows(name: &str, verdict: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('.row:not([hidden])')].some((row) => row.dataset.name === \
+         '{name}' && row.dataset.verdict === '{verdict}' && row.innerText.includes('{verdict}'))"
+    )
+}
