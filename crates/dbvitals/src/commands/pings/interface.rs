@@ -49,6 +49,15 @@ pub(crate) enum InterfaceError {
     Socket(#[from] io::Error),
 }
 
+impl InterfaceError {
+    fn of_opening(error: io::Error) -> Self {
+        match error.kind() == io::ErrorKind::PermissionDenied {
+            true => Self::NotAllowed,
+            false => Self::Socket(error),
+        }
+    }
+}
+
 impl From<Errno> for InterfaceError {
     fn from(errno: Errno) -> Self {
         Self::Socket(errno.into())
@@ -74,10 +83,7 @@ impl Interface {
 
         let family = Domain::from(nix::libc::AF_PACKET);
         let socket = Socket::new(family, Type::DGRAM, Some(Protocol::from(ALL_PROTOCOLS)))
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => InterfaceError::NotAllowed,
-                _ => error.into(),
-            })?;
+            .map_err(InterfaceError::of_opening)?;
         // What came before the filter is of all interfaces, and thrown away.
         socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])?;
         socket.set_nonblocking(true)?;
@@ -225,7 +231,9 @@ fn filter(index: u32, is_loopback: bool, port: u16) -> Vec<SockFilter> {
     ];
     let place = |label: &str, at: usize| {
         let there = steps.iter().position(|(name, _)| *name == label);
-        let distance = there.filter(|_| !label.is_empty()).map_or(0, |there| there - at - 1);
+        let distance = there
+            .filter(|_| !label.is_empty())
+            .map_or(0, |there| there - at - 1);
         u8::try_from(distance).unwrap_or(u8::MAX)
     };
     let instructions = steps.iter().enumerate().map(|(at, (_, step))| {

@@ -15,12 +15,17 @@ use crate::pings::Listener;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Hears an interface; says whether the kernel lost packets.
-pub(super) fn listen(name: &str, args: &PingsArgs, listener: &mut Listener) -> anyhow::Result<bool> {
+pub(super) fn listen(
+    name: &str,
+    args: &PingsArgs,
+    listener: &mut Listener,
+) -> anyhow::Result<bool> {
     let port = args
         .port
         .ok_or_else(|| Misuse("--interface needs --port".to_owned()))?;
     let open = Interface::open(name, port);
-    let mut interface = open.map_err(|error| Misuse(format!("cannot listen to {name}: {error}")))?;
+    let mut interface =
+        open.map_err(|error| Misuse(format!("cannot listen to {name}: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -28,7 +33,9 @@ pub(super) fn listen(name: &str, args: &PingsArgs, listener: &mut Listener) -> a
     runtime.block_on(hear(&mut interface, args.patience, listener))?;
     let lost = interface.lost();
     if lost > 0 {
-        tell(&format!("the kernel had no room for {lost} packets; what is told is of the others"));
+        tell(&format!(
+            "the kernel had no room for {lost} packets; what is told is of the others"
+        ));
     }
     Ok(lost > 0)
 }
