@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use dbvitals_probe::{Clock, Order, Prober, Target, TargetId};
 use dbvitals_verdict::{Depth, Moment, Observation, Path, ProbeId};
+use dbvitals_wire::Answer;
 
 /// How long after their deadline the goodbyes of a round may take.
 const GOODBYE_AFTER_DEADLINE: Duration = Duration::from_millis(50);
@@ -69,6 +70,11 @@ impl Asker {
         self.patience = deadline + GOODBYE_AFTER_DEADLINE;
         let in_order = questions.iter().filter_map(|(id, _)| answers.remove(id));
         Ok(in_order.collect())
+    }
+
+    /// What a target whose answer is kept said to its statement.
+    pub(crate) fn take_answer(&mut self, target: TargetId) -> Option<Answer> {
+        self.prober.take_answer(target)
     }
 
     /// Lets the goodbyes of the last round come to their end, as long as its time allows; after

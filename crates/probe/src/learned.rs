@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use dbvitals_verdict::Moment;
-use dbvitals_wire::{Greeting, Product};
+use dbvitals_wire::{Answer, Greeting, Product};
 
 /// After how long a server is asked anew, with the next login, for what it has and shows.
 const BELIEVED_FOR: Duration = Duration::from_secs(600);
@@ -32,6 +32,8 @@ pub(crate) struct Learned {
     believed_until: Moment,
     /// The session of a write that did not end in time, and may still be waiting.
     pub(crate) stuck: Option<u32>,
+    /// The newest answer to the target's statement, where the target wants it kept.
+    pub(crate) answer: Option<Box<Answer>>,
 }
 
 /// What a MySQL or MariaDB session is set to before a question.

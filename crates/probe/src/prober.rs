@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{Cause, Moment, Observation, Path, Phase, ProbeId};
+use dbvitals_wire::Answer;
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
@@ -229,6 +230,12 @@ impl Prober {
     /// The next observation.
     pub fn poll_observation(&mut self) -> Option<(TargetId, Observation)> {
         self.observations.pop_front()
+    }
+
+    /// The newest answer to a target's statement, where the target keeps it; once.
+    pub fn take_answer(&mut self, target: TargetId) -> Option<Answer> {
+        let answer = self.entry_mut(target)?.learned.answer.take()?;
+        Some(*answer)
     }
 
     /// Waits until something happens, but not beyond `until`, and deals with it.

@@ -171,7 +171,10 @@ fn hear_statement(
     learned: &mut Learned,
 ) -> Heard {
     match answer {
-        Ok(answer) => Heard::Answer(compare(target.statement.as_deref(), answer.value())),
+        Ok(answer) => {
+            learned.answer = target.keeps_answer.then(|| Box::new(answer.clone()));
+            Heard::Answer(compare(target.statement.as_deref(), answer.value()))
+        }
         Err(refusal) if survey::wants_fewer_settings(refusal, learned) => Heard::Next,
         Err(refusal) => Heard::Answer(Err(Failure::refused(refusal, Phase::Query))),
     }

@@ -89,6 +89,9 @@ pub struct Target {
     pub tls: TlsPolicy,
     /// The statement of depth `query`; `SELECT 1` where none is given.
     pub statement: Option<Arc<Statement>>,
+    /// Whether the newest answer to the statement is kept, for
+    /// [`Prober::take_answer`](crate::Prober::take_answer).
+    pub keeps_answer: bool,
     /// What it must be, at depth `role` and deeper.
     pub want: Want,
     /// How far it may be behind its primary, at depth `lag` and deeper, where it follows one.
@@ -105,6 +108,7 @@ impl Target {
             credentials: None,
             tls: TlsPolicy::Off,
             statement: None,
+            keeps_answer: false,
             want: Want::Any,
             max_lag: None,
         }
