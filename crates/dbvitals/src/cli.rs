@@ -180,6 +180,10 @@ Pings are COM_PING, COM_STATISTICS, COM_RESET_CONNECTION, SELECT 1 and its kin, 
 PostgreSQL's lone Sync. Connections under TLS cannot be read, and are counted as opaque. The first 96
 bytes of each packet are enough.
 
+--compare-with reads MySQL's Com_admin_commands and Connections, which everybody may; performance_schema
+(SELECT on it), PostgreSQL's pg_stat_statements (pg_read_all_stats). With --interface they are read before
+and after; beside a file stands what they say now.
+
 Exit codes: 0 told, 1 told of a part, since the capture is cut off or damaged or packets were lost
 on the way, 3 misuse.
 
@@ -187,6 +191,7 @@ Examples:
   tcpdump -i any -s 96 -w pings.pcap 'tcp port 3306'; dbvitals pings --pcap pings.pcap
   ssh db-a tcpdump -i any -s 96 -w - -U 'tcp port 5432' | dbvitals pings --pcap - --group-by connection
   dbvitals pings --interface lo --port 3306 --for 60s
+  dbvitals pings --interface eth0 --port 5432 --compare-with postgres://vitals@db-a
   dbvitals pings --pcap pings.pcap --keep-pings-only shared.pcap";
 
 /// Where the password comes from, for commands that take URLs.
@@ -528,4 +533,9 @@ pub(crate) struct PingsArgs {
     /// Write a copy of the capture, with no more of it than headers and pings, into this new file
     #[arg(long, value_name = "FILE", conflicts_with = "interface")]
     pub(crate) keep_pings_only: Option<PathBuf>,
+    /// Ask this server what it has counted itself, and show the difference
+    #[arg(long, value_name = "URL")]
+    pub(crate) compare_with: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
 }

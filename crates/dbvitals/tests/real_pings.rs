@@ -3,6 +3,8 @@
 
 #[path = "real_pings/capture.rs"]
 mod capture;
+#[path = "real_pings/live.rs"]
+mod live;
 #[path = "support/program.rs"]
 mod program;
 

@@ -4,54 +4,134 @@
 //! middle of a packet or is damaged, or the kernel had no room for packets), and with 3 where there
 //! is nothing to read.
 
+mod comparison;
 mod document;
 mod interface;
 mod live;
 mod page;
 mod progress;
+mod server_counters;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use self::comparison::{Comparison, Since};
 use self::progress::Progress;
+use self::server_counters::{Reading, ServerCounters};
 use crate::cli::PingsArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
 use crate::pings::{Account, CaptureError, CaptureFile, CaptureWriter, Listener, Settings};
 
-/// Reads the capture and reports.
+/// Listens, to a file or an interface, and reports.
 pub(crate) fn run(args: &PingsArgs, json: bool) -> anyhow::Result<Exit> {
-    let settings = Settings {
+    let mut listener = Listener::new(Settings {
         port: args.port,
         group_by: args.group_by,
         idle_threshold: nanoseconds(args.idle_threshold),
+    });
+    // Asked before anything is heard: a wrong password is to be told at once, and our own sessions
+    // are not to be heard.
+    let url = args.compare_with.as_deref();
+    let mut counters = url
+        .map(|url| ServerCounters::of(url, &args.password))
+        .transpose()?;
+    let reading = counters.as_mut().map(ServerCounters::read).transpose()?;
+    let heard = match (&args.interface, &args.pcap) {
+        (Some(interface), _) => live::listen(interface, args, &mut listener)?,
+        (None, Some(path)) => read_capture(path, args, &mut listener)?,
+        (None, None) => {
+            return Err(Misuse(
+                "say what to read: --pcap FILE, --pcap - for standard input, or --interface IF --port P".to_owned(),
+            )
+            .into());
+        }
     };
-    let mut listener = Listener::new(settings);
-    if let Some(interface) = &args.interface {
-        let lost = live::listen(interface, args, &mut listener)?;
-        print(&listener.finish(), json)?;
-        return Ok(if lost { Exit::Warning } else { Exit::Fine });
-    }
-    let mut copy = args.keep_pings_only.as_deref().map(create_copy);
-    let mut copy = copy.take().transpose()?;
-    let Some(path) = &args.pcap else {
-        return Err(Misuse(
-            "say what to read: --pcap FILE, --pcap - for standard input, or --interface IF --port P".to_owned(),
-        )
-        .into());
-    };
-    let whole = read_file(path, &mut listener, copy.as_mut())?;
-    if let Some(copy) = copy {
-        finish_copy(copy, args.keep_pings_only.as_deref())?;
-    }
     let account = listener.finish();
-    print(&account, json)?;
+    let comparison = match (&mut counters, reading) {
+        (Some(counters), Some(reading)) => {
+            compare(&account, counters, reading, heard.live.is_some())
+        }
+        _ => None,
+    };
+    let whole = heard.whole;
+    let report = Report {
+        account,
+        live: heard.live,
+        comparison,
+    };
+    print(&report, json)?;
     Ok(match whole {
         true => Exit::Fine,
         false => Exit::Warning,
     })
+}
+
+/// All that is told.
+struct Report {
+    account: Account,
+    /// Of an interface, not a file.
+    live: Option<Live>,
+    comparison: Option<Comparison>,
+}
+
+impl Report {
+    /// How long the servers were listened to: a capture from its first packet to its last.
+    fn seconds(&self) -> f64 {
+        let (first, last) = self.account.span.unwrap_or_default();
+        let captured = (last - first) as f64 / 1e9;
+        let live = self.live.as_ref();
+        live.map_or(captured, |live| live.took.as_secs_f64())
+    }
+}
+
+/// What became of listening.
+struct Heard {
+    /// Nothing is missing of what there was.
+    whole: bool,
+    live: Option<Live>,
+}
+
+/// A time of listening to an interface.
+struct Live {
+    took: Duration,
+    /// Packets that the kernel had no room for.
+    lost: u32,
+}
+
+/// Holds what was heard against the server's own counters.
+fn compare(
+    account: &Account,
+    counters: &mut ServerCounters,
+    before: Reading,
+    is_live: bool,
+) -> Option<Comparison> {
+    let (reading, since) = match is_live.then(|| counters.read()) {
+        None => {
+            let seconds = before.seconds;
+            (before, Since::Start(seconds))
+        }
+        Some(Ok(after)) => (after.since(&before), Since::Listening),
+        // What was heard is worth telling nevertheless.
+        Some(Err(error)) => {
+            tell(&format!("{error:#}"));
+            return None;
+        }
+    };
+    Some(Comparison::of(account, &counters.url, reading, since))
+}
+
+/// Hears a capture, and copies what may be shown of it if that is wanted.
+fn read_capture(path: &Path, args: &PingsArgs, listener: &mut Listener) -> anyhow::Result<Heard> {
+    let name = args.keep_pings_only.as_deref();
+    let mut copy = name.map(create_copy).transpose()?;
+    let whole = read_file(path, listener, copy.as_mut())?;
+    if let Some(copy) = copy {
+        finish_copy(copy, name)?;
+    }
+    Ok(Heard { whole, live: None })
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -142,13 +222,15 @@ fn finish_copy(copy: Copy, path: Option<&Path>) -> Result<(), Misuse> {
         .map_err(|error| Misuse(format!("cannot write {name}: {error}")))
 }
 
-fn print(account: &Account, json: bool) -> anyhow::Result<()> {
+fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, &document::document(account))?;
+        let written = serde_json::to_writer(&mut out, &document::document(report));
+        // As what it is: a pipe that was closed is no mistake.
+        written.map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        page::write_page(&mut out, account)?;
+        page::write_page(&mut out, report)?;
     }
     out.flush()?;
     Ok(())

@@ -81,22 +81,25 @@ impl Pulse {
     fn note_command(&mut self, command: Command, at: u64, idle_threshold: u64, tally: &mut Tally) {
         self.commands = self.commands.saturating_add(1);
         tally.note_command(command);
-        let is_work = command == Command::Work;
+        let form = match command {
+            Command::Ping(form) => Some(form),
+            Command::Work => None,
+        };
         if let Some(ping) = self.ping.take() {
             let end = ping.answered_at.unwrap_or(ping.at);
             if at.saturating_sub(end) <= FOLLOWS_WITHIN {
                 tally.followed += 1;
-                tally.work_after_ping += u64::from(is_work);
+                tally.work_after_ping += u64::from(form.is_none());
                 if ping.was_proven && !ping.is_dead {
                     tally.useless += 1;
                     tally.useless_time += end.saturating_sub(ping.at);
                 }
             }
         }
-        if is_work {
+        let Some(form) = form else {
             self.last_ping_at = None;
             return;
-        }
+        };
         if let Some(last) = self.last_ping_at.replace(at) {
             tally.intervals.add(at.saturating_sub(last));
         }
@@ -105,6 +108,7 @@ impl Pulse {
         tally.note_idle(idle);
         if self.is_closed {
             tally.note_death(Death::Closed, idle);
+            tally.note_unheard(form);
         }
         self.ping = Some(Ping {
             at,

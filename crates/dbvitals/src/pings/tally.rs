@@ -60,6 +60,8 @@ pub(crate) struct Tally {
     pub(crate) idle_dead: [u64; IDLE_CLASSES],
     /// Pings that were the first thing heard of their connections.
     pub(crate) idle_unknown: u64,
+    /// Pings by form that came after their server had closed, so that it never counted them.
+    pub(crate) unheard: [u64; PingForm::ALL.len()],
     /// By death, in the order of [`Death::ALL`].
     pub(crate) dead: [u64; Death::ALL.len()],
     /// From one ping to the next, where there was no work in between.
@@ -119,21 +121,20 @@ impl Tally {
     pub(crate) fn note_command(&mut self, command: Command) {
         self.commands += 1;
         if let Command::Ping(form) = command {
-            let forms = PingForm::ALL.iter().zip(&mut self.pings);
-            for (_, count) in forms.filter(|(it, _)| **it == form) {
-                *count += 1;
-            }
+            count_one(&PingForm::ALL, form, &mut self.pings);
         }
     }
 
     pub(crate) fn note_death(&mut self, death: Death, idle: Option<u64>) {
-        let deaths = Death::ALL.iter().zip(&mut self.dead);
-        for (_, count) in deaths.filter(|(it, _)| **it == death) {
-            *count += 1;
-        }
+        count_one(&Death::ALL, death, &mut self.dead);
         if let Some(count) = idle.and_then(|idle| self.idle_dead.get_mut(idle_class(idle))) {
             *count += 1;
         }
+    }
+
+    /// A ping came after its server had closed.
+    pub(crate) fn note_unheard(&mut self, form: PingForm) {
+        count_one(&PingForm::ALL, form, &mut self.unheard);
     }
 
     pub(crate) fn note_idle(&mut self, idle: Option<u64>) {
@@ -146,6 +147,17 @@ impl Tally {
     /// Pings of all forms.
     pub(crate) fn pings(&self) -> u64 {
         self.pings.iter().sum()
+    }
+
+    /// Pings of these forms that a server can have counted.
+    pub(crate) fn reached_server(&self, forms: &[PingForm]) -> u64 {
+        let counts = self.pings.iter().zip(&self.unheard);
+        PingForm::ALL
+            .iter()
+            .zip(counts)
+            .filter(|(form, _)| forms.contains(form))
+            .map(|(_, (pings, unheard))| pings - unheard)
+            .sum()
     }
 
     /// Pings that met a dead connection.
@@ -164,9 +176,17 @@ impl Tally {
         self.intervals.merge(&other.intervals);
         self.connections.merge(&other.connections);
         add_each(&mut self.pings, &other.pings);
+        add_each(&mut self.unheard, &other.unheard);
         add_each(&mut self.idle, &other.idle);
         add_each(&mut self.idle_dead, &other.idle_dead);
         add_each(&mut self.dead, &other.dead);
+    }
+}
+
+/// Adds one to the count of this kind; counts are in the order of `all`.
+fn count_one<T: PartialEq>(all: &[T], kind: T, counts: &mut [u64]) {
+    if let Some((_, count)) = all.iter().zip(counts).find(|(it, _)| **it == kind) {
+        *count += 1;
     }
 }
 

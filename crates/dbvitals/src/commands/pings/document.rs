@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use dbvitals_wire::passive::{PingForm, Protocol};
 use serde::Serialize;
 
+use super::Report;
+use super::comparison::{Comparison, Since};
 use crate::pings::{Account, Asker, Connections, Death, Endpoint, Group, Habit, IDLE_ENDS, Tally};
 
 /// A whole capture.
@@ -13,10 +15,43 @@ use crate::pings::{Account, Asker, Connections, Death, Endpoint, Group, Habit, I
 pub(super) struct Document {
     schema: &'static str,
     packets: u64,
+    /// Packets that came too fast; null where a capture does not tell.
+    packets_lost: Option<u32>,
     seconds: f64,
     idle_threshold_ms: f64,
     connections: ConnectionsEntry,
     servers: Vec<ServerEntry>,
+    /// With `--compare-with` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<ComparedEntry>,
+}
+
+/// What the server has counted by itself.
+#[derive(Debug, Serialize)]
+struct ComparedEntry {
+    target: String,
+    /// The addresses in the capture that are meant.
+    servers: Vec<String>,
+    /// `listening` or `start`.
+    since: &'static str,
+    /// How long the server has been counting, where it says.
+    seconds: Option<u64>,
+    counters: Vec<CounterEntry>,
+    unreadable: Vec<UnreadableEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct CounterEntry {
+    counter: &'static str,
+    server: u64,
+    heard: u64,
+    difference: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct UnreadableEntry {
+    source: &'static str,
+    detail: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,8 +140,9 @@ struct HabitEntry {
     settings: &'static [&'static str],
 }
 
-pub(super) fn document(account: &Account) -> Document {
-    let seconds = seconds(account);
+pub(super) fn document(report: &Report) -> Document {
+    let account = &report.account;
+    let seconds = report.seconds();
     let mut all = Tally::default();
     let servers = by_server(account)
         .map(|(server, protocol, groups)| {
@@ -124,17 +160,43 @@ pub(super) fn document(account: &Account) -> Document {
     Document {
         schema: "dbvitals.pings.v1",
         packets: account.packets,
+        packets_lost: report.live.as_ref().map(|live| live.lost),
         seconds: rounded(seconds, 6),
         idle_threshold_ms: ms(account.settings.idle_threshold),
         connections: connections(&all.connections),
         servers,
+        compared: report.comparison.as_ref().map(compared),
     }
 }
 
-/// How long the capture is.
-pub(super) fn seconds(account: &Account) -> f64 {
-    let (first, last) = account.span.unwrap_or_default();
-    (last - first) as f64 / 1e9
+fn compared(comparison: &Comparison) -> ComparedEntry {
+    let (since, seconds) = match comparison.since {
+        Since::Listening => ("listening", None),
+        Since::Start(seconds) => ("start", seconds),
+    };
+    let silent = comparison.silent.iter();
+    ComparedEntry {
+        target: comparison.target.clone(),
+        servers: comparison.servers.iter().map(Endpoint::to_string).collect(),
+        since,
+        seconds,
+        counters: comparison
+            .rows
+            .iter()
+            .map(|row| CounterEntry {
+                counter: row.name,
+                server: row.server,
+                heard: row.heard,
+                difference: row.difference(),
+            })
+            .collect(),
+        unreadable: silent
+            .map(|(source, detail)| UnreadableEntry {
+                source,
+                detail: detail.clone(),
+            })
+            .collect(),
+    }
 }
 
 /// The groups of each server.

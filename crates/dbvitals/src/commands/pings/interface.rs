@@ -6,6 +6,8 @@
 //! between, and the kernel counts what it could not. Needs CAP_NET_RAW. `nix`, which the system's
 //! own bindings are kept in, has the one safe call that fetches many packets with their times.
 
+mod filter;
+
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
@@ -19,12 +21,15 @@ use nix::sys::socket::{
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
+use self::filter::Instruction;
 use crate::pings::{Frame, Link};
 
 /// So much of each packet is fetched; every ping's form and every answer's head fit.
 const SNAP_LENGTH: usize = 384;
 /// So many packets are fetched at once.
 const BATCH: usize = 256;
+/// So many batches are fetched in a row; the kernel holds hardly more.
+const BATCHES_MAX: usize = 1024;
 /// How many bytes the kernel may hold meanwhile.
 const BUFFER_BYTES: usize = 64 << 20;
 /// What the kernel calls all protocols, in network byte order as packet(7) wants it.
@@ -85,7 +90,7 @@ impl Interface {
         let socket = Socket::new(family, Type::DGRAM, Some(Protocol::from(ALL_PROTOCOLS)))
             .map_err(InterfaceError::of_opening)?;
         // What came before the filter is of all interfaces, and thrown away.
-        socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])?;
+        socket.attach_filter(&kernel_filter(&filter::NOTHING))?;
         socket.set_nonblocking(true)?;
         let mut buffer = vec![0; BATCH * SNAP_LENGTH];
         while io::Read::read(&mut &socket, &mut buffer).is_ok() {}
@@ -94,7 +99,13 @@ impl Interface {
         }
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        socket.attach_filter(&filter(index, is_loopback, port))?;
+        let wanted = filter::Wanted {
+            interface: index,
+            is_loopback,
+            port,
+            length: SNAP_LENGTH as u32,
+        };
+        socket.attach_filter(&kernel_filter(&wanted.program()))?;
         Ok(Self {
             socket,
             headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(TimeSpec, u32))),
@@ -103,11 +114,21 @@ impl Interface {
         })
     }
 
-    /// Hands over what has come; says whether more may be there already.
-    pub(crate) fn receive(
+    /// Hands over what waits in the kernel, but not all that comes meanwhile.
+    pub(crate) fn receive_waiting(
         &mut self,
-        mut hear: impl FnMut(Frame<'_>),
-    ) -> Result<bool, InterfaceError> {
+        hear: &mut impl FnMut(Frame<'_>),
+    ) -> Result<(), InterfaceError> {
+        for _ in 0..BATCHES_MAX {
+            if !self.receive(hear)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over a batch; says whether it was full, and there may be more.
+    fn receive(&mut self, hear: &mut impl FnMut(Frame<'_>)) -> Result<bool, InterfaceError> {
         let pieces = self.buffer.chunks_exact_mut(SNAP_LENGTH);
         let mut slices: Vec<_> = pieces.map(|piece| [IoSliceMut::new(piece)]).collect();
         let received = recvmmsg(
@@ -145,6 +166,14 @@ impl Interface {
     }
 }
 
+/// The program as the kernel takes it.
+fn kernel_filter(program: &[Instruction]) -> Vec<SockFilter> {
+    let instructions = program.iter();
+    instructions
+        .map(|it| SockFilter::new(it.code, it.yes, it.no, it.number))
+        .collect()
+}
+
 /// When a packet came, and how many were lost before.
 fn told_of(message: &RecvMsg<'_, '_, ()>) -> (u64, Option<u32>) {
     let (mut at, mut lost) = (0, None);
@@ -157,88 +186,4 @@ fn told_of(message: &RecvMsg<'_, '_, ()>) -> (u64, Option<u32>) {
         }
     }
     (at, lost)
-}
-
-// The classic filter's instructions (BPF_…), as far as they are used.
-const LOAD_WORD: u16 = 0x20;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_HALF_BEHIND: u16 = 0x48;
-const LOAD_BYTE_BEHIND: u16 = 0x50;
-/// The index becomes the length of the IPv4 header.
-const INDEX_OF_HEADER: u16 = 0xb1;
-const INDEX: u16 = 0x07;
-const AND: u16 = 0x54;
-const SHIFT_RIGHT: u16 = 0x74;
-const ADD_INDEX: u16 = 0x0c;
-const IF_EQUAL: u16 = 0x15;
-const IF_EQUAL_INDEX: u16 = 0x1d;
-const IF_ANY: u16 = 0x45;
-const RETURN: u16 = 0x06;
-/// What the kernel knows beside the packet's bytes (SKF_AD_…).
-const PACKET_TYPE: u32 = 0xffff_f004;
-const INTERFACE_INDEX: u32 = 0xffff_f008;
-const OUTGOING: u32 = 4;
-
-/// FIN, SYN and RST.
-const BEGINS_OR_ENDS: u32 = 0b111;
-
-/// An instruction, with the names of the places that it goes on at.
-type Step = (u16, u32, &'static str, &'static str);
-
-/// The program that lets through TCP packets of a port which carry something, begin or end.
-fn filter(index: u32, is_loopback: bool, port: u16) -> Vec<SockFilter> {
-    let port = u32::from(port);
-    // A loopback shows each packet twice: as it goes, and as it comes.
-    let direction = if is_loopback { OUTGOING } else { u32::MAX };
-    let steps: [(&str, Step); 34] = [
-        ("", (LOAD_WORD, INTERFACE_INDEX, "", "")),
-        ("", (IF_EQUAL, index, "", "drop")),
-        ("", (LOAD_WORD, PACKET_TYPE, "", "")),
-        ("", (IF_EQUAL, direction, "drop", "")),
-        ("", (LOAD_BYTE, 0, "", "")),
-        ("", (AND, 0xf0, "", "")),
-        ("", (IF_EQUAL, 0x40, "v4", "")),
-        ("", (IF_EQUAL, 0x60, "v6", "drop")),
-        ("v4", (LOAD_BYTE, 9, "", "")),
-        ("", (IF_EQUAL, 6, "", "drop")),
-        ("", (LOAD_HALF, 6, "", "")),
-        // A fragment that is not the first.
-        ("", (IF_ANY, 0x1fff, "drop", "")),
-        ("", (INDEX_OF_HEADER, 0, "", "")),
-        ("", (LOAD_HALF_BEHIND, 0, "", "")),
-        ("", (IF_EQUAL, port, "v4 port", "")),
-        ("", (LOAD_HALF_BEHIND, 2, "", "")),
-        ("", (IF_EQUAL, port, "", "drop")),
-        ("v4 port", (LOAD_BYTE_BEHIND, 13, "", "")),
-        ("", (IF_ANY, BEGINS_OR_ENDS, "keep", "")),
-        ("", (LOAD_BYTE_BEHIND, 12, "", "")),
-        ("", (AND, 0xf0, "", "")),
-        ("", (SHIFT_RIGHT, 2, "", "")),
-        ("", (ADD_INDEX, 0, "", "")),
-        ("", (INDEX, 0, "", "")),
-        ("", (LOAD_HALF, 2, "", "")),
-        // Nothing behind the headers: an acknowledgement.
-        ("", (IF_EQUAL_INDEX, 0, "drop", "keep")),
-        ("v6", (LOAD_BYTE, 6, "", "")),
-        ("", (IF_EQUAL, 6, "", "drop")),
-        ("", (LOAD_HALF, 40, "", "")),
-        ("", (IF_EQUAL, port, "keep", "")),
-        ("", (LOAD_HALF, 42, "", "")),
-        ("", (IF_EQUAL, port, "", "drop")),
-        ("keep", (RETURN, SNAP_LENGTH as u32, "", "")),
-        ("drop", (RETURN, 0, "", "")),
-    ];
-    let place = |label: &str, at: usize| {
-        let there = steps.iter().position(|(name, _)| *name == label);
-        let distance = there
-            .filter(|_| !label.is_empty())
-            .map_or(0, |there| there - at - 1);
-        u8::try_from(distance).unwrap_or(u8::MAX)
-    };
-    let instructions = steps.iter().enumerate().map(|(at, (_, step))| {
-        let (code, number, yes, no) = *step;
-        SockFilter::new(code, place(yes, at), place(no, at), number)
-    });
-    instructions.collect()
 }

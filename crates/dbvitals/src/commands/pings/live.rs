@@ -6,20 +6,21 @@ use anyhow::Context as _;
 use dbvitals_probe::Clock;
 
 use super::interface::Interface;
+use super::{Heard, Live};
 use crate::cli::PingsArgs;
 use crate::commands::ending::Ending;
 use crate::misuse::{Misuse, tell};
-use crate::pings::Listener;
+use crate::pings::{Frame, Listener};
 
 /// From one look to the next: packets come in batches, and the load is left alone in between.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Hears an interface; says whether the kernel lost packets.
+/// Hears an interface.
 pub(super) fn listen(
     name: &str,
     args: &PingsArgs,
     listener: &mut Listener,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Heard> {
     let port = args
         .port
         .ok_or_else(|| Misuse("--interface needs --port".to_owned()))?;
@@ -30,34 +31,43 @@ pub(super) fn listen(
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(hear(&mut interface, args.patience, listener))?;
+    let took = runtime.block_on(hear(&mut interface, args.patience, listener))?;
     let lost = interface.lost();
     if lost > 0 {
         tell(&format!(
             "the kernel had no room for {lost} packets; what is told is of the others"
         ));
     }
-    Ok(lost > 0)
+    Ok(Heard {
+        whole: lost == 0,
+        live: Some(Live { took, lost }),
+    })
 }
 
+/// Hears until the time is up or a signal comes; returns how long that was.
 async fn hear(
     interface: &mut Interface,
     patience: Duration,
     listener: &mut Listener,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Duration> {
     let clock = Clock::start();
-    let deadline = clock.now() + patience;
+    let started = clock.now();
     let mut ending = Ending::new().context("failed to listen for signals")?;
     tell("listening; Ctrl-C ends it and tells");
+    let mut hear = |frame: Frame<'_>| {
+        let _ = listener.hear(frame);
+    };
     loop {
-        while interface.receive(|frame| {
-            let _ = listener.hear(frame);
-        })? {}
-        if clock.now() >= deadline {
-            return Ok(());
+        interface.receive_waiting(&mut hear)?;
+        let took = clock.now().since(started);
+        if took >= patience {
+            return Ok(took);
         }
         tokio::select! {
-            _ = ending.wait() => return Ok(()),
+            _ = ending.wait() => {
+                interface.receive_waiting(&mut hear)?;
+                return Ok(clock.now().since(started));
+            }
             () = tokio::time::sleep(PAUSE) => {}
         }
     }

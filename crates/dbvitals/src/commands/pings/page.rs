@@ -6,17 +6,20 @@ use std::time::Duration;
 use anstyle::Style;
 use dbvitals_wire::passive::PingForm;
 
-use super::document::{by_server, name_of, rate, seconds, share};
+use super::Report;
+use super::comparison::{Comparison, Since};
+use super::document::{by_server, name_of, rate, share};
 use crate::duration::show;
-use crate::pings::{Account, Asker, Connections, Death, Group, Habit, IDLE_ENDS, Tally};
+use crate::pings::{Asker, Connections, Death, Group, Habit, IDLE_ENDS, Tally};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 /// So many groups are shown, those with the most pings.
 const GROUPS_SHOWN: usize = 20;
 
-pub(super) fn write_page(out: &mut dyn Write, account: &Account) -> io::Result<()> {
-    let seconds = seconds(account);
+pub(super) fn write_page(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let account = &report.account;
+    let seconds = report.seconds();
     let mut all = Connections::default();
     for (_, _, groups) in by_server(account) {
         all = sum(groups).connections.plus(&all);
@@ -42,6 +45,9 @@ pub(super) fn write_page(out: &mut dyn Write, account: &Account) -> io::Result<(
         write_idle(out, &tally)?;
         write_groups(out, groups)?;
         write_habit(out, groups, &tally)?;
+    }
+    if let Some(comparison) = &report.comparison {
+        write_comparison(out, comparison, seconds)?;
     }
     Ok(())
 }
@@ -252,6 +258,53 @@ fn write_habit(out: &mut dyn Write, groups: &[Group], tally: &Tally) -> io::Resu
         }
     }
     Ok(())
+}
+
+/// The server's own counters beside what was heard.
+fn write_comparison(out: &mut dyn Write, comparison: &Comparison, seconds: f64) -> io::Result<()> {
+    let since = match comparison.since {
+        Since::Listening => "while it was listened to".to_owned(),
+        Since::Start(None) => "since its statistics began".to_owned(),
+        Since::Start(Some(ago)) => format!(
+            "since it started {} ago; the capture is of {}",
+            show(Duration::from_secs(ago)),
+            show(Duration::from_secs_f64(seconds))
+        ),
+    };
+    let target = &comparison.target;
+    writeln!(
+        out,
+        "\n{BOLD}{target}{BOLD:#}  what it has counted itself, {since}"
+    )?;
+    writeln!(
+        out,
+        "  {DIM}{:<30}{:>12}{:>12}{:>12}{DIM:#}",
+        "counter", "server", "heard", "difference"
+    )?;
+    for counter in &comparison.rows {
+        let difference = counter.difference();
+        writeln!(
+            out,
+            "  {:<30}{:>12}{:>12}{difference:>12}",
+            counter.name, counter.server, counter.heard
+        )?;
+    }
+    for (source, why) in &comparison.silent {
+        row(out, "not read", &format!("{source}: {why}"))?;
+    }
+    if comparison.servers.is_empty() {
+        row(
+            out,
+            "heard of",
+            "nothing: no server of this capture has that port",
+        )?;
+    }
+    let outside = match comparison.since {
+        Since::Listening => "",
+        Since::Start(_) => ", what was before and after",
+    };
+    let unheard = "what went unheard: opaque connections, other ways to the server";
+    row(out, "difference", &format!("{unheard}{outside}"))
 }
 
 fn row(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
