@@ -21,6 +21,8 @@
 //! No text of a statement is kept or told.
 
 mod course;
+#[cfg(test)]
+mod ear;
 mod mysql;
 mod ping_text;
 mod postgres;

@@ -1,74 +1,10 @@
 //! Conversations of MySQL's, as a listener hears them.
 
-use crate::passive::{Command, Follower, Heard, Opaque, Outcome, PingForm, Protocol, Segment};
+use crate::passive::ear::{Ear, answered};
+use crate::passive::{Command, Follower, Heard, Opaque, Outcome, PingForm, Protocol};
 
 const PING: Command = Command::Ping(PingForm::ComPing);
 const SELECT: Command = Command::Ping(PingForm::Select1);
-
-/// A follower, and what it has heard.
-struct Ear {
-    follower: Follower,
-    heard: Vec<Heard>,
-    mark: u64,
-}
-
-impl Ear {
-    fn new(follower: Follower) -> Self {
-        Self {
-            follower,
-            heard: Vec::new(),
-            mark: 0,
-        }
-    }
-
-    fn middle() -> Self {
-        Self::new(Follower::from_middle(Protocol::MySql))
-    }
-
-    fn client(&mut self, bytes: &[u8]) -> usize {
-        self.client_cut(bytes, bytes.len())
-    }
-
-    /// A segment of which only the first bytes were captured.
-    fn client_cut(&mut self, bytes: &[u8], captured: usize) -> usize {
-        self.say(bytes, captured, true)
-    }
-
-    /// More of what the client was saying.
-    fn client_more(&mut self, bytes: &[u8]) -> usize {
-        self.say(bytes, bytes.len(), false)
-    }
-
-    fn say(&mut self, bytes: &[u8], captured: usize, turn: bool) -> usize {
-        self.mark += 1;
-        let segment = Segment {
-            bytes: &bytes[..captured],
-            missing: bytes.len() - captured,
-            turn,
-            late: false,
-            mark: self.mark,
-        };
-        let heard = &mut self.heard;
-        self.follower.hear_client(segment, &mut |it| heard.push(it))
-    }
-
-    fn server(&mut self, bytes: &[u8]) -> usize {
-        let segment = Segment {
-            bytes,
-            missing: 0,
-            turn: true,
-            late: false,
-            mark: 0,
-        };
-        let heard = &mut self.heard;
-        self.follower.hear_server(segment, &mut |it| heard.push(it))
-    }
-
-    #[track_caller]
-    fn expect(&mut self, expected: &[Heard]) {
-        assert_eq!(std::mem::take(&mut self.heard), expected);
-    }
-}
 
 fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
@@ -83,17 +19,9 @@ fn ok() -> Vec<u8> {
     packet(1, &[0, 0, 0, 2, 0, 0, 0])
 }
 
-fn answered(command: Command, mark: u64) -> Heard {
-    Heard::Answered {
-        command,
-        mark,
-        outcome: Outcome::Fine,
-    }
-}
-
 #[test]
 fn a_ping_and_its_answer_are_heard_from_the_middle() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     assert_eq!(ear.client(&packet(0, &[0x0e])), 5);
     assert_eq!(ear.server(&ok()), 11);
     ear.expect(&[Heard::Asked(PING), answered(PING, 1)]);
@@ -101,7 +29,7 @@ fn a_ping_and_its_answer_are_heard_from_the_middle() {
 
 #[test]
 fn the_bytes_of_a_ping_inside_a_statement_are_none() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     let pings = "\u{1}\0\0\0\u{e}".repeat(2000);
     let statement = query(&format!("INSERT INTO t VALUES ('{pings}')"));
     let mut segments = statement.chunks(1448);
@@ -120,7 +48,7 @@ fn the_bytes_of_a_ping_inside_a_statement_are_none() {
 
 #[test]
 fn what_is_not_captured_is_passed_over_by_its_announced_length() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     let statement = query(&"x".repeat(4000));
     ear.client_cut(&statement[..1448], 30);
     ear.follower.miss_client(1448);
@@ -132,7 +60,7 @@ fn what_is_not_captured_is_passed_over_by_its_announced_length() {
 
 #[test]
 fn a_place_that_is_lost_is_found_at_the_next_command() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     ear.client(&query("SELECT now()"));
     ear.follower.miss_client(17);
     ear.client_more(b"\x01\0\0\0\x0e");
@@ -143,7 +71,7 @@ fn a_place_that_is_lost_is_found_at_the_next_command() {
 
 #[test]
 fn a_prepared_ping_is_one_each_time_it_is_executed() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     ear.client(&packet(0, b"\x16SELECT 1"));
     ear.server(&packet(1, &[0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]));
     let execute = packet(0, &[0x17, 7, 0, 0, 0, 0, 1, 0, 0, 0]);
@@ -163,7 +91,7 @@ fn a_prepared_ping_is_one_each_time_it_is_executed() {
 
 #[test]
 fn commands_sent_ahead_are_answered_in_their_order() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     ear.client(&query("SELECT 1"));
     ear.client_more(&packet(0, &[0x0e]));
     let rows = [packet(1, &[1]), packet(2, b"column"), packet(3, &[0xfe])].concat();
@@ -178,7 +106,7 @@ fn commands_sent_ahead_are_answered_in_their_order() {
 
 #[test]
 fn an_answer_whose_numbers_go_round_is_one() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     ear.client(&query("SELECT 1"));
     ear.client_more(&packet(0, &[0x0e]));
     let mut rows: Vec<u8> = (1..=255)
@@ -195,7 +123,7 @@ fn an_answer_whose_numbers_go_round_is_one() {
 
 #[test]
 fn errors_that_end_a_session_are_told_from_others() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     for (number, outcome) in [(1927_u16, Outcome::Ended), (1064, Outcome::Refused)] {
         ear.client(&packet(0, &[0x0e]));
         let [low, high] = number.to_le_bytes();
@@ -241,7 +169,7 @@ fn tls_is_opaque_from_its_request_or_its_records() {
     ear.client(&packet(0, &[0x0e]));
     ear.expect(&[]);
 
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     ear.client(&[0x17, 3, 3, 0, 4, 1, 0, 0, 0]);
     ear.expect(&[Heard::Opaque(Opaque::Tls)]);
 }
@@ -272,7 +200,7 @@ fn pings_inside_of_compression_are_heard() {
 
 #[test]
 fn compression_is_found_in_the_middle_by_a_packet_that_fits() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
     ear.client(&stored(0, &packet(0, &[0x0e])));
     ear.server(&stored(1, &ok()));
     ear.expect(&[Heard::Asked(PING), answered(PING, 1)]);

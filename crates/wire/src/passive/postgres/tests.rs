@@ -1,69 +1,11 @@
 //! Conversations of PostgreSQL's, as a listener hears them.
 
-use crate::passive::{Command, Follower, Heard, Opaque, Outcome, PingForm, Protocol, Segment};
+use crate::passive::ear::{Ear, answered};
+use crate::passive::{Command, Follower, Heard, Opaque, Outcome, PingForm, Protocol};
 
 const SELECT: Command = Command::Ping(PingForm::Select1);
 const SYNC: Command = Command::Ping(PingForm::LoneSync);
 const EMPTY: Command = Command::Ping(PingForm::EmptyQuery);
-
-/// A follower, and what it has heard.
-struct Ear {
-    follower: Follower,
-    heard: Vec<Heard>,
-    mark: u64,
-}
-
-impl Ear {
-    fn start() -> Self {
-        Self::new(Follower::from_start(Protocol::Postgres))
-    }
-
-    fn middle() -> Self {
-        Self::new(Follower::from_middle(Protocol::Postgres))
-    }
-
-    fn new(follower: Follower) -> Self {
-        Self {
-            follower,
-            heard: Vec::new(),
-            mark: 0,
-        }
-    }
-
-    fn client(&mut self, bytes: &[u8]) -> usize {
-        self.client_cut(bytes, bytes.len())
-    }
-
-    fn client_cut(&mut self, bytes: &[u8], captured: usize) -> usize {
-        self.mark += 1;
-        let segment = Segment {
-            bytes: &bytes[..captured],
-            missing: bytes.len() - captured,
-            turn: true,
-            late: false,
-            mark: self.mark,
-        };
-        let heard = &mut self.heard;
-        self.follower.hear_client(segment, &mut |it| heard.push(it))
-    }
-
-    fn server(&mut self, bytes: &[u8]) -> usize {
-        let segment = Segment {
-            bytes,
-            missing: 0,
-            turn: true,
-            late: false,
-            mark: 0,
-        };
-        let heard = &mut self.heard;
-        self.follower.hear_server(segment, &mut |it| heard.push(it))
-    }
-
-    #[track_caller]
-    fn expect(&mut self, expected: &[Heard]) {
-        assert_eq!(std::mem::take(&mut self.heard), expected);
-    }
-}
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
@@ -80,14 +22,6 @@ fn ready() -> Vec<u8> {
 
 fn complete() -> Vec<u8> {
     [message(b'C', b"SELECT 1\0"), ready()].concat()
-}
-
-fn answered(command: Command, mark: u64) -> Heard {
-    Heard::Answered {
-        command,
-        mark,
-        outcome: Outcome::Fine,
-    }
 }
 
 /// Parse, Bind, Execute of a statement by name.
@@ -109,7 +43,7 @@ fn sync() -> Vec<u8> {
 
 #[test]
 fn simple_queries_are_pings_by_what_they_ask() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::Postgres));
     assert_eq!(ear.client(&query("SELECT 1")), 14);
     ear.server(&complete());
     ear.client(&query(";"));
@@ -126,7 +60,7 @@ fn simple_queries_are_pings_by_what_they_ask() {
 
 #[test]
 fn a_sync_is_a_ping_only_where_it_stands_alone() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::Postgres));
     ear.client(&sync());
     ear.server(&ready());
     ear.client(&[parse("", "SELECT $1"), bind(""), execute(), sync()].concat());
@@ -145,7 +79,7 @@ fn a_sync_is_a_ping_only_where_it_stands_alone() {
 
 #[test]
 fn a_named_statement_is_remembered_until_it_is_closed() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::Postgres));
     ear.client(&[parse("s1", "SELECT 1"), sync()].concat());
     ear.server(&[message(b'1', b""), ready()].concat());
     let run = [bind("s1"), execute(), sync()].concat();
@@ -167,7 +101,7 @@ fn a_named_statement_is_remembered_until_it_is_closed() {
 
 #[test]
 fn a_round_that_was_cut_off_runs_what_it_had_bound() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::Postgres));
     let run = [parse("", "SELECT 1"), bind(""), execute(), sync()].concat();
     ear.client_cut(&run, 30);
     ear.server(&message(b'1', b""));
@@ -181,7 +115,7 @@ fn a_round_that_was_cut_off_runs_what_it_had_bound() {
 
 #[test]
 fn the_sync_behind_a_copy_is_no_ping() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::Postgres));
     ear.client(&[parse("", "COPY t FROM STDIN"), bind(""), execute(), sync()].concat());
     ear.server(&message(b'G', &[0; 3]));
     ear.client(&[message(b'd', b"1\n"), message(b'c', b""), sync()].concat());
@@ -196,7 +130,7 @@ fn the_sync_behind_a_copy_is_no_ping() {
 
 #[test]
 fn errors_that_end_a_session_are_told_from_others() {
-    let mut ear = Ear::middle();
+    let mut ear = Ear::new(Follower::from_middle(Protocol::Postgres));
     for (error, outcome) in [
         ("SFATAL\0VFATAL\0C57P01\0Mbye\0\0", Outcome::Ended),
         ("SERROR\0VERROR\0C25P02\0Mno\0\0", Outcome::Refused),
@@ -227,7 +161,7 @@ const CANCEL: u32 = 1234 << 16 | 5678;
 
 #[test]
 fn a_login_says_nothing_and_is_not_shown() {
-    let mut ear = Ear::start();
+    let mut ear = Ear::new(Follower::from_start(Protocol::Postgres));
     ear.client(&opening(TLS, b""));
     ear.server(b"N");
     assert_eq!(ear.client(&opening(3 << 16, b"user\0vitals\0\0")), 8);
@@ -242,24 +176,24 @@ fn a_login_says_nothing_and_is_not_shown() {
 #[test]
 fn encryption_is_opaque_and_its_refusal_is_not() {
     for (code, answer, opaque) in [(TLS, b"S", Opaque::Tls), (GSS, b"G", Opaque::Gss)] {
-        let mut ear = Ear::start();
+        let mut ear = Ear::new(Follower::from_start(Protocol::Postgres));
         ear.client(&opening(code, b""));
         ear.server(answer);
         ear.expect(&[Heard::Opaque(opaque)]);
         ear.client(&query("SELECT 1"));
         ear.expect(&[]);
     }
-    let mut direct = Ear::start();
+    let mut direct = Ear::new(Follower::from_start(Protocol::Postgres));
     direct.client(&[0x16, 3, 1, 0, 200]);
     direct.expect(&[Heard::Opaque(Opaque::Tls)]);
-    let mut middle = Ear::middle();
+    let mut middle = Ear::new(Follower::from_middle(Protocol::Postgres));
     middle.client(&[0x17, 3, 3, 0, 4, 1, 0, 0, 0]);
     middle.expect(&[Heard::Opaque(Opaque::Tls)]);
 }
 
 #[test]
 fn a_cancel_request_is_no_session() {
-    let mut ear = Ear::start();
+    let mut ear = Ear::new(Follower::from_start(Protocol::Postgres));
     ear.client(&opening(CANCEL, &[0; 8]));
     ear.expect(&[Heard::Cancelled]);
 }
