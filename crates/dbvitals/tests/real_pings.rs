@@ -7,6 +7,8 @@ mod capture;
 mod live;
 #[path = "support/program.rs"]
 mod program;
+#[path = "real_pings/rust_drivers.rs"]
+mod rust_drivers;
 
 use std::collections::BTreeMap;
 use std::env;
