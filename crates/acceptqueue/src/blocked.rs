@@ -89,10 +89,8 @@ impl Blocked {
 
     /// Those that want this listener, as far as it can be told.
     pub fn at(&self, listener: &Listener) -> impl Iterator<Item = &BlockedClient> {
-        self.clients.iter().filter(|client| {
-            let same_file = client.file.is_some_and(|file| listener.has_file(file));
-            same_file || listener.is_named(&client.name)
-        })
+        let wants = |client: &&BlockedClient| listener.is_at(&client.name, client.file);
+        self.clients.iter().filter(wants)
     }
 }
 
