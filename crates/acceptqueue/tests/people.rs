@@ -175,7 +175,7 @@ fn clients_blocked_in_a_connect_are_counted_by_their_listener_and_writers_are_no
         let blocked = eventually(SOON, || count() == (3, 1));
         let seen = count();
         let writer_sleeps = eventually(SOON, || tasks_in("unix_wait_for_peer") == 5);
-        let hidden = find(Eye::Nobody);
+        let hidden = [find(Eye::Nobody), find(Eye::BoundedRoot)];
         // Whatever was seen, let all of them go.
         for _ in 0..5 {
             drop(listener.accept());
@@ -188,7 +188,10 @@ fn clients_blocked_in_a_connect_are_counted_by_their_listener_and_writers_are_no
         }
         assert!(blocked, "{seen:?} are blocked");
         assert!(writer_sleeps, "the writer sleeps in the same place");
-        assert!(hidden.hidden > 0 && hidden.clients.is_empty(), "{hidden:?}");
+        let [nobody, bounded] = &hidden;
+        assert!(nobody.hidden > 0 && nobody.clients.is_empty(), "{nobody:?}");
+        // It may look at its own threads, and not at whoever may do more.
+        assert!(bounded.hidden > 0, "{bounded:?}");
     });
     let own = process::id();
     let left = Blocked::find().expect("there is /proc").clients;

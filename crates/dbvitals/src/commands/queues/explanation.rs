@@ -131,7 +131,7 @@ fn blocked(entry: &Entry, snapshot: &Snapshot) -> Option<String> {
     let hidden = match snapshot.hidden_clients {
         0 => String::new(),
         hidden => format!(
-            " {hidden} processes of other users could not be looked into; root sees them too."
+            " {hidden} processes could not be looked into; root with CAP_SYS_PTRACE sees them too."
         ),
     };
     let who = match count {
