@@ -213,7 +213,7 @@ impl Entry {
         let listener = &self.found.listener;
         let drops = listener.drops.filter(|_| listener.port().is_some())?;
         let facts = snapshot.namespaces.get(self.found.namespace)?;
-        Some(overflows_of(drops, &facts.counters))
+        Some(overflows_of(drops.into(), &facts.counters))
     }
 }
 

@@ -116,7 +116,7 @@ impl Watch {
             let event = self.with_blocked(self.key(found), event);
             told.push(sentence(&found.listener, &event));
         }
-        for (_, listener) in self.history.end_sample() {
+        for listener in self.history.end_sample() {
             told.push(sentence(&listener, &Event::Gone));
         }
         if !told.is_empty() {
@@ -209,15 +209,14 @@ impl Watch {
         };
         let counted = |id: u64| of(&self.counted, id).since(&of(&before, id));
         let overflowed = self.history.end_tick(now, counted);
-        let mut told = Vec::new();
+        let overflowed = overflowed.iter();
+        let mut told: Vec<_> = overflowed.map(|(it, event)| sentence(it, event)).collect();
         for entry in &snapshot.entries {
             let (key, listener) = (self.key(&entry.found), &entry.found.listener);
             self.history.note_blocked(key, entry.blocked.unwrap_or(0));
             let waiting = entry.waiting.as_ref();
             let stuck = waiting.and_then(|it| self.history.note_waiting(key, it, now));
-            let overflowed = overflowed.iter().filter(|(it, _)| *it == key);
-            let events = overflowed.map(|(_, event)| event.clone()).chain(stuck);
-            told.extend(events.map(|event| sentence(listener, &event)));
+            told.extend(stuck.map(|event| sentence(listener, &event)));
         }
         told
     }
