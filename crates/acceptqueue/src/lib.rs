@@ -54,7 +54,7 @@ mod waiting;
 
 pub use answer::{FileId, Progress, Row, TcpRow, TcpState, UnixRow, read_answer};
 pub use blocked::{Blocked, BlockedClient};
-pub use counters::{Counters, overflows_of};
+pub use counters::{Counters, OverflowCount, overflows_of};
 pub use listener::{Family, Listener, Listeners, Local};
 pub use name::UnixName;
 pub use namespace::{Namespace, OpenError, Sight, namespaces};

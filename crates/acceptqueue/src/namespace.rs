@@ -182,16 +182,34 @@ impl Namespace {
         self.rows.clear();
         socket.ask(Question::TcpListeners(IpVersion::V4), &mut self.rows)?;
         absent_is_empty(socket.ask(Question::TcpListeners(IpVersion::V6), &mut self.rows))?;
-        match socket.ask(Question::UnixListeners, &mut self.rows) {
-            // A kernel without unix_diag.
+        self.add_unix()
+    }
+
+    /// Its unix listeners at this moment, which is the part of a sample that TCP has no lookup for.
+    ///
+    /// # Errors
+    ///
+    /// As [`sample`](Self::sample).
+    pub fn unix_listeners(&mut self) -> Result<Listeners, AskError> {
+        self.rows.clear();
+        self.add_unix()
+    }
+
+    /// The listeners among the rows, and the unix ones.
+    fn add_unix(&mut self) -> Result<Listeners, AskError> {
+        let asked = match &mut self.source {
+            Source::Diag(socket) => socket.ask(Question::UnixListeners, &mut self.rows),
+            Source::Tables(_) => Err(AskError::Refused(Errno::NOENT.into())),
+        };
+        let in_table = match asked {
+            // Here, or in this kernel, nobody can be asked.
             Err(AskError::Refused(error)) if is(&error, Errno::NOENT) => {
-                let unix = parse_unix(&read_again(&mut self.unix)?);
-                let tcp = self.rows.drain(..).filter_map(Listener::from_row);
-                return Ok(tcp.chain(unix).collect());
+                parse_unix(&read_again(&mut self.unix)?)
             }
-            asked => asked?,
-        }
-        Ok(self.rows.drain(..).filter_map(Listener::from_row).collect())
+            asked => asked.map(|()| Vec::new())?,
+        };
+        let told = self.rows.drain(..).filter_map(Listener::from_row);
+        Ok(told.chain(in_table).collect())
     }
 
     /// The listener that a TCP connect to this address reaches, found without a walk: about a

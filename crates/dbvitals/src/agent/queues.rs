@@ -78,8 +78,8 @@ struct Watch {
     control: Arc<Control>,
     /// Opened once there is anything to look at.
     namespace: Option<Namespace>,
-    /// What the namespace had counted at the look before, and at the one before that.
-    counters: Option<(Counters, Counters)>,
+    /// What the namespace had counted at the look before.
+    counters: Option<Counters>,
     vigils: BTreeMap<Arc<str>, Vigil>,
     /// Whose turn it is to be asked who waits, where there are too many.
     turn: usize,
@@ -145,11 +145,8 @@ impl Watch {
         let namespace = self.namespace.insert(namespace);
         let sample = namespace.sample()?;
         let counters = namespace.counters()?;
-        // A sample and the counters are not of one moment: what was dropped between two samples was
-        // counted since the look before them.
-        let (last, before_last) = self.counters.unwrap_or((counters, counters));
-        let counted = counters.since(&before_last);
-        self.counters = Some((counters, last));
+        let counted = counters.since(&self.counters.unwrap_or(counters));
+        self.counters = Some(counters);
         for vigil in &mut here {
             vigil.see(&sample, &counted);
         }

@@ -4,12 +4,11 @@
 //! into an observation what is wrong. Asks nobody but the kernel, and decides nothing.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_acceptqueue::{
-    AskError, Counters, Listener, Listeners, Namespace, UnixName, overflows_of,
+    AskError, Counters, Listener, Listeners, Namespace, OverflowCount, UnixName,
 };
 use dbvitals_probe::{Address, Target};
 use dbvitals_verdict::{Cause, Depth, Moment, Observation, Outcome, Path, Phases};
@@ -37,7 +36,8 @@ pub(super) struct Vigil {
     placed_at: Option<Moment>,
     /// Its listeners at the newest look: one, or a group that shares the address.
     listeners: Vec<Listener>,
-    overflows: Option<u64>,
+    /// Of all that listened there since it is looked at, where drops are counted.
+    overflows: Option<OverflowCount>,
     standstill: Option<Standstill>,
     looked_at: Moment,
     /// Nobody has left the queue while more came.
@@ -96,10 +96,12 @@ impl Vigil {
             let before = self.listeners.iter().find(|that| that.is_same_socket(it));
             drops_between(before, it)
         });
-        let drops: Option<u32> = drops.sum();
-        let met_full = drops.map(|drops| overflows_of(drops, counted));
-        let met_full = met_full.filter(|_| !found.is_empty());
-        self.overflows = met_full.map(|it| self.overflows.unwrap_or(0) + at_most(&it));
+        let drops: Option<u64> = drops.sum();
+        let is_counted = !found.is_empty() || self.overflows.is_some();
+        if let Some(drops) = drops.filter(|_| is_counted) {
+            let overflows = self.overflows.get_or_insert_default();
+            overflows.add(drops, counted);
+        }
         self.listeners = found;
         if self.length() == 0 {
             (self.standstill, self.stands_still) = (None, false);
@@ -152,7 +154,7 @@ impl Vigil {
             length: self.length(),
             limit: self.limit(),
             is_full: self.is_full(),
-            overflows: self.overflows,
+            overflows: self.overflows.map(|it| *it.total().end()),
             still_since,
         });
         self.backend.show_queue(queue);
@@ -175,11 +177,13 @@ impl Vigil {
     }
 
     fn length(&self) -> u32 {
-        self.listeners.iter().map(|it| it.length).sum()
+        let lengths = self.listeners.iter().map(|it| it.length);
+        lengths.fold(0, u32::saturating_add)
     }
 
     fn limit(&self) -> Option<u32> {
-        self.listeners.iter().map(|it| it.limit).sum()
+        let mut limits = self.listeners.iter().map(|it| it.limit);
+        limits.try_fold(0_u32, |sum, limit| Some(sum.saturating_add(limit?)))
     }
 
     /// Of a group, whether one is full: the kernel does not look for room at another.
@@ -230,12 +234,9 @@ fn wrong_with(queue: &AcceptQueue, now: Moment) -> Option<(Cause, String)> {
 
 /// What one socket dropped since the look before; nothing where it was not there then. The kernel's
 /// counter may wrap around.
-fn drops_between(before: Option<&Listener>, now: &Listener) -> Option<u32> {
+fn drops_between(before: Option<&Listener>, now: &Listener) -> Option<u64> {
     now.port()?;
     let dropped = now.drops?;
-    Some(dropped.wrapping_sub(before.and_then(|it| it.drops).unwrap_or(dropped)))
-}
-
-fn at_most(overflows: &RangeInclusive<u32>) -> u64 {
-    u64::from(*overflows.end())
+    let before = before.and_then(|it| it.drops).unwrap_or(dropped);
+    Some(dropped.wrapping_sub(before).into())
 }
