@@ -112,10 +112,6 @@ impl Waiting {
                 | TcpState::Other(_) => {}
             }
         }
-        let is_here = |row: &TcpRow| {
-            let (local, remote) = ends(row);
-            remote.ip().is_loopback() || remote.ip() == local.ip()
-        };
         let mut clients = BTreeMap::new();
         for row in rows.iter().filter(|row| row.inode != 0) {
             if is_its_own(row.remote) && is_here(row) {
@@ -127,6 +123,12 @@ impl Waiting {
             peer.client_inode = peer.address.and_then(|it| clients.get(&it)).copied();
         }
         waiting
+    }
+
+    /// Whether a connection can tell anything: it waits, or both its ends are here. All others were
+    /// accepted long ago, and there may be a hundred thousand of them.
+    pub(crate) fn may_use(row: &TcpRow) -> bool {
+        row.inode == 0 || is_here(row)
     }
 
     /// Adds a client of the same namespace, if it is not what it believes to be.
@@ -186,6 +188,12 @@ impl Peer {
 /// Both ends, of IPv4 as IPv4 whatever the socket.
 fn ends(row: &TcpRow) -> (SocketAddr, SocketAddr) {
     (canonical(row.local), canonical(row.remote))
+}
+
+/// Whether its other end is on this machine, as far as its addresses tell.
+fn is_here(row: &TcpRow) -> bool {
+    let (local, remote) = ends(row);
+    remote.ip().is_loopback() || remote.ip() == local.ip()
 }
 
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
@@ -289,5 +297,34 @@ mod tests {
         let unix = Waiting::of_unix(&[5, 0, 6]);
         assert!(!unix.has_moved_since(&Waiting::of_unix(&[5, 0])));
         assert!(unix.has_moved_since(&Waiting::of_unix(&[4, 5])));
+    }
+
+    #[test]
+    fn of_those_who_were_accepted_only_clients_of_this_machine_are_of_use() {
+        let rows = [
+            (
+                row(TcpState::Established, SERVER, "127.0.0.1:50001", 7),
+                true,
+            ),
+            (
+                row(TcpState::Established, "127.0.0.1:50001", SERVER, 9),
+                true,
+            ),
+            (
+                row(TcpState::Established, "10.0.0.5:3306", "10.0.0.9:50002", 7),
+                false,
+            ),
+            (
+                row(TcpState::Established, "10.0.0.5:3306", "10.0.0.9:50003", 0),
+                true,
+            ),
+            (
+                row(TcpState::SynSent, "10.0.0.5:50004", "10.0.0.7:3306", 7),
+                false,
+            ),
+        ];
+        for (row, is_of_use) in rows {
+            assert_eq!(Waiting::may_use(&row), is_of_use, "{row:?}");
+        }
     }
 }
