@@ -162,15 +162,25 @@ impl Waiting {
         self.ghosts.retain(was_there);
     }
 
-    /// Whether one of those who waited earlier was accepted, or lost, meanwhile. While it does not
-    /// move, the server does not accept; one that closed early on a unix socket cannot be told from
-    /// others, and proves nothing.
+    /// Whether one of those who waited earlier was accepted, or lost, meanwhile. One that closed early
+    /// on a unix socket cannot be told from others, and proves nothing.
     #[must_use]
     pub fn has_moved_since(&self, earlier: &Self) -> bool {
         let here: BTreeSet<_> = self.peers.iter().map(Peer::key).collect();
-        let telling = |peer: &&Peer| peer.address.is_some() || peer.client_inode.is_some();
-        let mut earlier = earlier.peers.iter().filter(telling);
-        earlier.any(|peer| !here.contains(&peer.key()))
+        earlier.telling().any(|peer| !here.contains(&peer.key()))
+    }
+
+    /// Whether nobody was accepted meanwhile: there were some who can be told from others, and all of
+    /// them still wait. Where nobody is known to have waited earlier, it is not known.
+    #[must_use]
+    pub fn stands_still_since(&self, earlier: &Self) -> bool {
+        earlier.telling().next().is_some() && !self.has_moved_since(earlier)
+    }
+
+    /// Those who can be told from others.
+    fn telling(&self) -> impl Iterator<Item = &Peer> {
+        let is_telling = |peer: &&Peer| peer.address.is_some() || peer.client_inode.is_some();
+        self.peers.iter().filter(is_telling)
     }
 }
 
@@ -294,9 +304,21 @@ mod tests {
         ]);
         assert!(!longer.has_moved_since(&first));
         assert!(first.has_moved_since(&longer));
+        assert!(longer.stands_still_since(&first) && !first.stands_still_since(&longer));
         let unix = Waiting::of_unix(&[5, 0, 6]);
         assert!(!unix.has_moved_since(&Waiting::of_unix(&[5, 0])));
         assert!(unix.has_moved_since(&Waiting::of_unix(&[4, 5])));
+    }
+
+    #[test]
+    fn a_list_of_nobody_who_can_be_told_proves_nothing() {
+        let nobody = Waiting::default();
+        let closed = Waiting::of_unix(&[0, 0]);
+        let one = Waiting::of_unix(&[5]);
+        for earlier in [&nobody, &closed] {
+            assert!(!one.has_moved_since(earlier));
+            assert!(!one.stands_still_since(earlier));
+        }
     }
 
     #[test]
