@@ -24,7 +24,7 @@
 //!
 //! Who watches servers takes one [`sample`](Namespace::sample) for all of them and finds each by
 //! [`Listeners::reached_at`] or [`Listeners::at_name`]. Where a queue has grown, the peers who wait
-//! tell a slow server from one that accepts nobody: [`Waiting::has_moved_since`].
+//! tell a slow server from one that accepts nobody: [`Waiting::stands_still_since`].
 //!
 //! It decides nothing and reads no clock. It is Linux only, and holds no `unsafe`.
 //!
