@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod man;
 mod pace;
 pub(crate) mod pings;
+pub(crate) mod queues;
 pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod set;

@@ -15,6 +15,7 @@ mod duration;
 mod exit;
 mod expectation;
 mod journal;
+mod locality;
 mod misuse;
 mod password;
 mod pings;
@@ -22,6 +23,7 @@ mod probing;
 mod record;
 mod rehearsal;
 mod report;
+mod standstill;
 mod suggestion;
 mod systemd;
 mod target_url;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
         Command::Explain(args) => commands::explain::run(args, json),
+        Command::Queues(args) => commands::queues::run(args, json),
         Command::Replay(args) => commands::replay::run(args, json),
         Command::Pings(args) => commands::pings::run(args, json),
     };

@@ -117,6 +117,12 @@ impl Probe {
         }
     }
 
+    /// Begins only now, after a wait that is no part of what the probe takes; its deadline stays.
+    pub(crate) fn begin(&mut self, now: Moment) {
+        self.started = now;
+        self.restart(Phase::Resolve, now);
+    }
+
     /// Leaves the present phase for the next.
     pub(crate) fn enter(&mut self, phase: Phase, now: Moment) {
         self.phases.push(self.phase, now.since(self.phase_started));
@@ -127,6 +133,12 @@ impl Probe {
     pub(crate) fn restart(&mut self, phase: Phase, now: Moment) {
         self.phase = phase;
         self.phase_started = now;
+    }
+
+    /// Notes that somebody listens, which is all that was asked.
+    pub(crate) fn hear_listening(&mut self, now: Moment) {
+        self.enter(Phase::Listening, now);
+        self.reach(Depth::Listening);
     }
 
     /// Notes that the connection stands; ends the probe if that is all that was asked.

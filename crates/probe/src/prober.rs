@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::conversation::{Conversation, Scratch};
 use crate::failure::Failure;
 use crate::learned::Learned;
+use crate::listening::Lookout;
 use crate::order::{Order, TargetId};
 use crate::probe::Probe;
 use crate::question::Question;
@@ -64,6 +65,7 @@ pub struct Prober {
     /// Moments at which a line wants to be looked at; entries of lines gone by are passed over.
     timers: BinaryHeap<Reverse<(Moment, usize, u32)>>,
     observations: VecDeque<(TargetId, Observation)>,
+    lookout: Lookout,
     scratch: Scratch,
     serial: u32,
     leaving: usize,
@@ -145,6 +147,7 @@ impl Prober {
             lines: Slab::new(),
             timers: BinaryHeap::new(),
             observations: VecDeque::new(),
+            lookout: Lookout::default(),
             scratch: Scratch::new(),
             serial: 0,
             leaving: 0,
@@ -209,6 +212,8 @@ impl Prober {
         match order.path {
             Path::Held => self.start_held(order),
             Path::Fresh => self.start_fresh(order),
+            // Looks at queues are nobody's order.
+            Path::Queue => {}
         }
     }
 
@@ -221,6 +226,7 @@ impl Prober {
         let key = match path {
             Path::Held => entry.held.take(),
             Path::Fresh => entry.fresh.take(),
+            Path::Queue => None,
         };
         if let Some(key) = key {
             self.leave(key);

@@ -10,6 +10,10 @@
 //!   is passing; if it fails, the loss counts too.
 //! - A pass on the held path does not outweigh a failure on the fresh one: new clients go the
 //!   fresh way. Nor does a shallow answer outweigh what the deeper question found.
+//! - The accept queue, where it can be seen, speaks unasked: a full one, and one in which nobody is
+//!   accepted, count against a clean verdict like answers do, however often one looks no sooner one
+//!   after the other than those, and nothing but the queue itself takes that back, or somebody who was
+//!   accepted since. Behind it the server is suspect, so both paths are asked soon.
 //! - Evidence that is too old is forgotten, counts and all.
 //!
 //! When to ask is `backend/pace.rs`, what an answer counts for `backend/judgement.rs`, what others
@@ -23,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::Action;
-use crate::path::{Leaning, PathState};
+use crate::path::{Leaning, PathState, SILENT};
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::stall::{LATENESS_MAX, Stall};
 use crate::{
@@ -38,6 +42,8 @@ pub(crate) struct Backend {
     plan: Arc<Plan>,
     held: PathState,
     fresh: PathState,
+    /// What looks at the accept queue said; most backends have none.
+    queue: Option<Box<PathState>>,
     /// A session is held open.
     session: bool,
     /// A session was lost and the fresh path has not spoken since; what the loss counts for.
@@ -85,6 +91,7 @@ impl Backend {
                 next: Some(first_at),
                 ..PathState::default()
             },
+            queue: None,
             session: false,
             loss: None,
             short_lived: 0,
@@ -171,6 +178,7 @@ impl Backend {
             self.alive = RiseFall::UNDECIDED;
             self.held.leaning = None;
             self.fresh.leaning = None;
+            self.queue = None;
             self.loss = None;
             self.conclude(now, actions);
         }
@@ -187,7 +195,11 @@ impl Backend {
         let flight = self.path(observation.path).flight;
         let expected = match observation.probe {
             Some(probe) => flight.is_some_and(|flight| flight.probe == probe),
-            None => observation.path == Path::Held && self.session && flight.is_none(),
+            None => match observation.path {
+                Path::Held => self.session && flight.is_none(),
+                Path::Fresh => false,
+                Path::Queue => true,
+            },
         };
         if !expected {
             return;
@@ -206,7 +218,11 @@ impl Backend {
     /// A pass that took longer than the latency budget allows is no clean one, unless the agent
     /// itself was late to hear the answer.
     fn hold_against_budget(&self, observation: &mut Observation, stall: &Stall) {
-        let Some(budget) = self.plan.slow_over else {
+        let Some(budget) = self
+            .plan
+            .slow_over
+            .filter(|_| observation.path != Path::Queue)
+        else {
             return;
         };
         if !stall.touches(observation.started, observation.ended, budget) {
@@ -215,16 +231,34 @@ impl Backend {
     }
 
     /// Connects that nobody answers, to a server that answers on its open session meanwhile, are
-    /// what a full accept queue looks like over TCP: the kernel drops what has no room.
+    /// what a full accept queue looks like over TCP: the kernel drops what has no room. Where it was
+    /// seen to have room all the while, something else drops them.
     fn tell_a_full_queue(&self, observation: &mut Observation) {
-        let unanswered = observation.outcome == Outcome::Fail(Cause::ConnectTimeout);
+        if observation.outcome != Outcome::Fail(Cause::ConnectTimeout)
+            || self.had_room_since(observation.started)
+        {
+            return;
+        }
         let answers_meanwhile =
             |held: &Observation| held.outcome == Outcome::Pass && held.ended >= observation.started;
-        if unanswered && self.session && self.held.last.as_ref().is_some_and(answers_meanwhile) {
-            observation.outcome = Outcome::Fail(Cause::QueueFull);
-            let detail = "no connect is answered while the open session is: the accept queue is full, or something drops new connects";
-            observation.detail = Some(detail.into());
-        }
+        let held = self.held.last.as_ref().filter(|_| self.session);
+        let detail = if held.is_some_and(answers_meanwhile) {
+            "no connect is answered while the open session is: the accept queue is full, or something drops new connects"
+        } else if !self.session && self.path(Path::Queue).cause == Some(Cause::QueueFull) {
+            "no connect is answered: the accept queue is full"
+        } else {
+            return;
+        };
+        observation.outcome = Outcome::Fail(Cause::QueueFull);
+        observation.detail = Some(detail.into());
+    }
+
+    /// Whether the accept queue was seen to have room at that moment, and at each look since then.
+    fn had_room_since(&self, moment: Moment) -> bool {
+        let look = self.path(Path::Queue).last.as_ref();
+        look.is_some_and(|look| {
+            look.outcome == Outcome::Pass && look.started <= moment && look.ended > moment
+        })
     }
 
     fn conclude_observation(
@@ -243,16 +277,17 @@ impl Backend {
             true => Leaning::Nothing,
             false => self.leaning(&observation),
         };
-        if leaning != Leaning::Nothing {
+        if path != Path::Queue && leaning != Leaning::Nothing {
             self.proof_at = self.proof_at.max(Some(observation.ended.min(now)));
         }
-        if leaning == Leaning::Pass {
+        if path != Path::Queue && leaning == Leaning::Pass {
             self.pass_at = self.pass_at.max(Some(observation.ended.min(now)));
         }
         let role = observation.server.as_ref().and_then(|facts| facts.role);
         match path {
             Path::Held => self.hear_held(&observation, leaning, flight, now),
             Path::Fresh => self.hear_fresh(&observation, leaning, flight, now),
+            Path::Queue => self.hear_queue(&observation, leaning, now),
         }
         self.path_mut(path).last = Some(observation);
         self.path_mut(path).cut_short = void;
@@ -262,7 +297,11 @@ impl Backend {
         }
         self.conclude(now, actions);
         self.schedule(path, leaning, flight, now);
-        // What became due by this answer starts now, not a wake-up later.
+        // What became due by this answer starts now, not a wake-up later; the ping first, beside
+        // which a fresh probe waits for a moment.
+        if path == Path::Queue && self.held_due().is_some_and(|at| at <= now) {
+            self.start_held(now, actions);
+        }
         if self.fresh_due().is_some_and(|at| at <= now) {
             self.start_fresh(now, actions);
         }
@@ -278,7 +317,8 @@ impl Backend {
             Opinion::Up => {
                 if !was_alive {
                     // What it rose on decides whether it is clean.
-                    let degraded = self.fresh.is_degraded() || self.held.is_degraded();
+                    let paths = [&self.fresh, &self.held, self.path(Path::Queue)];
+                    let degraded = paths.into_iter().any(PathState::is_degraded);
                     self.clean = RiseFall::settled(!degraded, rise, fall);
                 }
                 match self.clean.opinion(rise) {
@@ -350,6 +390,7 @@ impl Backend {
         match path {
             Path::Held => &self.held,
             Path::Fresh => &self.fresh,
+            Path::Queue => self.queue.as_deref().unwrap_or(&SILENT),
         }
     }
 
@@ -357,6 +398,7 @@ impl Backend {
         match path {
             Path::Held => &mut self.held,
             Path::Fresh => &mut self.fresh,
+            Path::Queue => self.queue.get_or_insert_default(),
         }
     }
 }

@@ -18,7 +18,7 @@ use dbvitals_probe::Clock;
 use dbvitals_verdict::{Admin, Moment};
 use jiff::Timestamp;
 
-pub(crate) use backend::{BackendBoard, Order};
+pub(crate) use backend::{AcceptQueue, BackendBoard, Order};
 pub(crate) use beat::ShardBeat;
 pub(crate) use latency::LatencyCounts;
 pub(crate) use service::{Roster, ServiceBoard};

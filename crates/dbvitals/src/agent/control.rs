@@ -10,6 +10,7 @@ use dbvitals_verdict::{Admin, Course};
 
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::event_loop::{Assignment, Busy, Command, ShardHandle};
+use crate::agent::look::Look;
 use crate::agent::plan::{BackendPlan, Origin};
 
 /// Gives the shards their work.
@@ -104,12 +105,17 @@ impl Control {
             .keys()
             .filter(|name| !next.contains_key(*name))
             .count();
-        for (shard, assignments) in self.shards.iter().zip(assignments) {
-            shard.tell(Command::Watch(assignments))?;
-        }
+        let before = self.board.backends();
         let shown = plans.iter().filter_map(|plan| next.get(&plan.name));
+        // Before the shards begin: what a service's histogram does not know yet, it does not count.
         self.board
             .show(shown.map(|place| Arc::clone(&place.board)).collect());
+        for (shard, assignments) in self.shards.iter().zip(assignments) {
+            if let Err(busy) = shard.tell(Command::Watch(assignments)) {
+                self.board.show(before.to_vec());
+                return Err(busy);
+            }
+        }
         *places = next;
         Ok(reloaded)
     }
@@ -138,6 +144,13 @@ impl Control {
     /// Asks for a fresh probe now; `false` where there is no such backend.
     pub(crate) fn refresh(&self, name: &str) -> Result<bool, Busy> {
         self.tell(name, Command::Refresh)
+    }
+
+    /// Passes on what a look at a backend's accept queue tells; `false` where there is no such
+    /// backend.
+    pub(crate) fn look(&self, look: Look) -> Result<bool, Busy> {
+        let name = Arc::clone(&look.backend.name);
+        self.tell(&name, |index| Command::Look(index, Box::new(look)))
     }
 
     fn tell(&self, name: &str, command: impl FnOnce(u32) -> Command) -> Result<bool, Busy> {

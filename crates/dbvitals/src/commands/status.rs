@@ -13,14 +13,14 @@ use std::io::{self, Write};
 
 use dbvitals_probe::Clock;
 
-pub(super) use self::details::{ago, describe, meaning};
+pub(super) use self::details::{ago, describe, describe_queue, meaning};
 use self::document::Document;
 pub(super) use self::overview::{age_of, ms, order_words, since};
 use self::page::Page;
 pub(super) use self::page::clean as shown;
 #[cfg(test)]
 pub(super) use self::picture::Told;
-pub(super) use self::picture::{Backend, Change, Names, Picture, Seen, Service};
+pub(super) use self::picture::{Agent, Backend, Change, Names, Picture, Seen, Service};
 use crate::agent_client::{self, AgentClient, Purpose};
 use crate::cli::StatusArgs;
 use crate::exit::Exit;

@@ -32,7 +32,8 @@ impl Ear {
         self.say(bytes, bytes.len(), false)
     }
 
-    fn say(&mut self, bytes: &[u8], captured: usize, turn: bool) -> usize {
+    /// What the client says; `turn` where it has heard the server since it last spoke.
+    pub(super) fn say(&mut self, bytes: &[u8], captured: usize, turn: bool) -> usize {
         self.mark += 1;
         let segment = Segment {
             bytes: &bytes[..captured],

@@ -43,6 +43,20 @@ pub(in crate::commands) struct Agent {
     pub(in crate::commands) name: Option<String>,
     pub(in crate::commands) version: Option<String>,
     pub(in crate::commands) config: Option<String>,
+    /// Its clock.
+    pub(in crate::commands) at: Option<String>,
+    pub(in crate::commands) started: Option<String>,
+    pub(in crate::commands) vitals: Option<Vitals>,
+}
+
+/// How the agent itself fares.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::commands) struct Vitals {
+    pub(in crate::commands) loop_lag_ms: f64,
+    pub(in crate::commands) probes: u64,
+    pub(in crate::commands) descriptors: Option<u64>,
+    pub(in crate::commands) descriptors_max: Option<u64>,
 }
 
 /// One backend.
@@ -65,6 +79,18 @@ pub(in crate::commands) struct Backend {
     pub(in crate::commands) sessions_lost: u64,
     pub(in crate::commands) held: Option<Seen>,
     pub(in crate::commands) fresh: Option<Seen>,
+    pub(in crate::commands) queue: Option<Queue>,
+}
+
+/// An accept queue, where the agent can see it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::commands) struct Queue {
+    pub(in crate::commands) length: u32,
+    pub(in crate::commands) limit: Option<u32>,
+    pub(in crate::commands) full: bool,
+    pub(in crate::commands) overflows: Option<u64>,
+    pub(in crate::commands) standstill_ms: Option<u64>,
 }
 
 /// What an operator said with an order.

@@ -7,7 +7,9 @@ use super::super::feed::Minute;
 use super::super::ink::{BOLD, DIM, PLAIN, line, shape, spark, text};
 use super::super::rows::Row;
 use super::{Scene, since, wrapped};
-use crate::commands::status::{Backend, Seen, Service, ago, describe, meaning, ms, order_words};
+use crate::commands::status::{
+    Backend, Seen, Service, ago, describe, describe_queue, meaning, ms, order_words,
+};
 use crate::duration::show;
 
 /// How much room the names of fields have.
@@ -71,14 +73,8 @@ fn add_backend(page: &mut Page, it: &Backend, scene: Scene<'_>) {
         let order = it.order.as_ref().map(|order| order_words(it, order));
         page.field("admin", BOLD, order.as_deref().unwrap_or(&it.admin));
     }
-    if let Some(cause) = &it.cause {
-        let class = it.class.as_deref().unwrap_or_default();
-        let detail = it.detail.as_deref();
-        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
-        let words = format!("{cause} ({class}){detail}");
-        page.field("cause", scene.ink.verdict(&it.verdict), &words);
-        page.field_of("meaning", PLAIN, meaning(cause));
-    }
+    let why = [&it.cause, &it.class, &it.detail];
+    add_cause(page, scene.ink.verdict(&it.verdict), why);
     page.field_of("remedy", PLAIN, it.remedy.as_deref());
     add_path(page, "held", it.held.as_ref(), scene);
     add_path(page, "fresh", it.fresh.as_ref(), scene);
@@ -89,12 +85,25 @@ fn add_backend(page: &mut Page, it: &Backend, scene: Scene<'_>) {
         .max_by(|one, other| one.ended.cmp(&other.ended))
         .and_then(|seen| seen.server.as_ref());
     page.field_of("server", PLAIN, server.map(describe).as_deref());
+    let queue = it.queue.as_ref().map(describe_queue);
+    page.field_of("queue", PLAIN, queue.as_deref());
     if it.sessions_lost > 0 {
         let lost = format!(
             "{} held sessions, while a fresh one worked",
             it.sessions_lost
         );
         page.field("lost", PLAIN, &lost);
+    }
+}
+
+/// The cause with its class and detail, and what it means, where there is one.
+fn add_cause(page: &mut Page, style: Style, why: [&Option<String>; 3]) {
+    let [cause, class, detail] = why.map(Option::as_deref);
+    if let Some(cause) = cause {
+        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+        let words = format!("{cause} ({}){detail}", class.unwrap_or_default());
+        page.field("cause", style, &words);
+        page.field_of("meaning", PLAIN, meaning(cause));
     }
 }
 
@@ -169,14 +178,8 @@ fn add_service(page: &mut Page, it: &Service, scene: Scene<'_>) {
         page.field("ALARM", scene.ink.alarm(), &words);
     }
     page.field_of("warning", scene.ink.alarm(), it.warning.as_deref());
-    if let Some(cause) = &it.cause {
-        let class = it.class.as_deref().unwrap_or_default();
-        let detail = it.detail.as_deref();
-        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
-        let words = format!("{cause} ({class}){detail}");
-        page.field("cause", scene.ink.verdict(&it.verdict), &words);
-        page.field_of("meaning", PLAIN, meaning(cause));
-    }
+    let why = [&it.cause, &it.class, &it.detail];
+    add_cause(page, scene.ink.verdict(&it.verdict), why);
     let fit = it.fit.map(|fit| format!("{fit} of {}", it.backends.len()));
     page.field_of("fit", PLAIN, fit.as_deref());
     let enough = it.enough.map(|enough| format!(", {enough} have to be fit"));
