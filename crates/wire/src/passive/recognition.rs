@@ -53,13 +53,18 @@ fn is_mysql_greeting(bytes: &[u8], length: usize) -> bool {
     is_known && (packet + 4 == length || packet < length)
 }
 
-/// Whether a segment begins with a record of TLS, complete or filling the segment.
+/// Whether a segment begins with a record of TLS, complete or filling the segment. A MySQL packet
+/// whose length reads like a record's head has a length here that no such record can have.
 pub(super) fn is_tls_record(bytes: &[u8], length: usize) -> bool {
-    const RECORD_LENGTH_MAX: usize = (1 << 14) + 2048;
-    let Some(&[kind, 3, minor, high, low]) = bytes.first_chunk() else {
+    const MAX: u16 = (1 << 14) + 2048;
+    let Some(&[kind, 3, 1..=4, high, low]) = bytes.first_chunk() else {
         return false;
     };
-    let record = usize::from(u16::from_be_bytes([high, low]));
-    let is_record = (0x14..=0x17).contains(&kind) && minor <= 4;
-    is_record && (1..=RECORD_LENGTH_MAX).contains(&record) && (record + 5 <= length || length > 500)
+    let record = u16::from_be_bytes([high, low]);
+    // Change of cipher; alert, plain or not; handshake; data, with the proof behind it.
+    let is_record = matches!(
+        (kind, record),
+        (0x14, 1) | (0x15, 2 | 18..=MAX) | (0x16, 4..=MAX) | (0x17, 17..=MAX)
+    );
+    is_record && (usize::from(record) + 5 <= length || length > 500)
 }

@@ -170,8 +170,19 @@ fn tls_is_opaque_from_its_request_or_its_records() {
     ear.expect(&[]);
 
     let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
-    ear.client(&[0x17, 3, 3, 0, 4, 1, 0, 0, 0]);
+    ear.client(&[&[0x17, 3, 3, 0, 22][..], &[1; 22]].concat());
     ear.expect(&[Heard::Opaque(Opaque::Tls)]);
+}
+
+#[test]
+fn a_statement_whose_length_reads_like_tls_is_one() {
+    for length in [0x314, 0x315, 0x316, 0x317, 0x1_0314, 0x1_0316, 0x3_0317] {
+        let mut ear = Ear::new(Follower::from_middle(Protocol::MySql));
+        let statement = query(&"x".repeat(length - 1));
+        let seen = statement.len().min(1448);
+        ear.client(&statement[..seen]);
+        ear.expect(&[Heard::Asked(Command::Work)]);
+    }
 }
 
 /// A packet of the compressed protocol whose content is stored.

@@ -187,7 +187,7 @@ fn encryption_is_opaque_and_its_refusal_is_not() {
     direct.client(&[0x16, 3, 1, 0, 200]);
     direct.expect(&[Heard::Opaque(Opaque::Tls)]);
     let mut middle = Ear::new(Follower::from_middle(Protocol::Postgres));
-    middle.client(&[0x17, 3, 3, 0, 4, 1, 0, 0, 0]);
+    middle.client(&[&[0x17, 3, 3, 0, 22][..], &[1; 22]].concat());
     middle.expect(&[Heard::Opaque(Opaque::Tls)]);
 }
 
