@@ -138,7 +138,8 @@ fn postgresql_is_heard_live_too_and_compared() {
         return;
     }
     let network = network();
-    let here = TestAuthority::new().issue(&["127.0.0.1"], Validity::Current);
+    let authority = TestAuthority::new();
+    let here = authority.issue(&["127.0.0.1"], Validity::Current);
     let preload = "shared_preload_libraries".to_owned();
     let server = Postgres::start(PostgresOptions {
         settings: vec![(preload, "pg_stat_statements".to_owned())],

@@ -67,10 +67,13 @@ const MYSQL: [Source; 3] = [
     },
     Source {
         name: "performance_schema's digests",
-        sql: "SELECT 'constants',SUM(count_star) \
+        // No such statement so far is a count as well.
+        sql: "SELECT 'constants',IF((SELECT COUNT(*) FROM performance_schema.setup_consumers \
+            WHERE enabled='YES' AND name IN ('global_instrumentation','statements_digest'))=2,\
+            COALESCE(SUM(count_star),0),NULL) \
             FROM performance_schema.events_statements_summary_by_digest WHERE digest_text REGEXP \
             '^(SELECT|DO) ([(] )*[?]( [)])*( (AS )?[^ ]+)?( FROM DUAL)? *$'",
-        lack: "performance_schema has no digest of such a statement",
+        lack: "performance_schema is off, or its consumer statements_digest is",
     },
 ];
 const POSTGRES: [Source; 1] = [Source {
