@@ -558,7 +558,7 @@ pub(crate) struct PingsArgs {
     #[arg(long, value_name = "IF", requires = "port", conflicts_with = "pcap")]
     pub(crate) interface: Option<String>,
     /// How long to listen
-    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration::parse, requires = "interface")]
     pub(crate) patience: Duration,
     /// The servers' port; without it servers are recognised by what they say
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]

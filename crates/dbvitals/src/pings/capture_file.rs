@@ -24,6 +24,9 @@ pub(crate) enum CaptureError {
     /// The file cannot be read.
     #[error("it cannot be read")]
     Read(#[from] io::Error),
+    /// There is nothing in it.
+    #[error("it is empty; a capture of nothing has a header")]
+    Empty,
     /// The file is something else.
     #[error("it is no capture: neither pcap nor pcapng")]
     NotACapture,
@@ -171,7 +174,10 @@ impl<R: Read> CaptureFile<R> {
 
     fn read_magic(&mut self) -> Result<(), CaptureError> {
         if !self.fill(4)? {
-            return Err(CaptureError::NotACapture);
+            return Err(match self.rest() {
+                [] => CaptureError::Empty,
+                _ => CaptureError::NotACapture,
+            });
         }
         let (order, unit) = match *self.rest() {
             [0xd4, 0xc3, 0xb2, 0xa1, ..] => (Order::Little, 1000),

@@ -87,7 +87,8 @@ fn what_is_no_capture_is_told_as_what_it_is() {
         read(b"SELECT 1").1,
         Err(CaptureError::NotACapture)
     ));
-    assert!(matches!(read(b"").1, Err(CaptureError::NotACapture)));
+    assert!(matches!(read(b"SE").1, Err(CaptureError::NotACapture)));
+    assert!(matches!(read(b"").1, Err(CaptureError::Empty)));
     let zipped = [0x1f, 0x8b, 8, 0];
     assert!(matches!(read(&zipped).1, Err(CaptureError::Compressed)));
     let mut other_link = pcap(u32::to_le_bytes, 0xa1b2_c3d4);
