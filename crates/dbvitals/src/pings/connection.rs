@@ -4,9 +4,9 @@
 //! a tally of its own, and goes to its group when an answer confirms the guess. One that does not
 //! fit after a few tries is foreign, and costs nothing any more.
 
-use dbvitals_wire::passive::{
-    Follower, Heard, Opening, Protocol, Segment, looks_like_answer, looks_like_command, opening_of,
-};
+mod recognition;
+
+use dbvitals_wire::passive::{Follower, Heard, Protocol, Segment};
 
 use super::cursor::{Cursor, Held, Place};
 use super::groups::{GroupId, Groups};
@@ -15,16 +15,20 @@ use super::pulse::Pulse;
 use super::servers::Servers;
 use super::tally::Tally;
 
-/// After so many segments that fit nothing, a connection is foreign.
-const TRIES_MAX: u8 = 32;
 /// A gap this long is none: the numbers belong to something else.
 const GAP_MAX: u32 = 1 << 24;
 
+/// So much is held of all connections together; beyond that, gaps are given up at once.
+pub(super) const HELD_IN_ALL_MAX: usize = 4 << 20;
+
 /// What all connections share.
-pub(super) struct Surroundings<'a> {
-    pub(super) groups: &'a mut Groups,
-    pub(super) servers: &'a mut Servers,
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) groups: Groups,
+    pub(super) servers: Servers,
     pub(super) idle_threshold: u64,
+    /// How many bytes are held.
+    pub(super) held: usize,
 }
 
 /// One connection.
@@ -50,6 +54,8 @@ pub(super) struct Connection {
     is_understood: bool,
     is_opaque: bool,
     is_closed: bool,
+    /// Nobody was there to connect to.
+    is_refused: bool,
     /// Something came since the last one to look for a victim passed by.
     pub(super) is_recent: bool,
 }
@@ -101,12 +107,13 @@ impl Connection {
             is_understood: false,
             is_opaque: false,
             is_closed: false,
+            is_refused: false,
             is_recent: true,
         }
     }
 
     /// A connection by its first packet, or the answer to that.
-    pub(super) fn begun_by(segment: &TcpSegment<'_>, around: &mut Surroundings<'_>) -> Self {
+    pub(super) fn begun_by(segment: &TcpSegment<'_>, around: &mut Surroundings) -> Self {
         let (client, server) = match segment.flags.ack() {
             true => (segment.destination, segment.source),
             false => (segment.source, segment.destination),
@@ -126,20 +133,21 @@ impl Connection {
     pub(super) fn begin(&mut self, segment: &TcpSegment<'_>) -> bool {
         let first = segment.sequence.wrapping_add(1);
         let from_client = self.is_client(segment.source);
+        let was_heard = self.cursor(segment.source).next().is_some();
         let began = match from_client {
             true => &mut self.client_began,
             false => &mut self.server_began,
         };
-        match *began {
-            Some(began) => return began == first,
-            None => *began = Some(first),
-        }
-        let was_heard = self.cursor(segment.source).next().is_some();
-        if !was_heard {
-            self.cursor(segment.source).begin(first);
+        if let Some(began) = *began {
+            return began == first;
         }
         // The first packet of a connection that was heard before begins a new one.
-        !was_heard
+        if was_heard {
+            return false;
+        }
+        *began = Some(first);
+        self.cursor(segment.source).begin(first);
+        true
     }
 
     /// Takes a segment; returns how much of its payload may be shown.
@@ -147,7 +155,7 @@ impl Connection {
         &mut self,
         segment: &TcpSegment<'_>,
         at: u64,
-        around: &mut Surroundings<'_>,
+        around: &mut Surroundings,
     ) -> usize {
         if segment.flags.ack() {
             let peer = segment.destination;
@@ -174,15 +182,13 @@ impl Connection {
     }
 
     /// Nothing more will come: what is held is heard, and the connection counted.
-    pub(super) fn finish(&mut self, around: &mut Surroundings<'_>) {
+    pub(super) fn finish(&mut self, around: &mut Surroundings) {
         for source in [self.client, self.server] {
-            while let Some(held) = self.cursor(source).take_any() {
-                self.hear_held(source, &held, around);
-            }
+            self.hear_all_held(source, around);
         }
         let commands = self.pulse.commands;
         let is_unread = self.has_client_words && !self.is_understood && !self.was_opened();
-        let was_whole = self.was_opened() && self.is_closed && !self.is_opaque;
+        let was_whole = self.was_opened() && self.is_closed && !self.is_opaque && !self.is_refused;
         if let Some(tally) = self.group.and_then(|group| around.groups.tally(group)) {
             let connections = &mut tally.connections;
             connections.unread += u64::from(is_unread);
@@ -212,7 +218,7 @@ impl Connection {
     }
 
     /// Puts a segment in its turn.
-    fn place(&mut self, sequence: u32, turn: Turn<'_>, around: &mut Surroundings<'_>) -> usize {
+    fn place(&mut self, sequence: u32, turn: Turn<'_>, around: &mut Surroundings) -> usize {
         let source = turn.source;
         match self.cursor(source).place(sequence, turn.length()) {
             Place::Old => 0,
@@ -232,7 +238,7 @@ impl Connection {
         }
     }
 
-    fn hold(&mut self, sequence: u32, turn: Turn<'_>, around: &mut Surroundings<'_>) {
+    fn hold(&mut self, sequence: u32, turn: Turn<'_>, around: &mut Surroundings) {
         let Turn {
             source,
             bytes,
@@ -241,12 +247,25 @@ impl Connection {
             at,
         } = turn;
         let mut held = Held::new(sequence, acknowledged, at, bytes, missing);
-        while let Err(refused) = self.cursor(source).hold(held) {
-            if let Some(first) = self.cursor(source).take_any() {
-                self.hear_held(source, &first, around);
-                self.hear_what_was_held(source, around);
+        if around.held + held.cost() > HELD_IN_ALL_MAX {
+            self.hear_all_held(source, around);
+            return self.hear_early(source, &held, around);
+        }
+        loop {
+            let cost = held.cost();
+            match self.cursor(source).hold(held) {
+                Ok(true) => around.held += cost,
+                Ok(false) => {}
+                Err(refused) => {
+                    if let Some(first) = self.cursor(source).take_any() {
+                        self.hear_held(source, &first, around);
+                        self.hear_what_was_held(source, around);
+                    }
+                    held = refused;
+                    continue;
+                }
             }
-            held = refused;
+            return;
         }
     }
 
@@ -256,7 +275,7 @@ impl Connection {
         sequence: u32,
         from: usize,
         turn: Turn<'_>,
-        around: &mut Surroundings<'_>,
+        around: &mut Surroundings,
     ) -> usize {
         let bytes = turn.bytes.get(from..).unwrap_or_default();
         self.cursor(turn.source).advance(sequence, turn.length());
@@ -268,7 +287,14 @@ impl Connection {
         self.hear(rest, around)
     }
 
-    fn hear_held(&mut self, source: Endpoint, held: &Held, around: &mut Surroundings<'_>) {
+    /// Hears what is no longer held.
+    fn hear_held(&mut self, source: Endpoint, held: &Held, around: &mut Surroundings) {
+        around.held = around.held.saturating_sub(held.cost());
+        self.hear_early(source, held, around);
+    }
+
+    /// Hears a segment whatever is missing before it.
+    fn hear_early(&mut self, source: Endpoint, held: &Held, around: &mut Surroundings) {
         let turn = Turn {
             source,
             bytes: &held.bytes,
@@ -288,7 +314,13 @@ impl Connection {
         }
     }
 
-    fn hear_what_was_held(&mut self, source: Endpoint, around: &mut Surroundings<'_>) {
+    fn hear_all_held(&mut self, source: Endpoint, around: &mut Surroundings) {
+        while let Some(held) = self.cursor(source).take_any() {
+            self.hear_held(source, &held, around);
+        }
+    }
+
+    fn hear_what_was_held(&mut self, source: Endpoint, around: &mut Surroundings) {
         while let Some(held) = self.cursor(source).take_next() {
             self.hear_held(source, &held, around);
         }
@@ -299,7 +331,7 @@ impl Connection {
         &mut self,
         source: Endpoint,
         acknowledged: u32,
-        around: &mut Surroundings<'_>,
+        around: &mut Surroundings,
     ) {
         while let Some(held) = self.cursor(source).take_acknowledged(acknowledged) {
             self.hear_held(source, &held, around);
@@ -334,7 +366,7 @@ impl Connection {
     }
 
     /// Hears a segment in its turn.
-    fn hear(&mut self, turn: Turn<'_>, around: &mut Surroundings<'_>) -> usize {
+    fn hear(&mut self, turn: Turn<'_>, around: &mut Surroundings) -> usize {
         self.recognise(turn, around);
         let from_client = self.is_client(turn.source);
         let is_turn = self.cursor(turn.source).takes_turn(turn.acknowledged);
@@ -373,145 +405,42 @@ impl Connection {
         shown
     }
 
-    /// Finds out what the connection speaks, and which end is the client.
-    fn recognise(&mut self, turn: Turn<'_>, around: &mut Surroundings<'_>) {
-        let tries = match &mut self.state {
-            State::Foreign => return,
-            State::Following { .. } if self.group.is_some() => return,
-            State::Following { protocol, .. } => {
-                let protocol = *protocol;
-                return self.confirm(protocol, turn, around);
-            }
-            State::Unknown { tries } => {
-                *tries = tries.saturating_add(1);
-                *tries
-            }
-        };
-        if let Some(protocol) = self
-            .opening(turn)
-            .filter(|_| around.servers.admits(self.server))
-        {
-            self.follow(protocol, true);
-            return self.join(protocol, around);
-        }
-        if let Some((protocol, client)) = self.known_end(around.servers) {
-            self.orient(client);
-            self.follow(protocol, self.was_opened());
-            return self.join(protocol, around);
-        }
-        if let Some(protocol) = self.guess(turn, around.servers) {
-            // Nobody's until the other side answers as it should.
-            self.orient(turn.source);
-            self.follow(protocol, false);
-        } else if tries >= TRIES_MAX {
-            self.state = State::Foreign;
-        }
-    }
-
-    /// What the first words say, where the beginning was captured.
-    fn opening(&self, turn: Turn<'_>) -> Option<Protocol> {
-        if !self.was_opened() {
-            return None;
-        }
-        let from_server = !self.is_client(turn.source);
-        let opening = opening_of(turn.bytes, turn.length(), from_server)?;
-        let (Opening::Server(protocol) | Opening::Client(protocol)) = opening;
-        Some(protocol)
-    }
-
-    /// The protocol and the client's end, where one of the ends is a server that is known.
-    fn known_end(&self, servers: &Servers) -> Option<(Protocol, Endpoint)> {
-        if let Some(protocol) = servers.protocol(self.server) {
-            return Some((protocol, self.client));
-        }
-        let protocol = servers
-            .protocol(self.client)
-            .filter(|_| !self.is_oriented)?;
-        Some((protocol, self.server))
-    }
-
-    /// Whose command this may be.
-    fn guess(&self, turn: Turn<'_>, servers: &Servers) -> Option<Protocol> {
-        let from_client = self.is_client(turn.source);
-        let to = match from_client {
-            true => self.server,
-            false => self.client,
-        };
-        let may_be = (from_client || !self.is_oriented) && servers.admits(to);
-        looks_like_command(turn.bytes, turn.length()).filter(|_| may_be)
-    }
-
-    /// Holds a guess against the other side's words.
-    fn confirm(&mut self, protocol: Protocol, turn: Turn<'_>, around: &mut Surroundings<'_>) {
-        if self.is_client(turn.source) {
-            return;
-        }
-        if looks_like_answer(protocol, turn.bytes, turn.length()) {
-            return self.join(protocol, around);
-        }
-        self.state = State::Unknown {
-            tries: TRIES_MAX / 2,
-        };
-        self.is_oriented = self.was_opened();
-        self.waiting = None;
-        self.pulse = Pulse::default();
-    }
-
-    fn orient(&mut self, client: Endpoint) {
-        self.is_oriented = true;
-        if client != self.client {
-            std::mem::swap(&mut self.client, &mut self.server);
-            std::mem::swap(&mut self.from_client, &mut self.from_server);
-        }
-    }
-
-    fn follow(&mut self, protocol: Protocol, from_start: bool) {
-        let follower = match from_start {
-            true => Follower::from_start(protocol),
-            false => Follower::from_middle(protocol),
-        };
-        self.state = State::Following { protocol, follower };
-    }
-
-    /// The protocol is certain: the connection counts, with all that was counted so far.
-    fn join(&mut self, protocol: Protocol, around: &mut Surroundings<'_>) {
-        if self.group.is_some() {
-            return;
-        }
-        around.servers.learn(self.server, protocol);
-        let group = around.groups.id_of(self.client, self.server, protocol);
-        self.group = Some(group);
-        let (waiting, opened) = (self.waiting.take(), self.was_opened());
-        if let Some(tally) = around.groups.tally(group) {
-            tally.connections.seen += 1;
-            tally.connections.opened += u64::from(opened);
-            if let Some(waiting) = waiting {
-                tally.merge(&waiting);
-            }
-        }
-    }
-
-    fn note_end(&mut self, segment: &TcpSegment<'_>, around: &mut Surroundings<'_>) {
+    fn note_end(&mut self, segment: &TcpSegment<'_>, around: &mut Surroundings) {
         let was_reset = segment.flags.rst();
         let length = segment.length();
         let end = segment.sequence.wrapping_add(length as u32);
+        let from_server = !self.is_client(segment.source);
+        let is_refusal = was_reset && from_server && self.is_unanswered();
         let cursor = self.cursor(segment.source);
         cursor.is_finished = true;
+        let lacks_words = matches!(cursor.place(end, 1), Place::Ahead(..=GAP_MAX));
         if !was_reset && cursor.next() == Some(end) {
             // The end has a number of its own.
             cursor.advance(segment.sequence, length + 1);
         }
-        let from_server = !self.is_client(segment.source);
         let Some(tally) = self.group.and_then(|group| around.groups.tally(group)) else {
             return;
         };
         if from_server {
+            if lacks_words {
+                // What it said before the end, and was not captured, may have been the answer.
+                self.pulse.note_answer_missed();
+            }
             self.pulse.note_end(was_reset, tally);
         }
         let is_over = was_reset || self.from_client.is_finished && self.from_server.is_finished;
         if is_over && !self.is_closed {
             self.is_closed = true;
-            tally.connections.closed += 1;
+            self.is_refused = is_refusal;
+            match is_refusal {
+                true => tally.connections.note_refusal(),
+                false => tally.connections.closed += 1,
+            }
         }
+    }
+
+    /// Whether the client has asked to connect, and the server has not answered that yet.
+    fn is_unanswered(&self) -> bool {
+        self.client_began.is_some() && self.from_server.next().is_none()
     }
 }

@@ -40,6 +40,11 @@ impl Held {
     pub(super) fn length(&self) -> usize {
         self.bytes.len() + self.missing
     }
+
+    /// How much memory it takes.
+    pub(super) fn cost(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
 }
 
 /// What is to be done with a segment.
@@ -103,8 +108,9 @@ impl Cursor {
         self.last_acknowledged.replace(acknowledged) != Some(acknowledged)
     }
 
-    /// Holds a segment; gives it back where there is no room.
-    pub(super) fn hold(&mut self, segment: Held) -> Result<(), Held> {
+    /// Holds a segment, and says whether it was not held before; gives it back where there is no
+    /// room.
+    pub(super) fn hold(&mut self, segment: Held) -> Result<bool, Held> {
         if self.held.len() == HELD_MAX {
             return Err(segment);
         }
@@ -115,10 +121,10 @@ impl Cursor {
             .get(at)
             .is_some_and(|it| it.sequence == segment.sequence)
         {
-            return Ok(());
+            return Ok(false);
         }
         self.held.insert(at, segment);
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn holds(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Whose pings are counted together: by server, by client address, or by connection.
 //!
-//! A bounded number of groups; what comes beyond is counted with its server's others.
+//! A bounded number of groups; what comes beyond is counted with its server's others, and beyond
+//! as many servers again with those of all.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -73,13 +74,20 @@ impl Groups {
         server: Endpoint,
         protocol: Protocol,
     ) -> GroupId {
-        let mut asker = match self.by {
+        let asker = match self.by {
             GroupBy::Client => Asker::Client(client.ip()),
             GroupBy::Connection => Asker::Connection(client),
             GroupBy::Server => Asker::Everybody,
         };
-        if self.groups.len() >= GROUPS_MAX && !self.ids.contains_key(&(server, asker)) {
-            asker = Asker::Others;
+        let fallbacks = [
+            (GROUPS_MAX, (server, Asker::Others)),
+            (2 * GROUPS_MAX, (Endpoint::OTHERS, Asker::Others)),
+        ];
+        let (mut server, mut asker) = (server, asker);
+        for (limit, fallback) in fallbacks {
+            if self.groups.len() >= limit && !self.ids.contains_key(&(server, asker)) {
+                (server, asker) = fallback;
+            }
         }
         *self.ids.entry((server, asker)).or_insert_with(|| {
             self.groups.push(Group {

@@ -97,7 +97,7 @@ impl Habit {
                 "Tomcat JDBC, DBCP: testOnBorrow=false, or validationInterval; testWhileIdle=true instead",
                 "SQLAlchemy: pool_pre_ping=False, with pool_recycle below the server's wait_timeout",
                 "sqlx: test_before_acquire(false); deadpool: RecyclingMethod::Fast; bb8, r2d2: test_on_check_out(false)",
-                "Rails: verify_timeout (7.2 and later): no check of a connection used so recently",
+                "Rails: a larger verify_timeout (2 s): no check of a connection used so recently",
                 "pgx: pgxpool pings what was idle for over a second; ShouldPing changes that",
                 "Django: CONN_HEALTH_CHECKS=False, or CONN_MAX_AGE",
             ],

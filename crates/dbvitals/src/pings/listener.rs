@@ -50,8 +50,7 @@ pub(crate) struct Listener {
     closed: VecDeque<Pair>,
     /// Where the search for a silent connection goes on.
     hand: usize,
-    groups: Groups,
-    servers: Servers,
+    around: Surroundings,
 }
 
 /// The two ends of a connection, in a fixed order.
@@ -78,8 +77,12 @@ impl Listener {
             connections: Slab::new(),
             closed: VecDeque::new(),
             hand: 0,
-            groups: Groups::new(settings.group_by),
-            servers: Servers::new(settings.port),
+            around: Surroundings {
+                groups: Groups::new(settings.group_by),
+                servers: Servers::new(settings.port),
+                idle_threshold: settings.idle_threshold,
+                held: 0,
+            },
         }
     }
 
@@ -89,7 +92,8 @@ impl Listener {
         let (first, last) = self.span.unwrap_or((frame.at, frame.at));
         self.span = Some((first.min(frame.at), last.max(frame.at)));
         let segment = TcpSegment::parse(frame)?;
-        if !self.servers.admits(segment.source) && !self.servers.admits(segment.destination) {
+        let servers = &self.around.servers;
+        if !servers.admits(segment.source) && !servers.admits(segment.destination) {
             return None;
         }
         let shown = self.hear_segment(&segment, frame.at);
@@ -106,7 +110,7 @@ impl Listener {
         for id in ids {
             self.remove(id);
         }
-        let mut groups = self.groups.into_groups();
+        let mut groups = self.around.groups.into_groups();
         groups.sort_by_key(|group| (group.server, group.asker));
         Account {
             settings: self.settings,
@@ -137,17 +141,12 @@ impl Listener {
         let Some((_, connection)) = self.connections.get_mut(id) else {
             return 0;
         };
-        let mut around = Surroundings {
-            groups: &mut self.groups,
-            servers: &mut self.servers,
-            idle_threshold: self.settings.idle_threshold,
-        };
         if segment.flags.syn() {
             return 0;
         }
         connection.is_recent = true;
         let was_closed = connection.is_closed();
-        let shown = connection.take(segment, at, &mut around);
+        let shown = connection.take(segment, at, &mut self.around);
         if connection.is_closed() && !was_closed {
             self.note_closed(pair);
         }
@@ -158,13 +157,8 @@ impl Listener {
         if self.connections.len() >= CONNECTIONS_MAX {
             self.remove_silent();
         }
-        let mut around = Surroundings {
-            groups: &mut self.groups,
-            servers: &mut self.servers,
-            idle_threshold: self.settings.idle_threshold,
-        };
         let connection = match segment.flags.syn() {
-            true => Connection::begun_by(segment, &mut around),
+            true => Connection::begun_by(segment, &mut self.around),
             false => Connection::heard_of(segment.source, segment.destination),
         };
         let id = self.connections.insert((pair, connection));
@@ -209,12 +203,7 @@ impl Listener {
             return;
         };
         self.ids.remove(&pair);
-        let mut around = Surroundings {
-            groups: &mut self.groups,
-            servers: &mut self.servers,
-            idle_threshold: self.settings.idle_threshold,
-        };
-        connection.finish(&mut around);
+        connection.finish(&mut self.around);
     }
 }
 

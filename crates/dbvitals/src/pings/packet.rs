@@ -65,6 +65,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Stands for all those that nobody can tell apart any more; told as `others`.
+    pub(crate) const OTHERS: Self = Self {
+        address: 0,
+        port: 0,
+    };
+
     pub(crate) fn ip(self) -> IpAddr {
         Ipv6Addr::from_bits(self.address).to_canonical()
     }
@@ -72,7 +78,10 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.ip(), self.port).fmt(f)
+        match *self == Self::OTHERS {
+            true => "others".fmt(f),
+            false => SocketAddr::new(self.ip(), self.port).fmt(f),
+        }
     }
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct Connections {
     /// Whose beginnings were captured.
     pub(crate) opened: u64,
     pub(crate) closed: u64,
+    /// Attempts to connect that were reset at once; they are none of the others.
+    pub(crate) refused: u64,
     /// Opened and closed with one command between.
     pub(crate) used_once: u64,
     /// Opened and closed with none.
@@ -99,6 +101,13 @@ impl Connections {
         }
     }
 
+    /// What was taken for a connection as it began was refused.
+    pub(crate) fn note_refusal(&mut self) {
+        self.seen -= 1;
+        self.opened -= 1;
+        self.refused += 1;
+    }
+
     /// Both together.
     pub(crate) fn plus(mut self, other: &Self) -> Self {
         self.merge(other);
@@ -109,6 +118,7 @@ impl Connections {
         self.seen += other.seen;
         self.opened += other.opened;
         self.closed += other.closed;
+        self.refused += other.refused;
         self.used_once += other.used_once;
         self.unused += other.unused;
         self.tls += other.tls;

@@ -124,6 +124,7 @@ struct ConnectionsEntry {
     closed: u64,
     used_once: u64,
     unused: u64,
+    refused: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -288,6 +289,7 @@ fn connections(connections: &Connections) -> ConnectionsEntry {
         closed: connections.closed,
         used_once: connections.used_once,
         unused: connections.unused,
+        refused: connections.refused,
     }
 }
 

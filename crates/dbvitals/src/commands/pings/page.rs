@@ -101,6 +101,14 @@ fn write_counts(
             row(out, "", &format!("{:<22}{count}", form.name()))?;
         }
     }
+    if pings > 0 {
+        write_latency(out, tally)?;
+        write_use(out, tally, idle_threshold)?;
+    }
+    write_connections(out, &tally.connections, seconds)
+}
+
+fn write_latency(out: &mut dyn Write, tally: &Tally) -> io::Result<()> {
     let percentiles: Vec<String> = [50, 95, 99]
         .iter()
         .filter_map(|percent| {
@@ -113,28 +121,42 @@ fn write_counts(
         let text = format!("{}; {spent} spent waiting", percentiles.join(", "));
         row(out, "latency", &text)?;
     }
-    if pings > 0 {
-        let percent = 100.0 * share(tally.useless, pings);
-        let saved = show(Duration::from_nanos(tally.useless_time));
-        row(
-            out,
-            "useless",
-            &format!(
-                "{}, {percent:.1} % of the pings: the server had answered within the last {}, and another command",
-                tally.useless,
-                show(Duration::from_nanos(idle_threshold))
-            ),
-        )?;
-        row(
-            out,
-            "",
-            &format!("followed within 10 ms; without them clients would have waited {saved} less"),
-        )?;
-        row(out, "caught", &caught(tally))?;
-    }
-    let connections = &tally.connections;
+    Ok(())
+}
+
+/// How many of the pings are useless, and what the others caught.
+fn write_use(out: &mut dyn Write, tally: &Tally, idle_threshold: u64) -> io::Result<()> {
+    let percent = 100.0 * share(tally.useless, tally.pings());
+    let saved = show(Duration::from_nanos(tally.useless_time));
+    row(
+        out,
+        "useless",
+        &format!(
+            "{}, {percent:.1} % of the pings: the server had answered within the last {}, and another command",
+            tally.useless,
+            show(Duration::from_nanos(idle_threshold))
+        ),
+    )?;
+    row(
+        out,
+        "",
+        &format!("followed within 10 ms; without them clients would have waited {saved} less"),
+    )?;
+    row(out, "caught", &caught(tally))
+}
+
+fn write_connections(
+    out: &mut dyn Write,
+    connections: &Connections,
+    seconds: f64,
+) -> io::Result<()> {
+    let a_second = |count| format!("{:.1}/s", rate(count, seconds));
+    let refused = match connections.refused {
+        0 => String::new(),
+        count => format!("; {count} more refused"),
+    };
     let text = format!(
-        "{} seen, {} opened ({}), {} closed ({}); {} used for one command, {} for none{}",
+        "{} seen, {} opened ({}), {} closed ({}); {} used for one command, {} for none{refused}{}",
         connections.seen,
         connections.opened,
         a_second(connections.opened),

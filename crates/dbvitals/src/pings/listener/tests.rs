@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use dbvitals_wire::passive::PingForm;
 
+use super::super::connection::HELD_IN_ALL_MAX;
 use super::super::packet::Link;
 use super::super::tally::{Connections, Tally};
 use super::*;
@@ -385,6 +386,15 @@ fn a_reset_in_place_of_an_answer_is_told_from_a_lost_answer() {
     talk.client_sends(ACK, &[1, 0, 0, 0, 1]);
     talk.server_sends(FIN | ACK, b"");
     assert_eq!(total(&hear(&talk.frames())).dead(), 0);
+
+    // The answer came, since the end is numbered behind it; the client said no more.
+    let mut talk = Talk::middle(3306);
+    talk.exchange(&query("SELECT now()"));
+    talk.client_sends(ACK, PING);
+    talk.server_sends(ACK, OK);
+    talk.packets.pop();
+    talk.server_sends(FIN | ACK, b"");
+    assert_eq!(total(&hear(&talk.frames())).dead(), 0);
 }
 
 #[test]
@@ -428,6 +438,31 @@ fn addresses_used_again_are_another_connection() {
 }
 
 #[test]
+fn a_connection_that_was_there_before_is_not_opened_by_the_one_after_it() {
+    let mut first = Talk::middle(3306);
+    first.exchange(PING);
+    first.client_sends(FIN | ACK, b"");
+    first.server_sends(FIN | ACK, b"");
+    let mut second = Talk::start(3306);
+    second.packets.truncate(1);
+    second.packets[0].sequence = 7;
+    let frames = [first.frames(), second.frames()].concat();
+    let seen = connections(&hear(&frames));
+    assert_eq!((seen.seen, seen.opened, seen.closed), (2, 1, 1));
+    assert_eq!((seen.used_once, seen.unused), (0, 0));
+}
+
+#[test]
+fn a_refused_attempt_is_no_connection() {
+    let mut talk = Talk::middle(3306);
+    talk.client_sends(SYN, b"");
+    talk.server_sends(RST | ACK, b"");
+    let seen = connections(&hear(&talk.frames()));
+    assert_eq!((seen.refused, seen.seen, seen.opened), (1, 0, 0));
+    assert_eq!((seen.closed, seen.unused), (0, 0));
+}
+
+#[test]
 fn what_speaks_another_protocol_is_nobodys() {
     let mut talk = Talk::middle(8080);
     for _ in 0..100 {
@@ -440,6 +475,69 @@ fn what_speaks_another_protocol_is_nobodys() {
     assert!(hear(&talk.frames()).groups.is_empty());
 }
 
+/// Hears frames whose end with this last number has another address each time.
+fn hear_of(listener: &mut Listener, frames: &[(u64, Vec<u8>)], last: u8, number: usize) {
+    for (at, bytes) in frames {
+        let mut bytes = bytes.clone();
+        for side in [26, 30] {
+            if bytes[side + 3] == last {
+                bytes[side + 1] = (number >> 8) as u8;
+                bytes[side + 2] = number as u8;
+            }
+        }
+        listener.hear(Frame {
+            at: *at,
+            link: Link::Ethernet,
+            bytes: &bytes,
+            length: bytes.len(),
+        });
+    }
+}
+
+#[test]
+fn servers_are_bounded_in_number_and_none_goes_uncounted() {
+    let mut listener = Listener::new(settings());
+    let mut talk = Talk::start(3306);
+    talk.exchange(PING);
+    let frames = talk.frames();
+    const SERVERS: usize = 20_000;
+    for number in 0..SERVERS {
+        hear_of(&mut listener, &frames, 1, number);
+    }
+    let account = listener.finish();
+    assert_eq!(total(&account).pings(), SERVERS as u64);
+    assert!(account.groups.len() < 8200, "{}", account.groups.len());
+    assert_eq!(account.groups[0].server.to_string(), "others");
+}
+
+#[test]
+fn what_is_held_is_bounded_in_all_and_nothing_of_it_goes_uncounted() {
+    let mut listener = Listener::new(settings());
+    let mut talk = Talk::middle(3306);
+    talk.exchange(&query("SELECT now()"));
+    // The rest of a long statement, but for its beginning, and then a ping.
+    talk.client_sends(ACK, &[0xff; 1448]);
+    talk.packets.pop();
+    for _ in 0..12 {
+        talk.client_sends(ACK, &[0xff; 1448]);
+    }
+    talk.server_sends(ACK, OK);
+    talk.exchange(PING);
+    let frames = talk.frames();
+    let (early, late) = frames.split_at(frames.len() - 3);
+    const CLIENTS: usize = 1000;
+    for number in 0..CLIENTS {
+        hear_of(&mut listener, early, 7, number);
+        assert!(listener.around.held <= HELD_IN_ALL_MAX);
+    }
+    assert!(listener.around.held > HELD_IN_ALL_MAX / 2);
+    for number in 0..CLIENTS {
+        hear_of(&mut listener, late, 7, number);
+    }
+    assert_eq!(listener.around.held, 0);
+    assert_eq!(total(&listener.finish()).pings(), CLIENTS as u64);
+}
+
 #[test]
 fn connections_are_bounded_in_number_and_the_silent_ones_go() {
     let mut listener = Listener::new(settings());
@@ -447,23 +545,7 @@ fn connections_are_bounded_in_number_and_the_silent_ones_go() {
     talk.exchange(PING);
     let frames = talk.frames();
     for number in 0..CONNECTIONS_MAX + 100 {
-        for (at, bytes) in &frames {
-            let mut bytes = bytes.clone();
-            // Another client each time.
-            let (high, low) = ((number >> 8) as u8, number as u8);
-            for side in [26, 30] {
-                if bytes[side + 3] == 7 {
-                    bytes[side + 1] = high;
-                    bytes[side + 2] = low;
-                }
-            }
-            listener.hear(Frame {
-                at: *at,
-                link: Link::Ethernet,
-                bytes: &bytes,
-                length: bytes.len(),
-            });
-        }
+        hear_of(&mut listener, &frames, 7, number);
         assert!(listener.connections.len() <= CONNECTIONS_MAX);
     }
     let account = listener.finish();
