@@ -191,21 +191,21 @@ Examples:
   dbvitals replay /var/lib/dbvitals/record -c other.toml";
 
 const PINGS_EXAMPLES: &str = "\
-Pings are COM_PING, COM_STATISTICS, COM_RESET_CONNECTION, SELECT 1 and its kin, the empty query, and
-PostgreSQL's lone Sync. Connections under TLS cannot be read, and are counted as opaque. The first 96
-bytes of each packet are enough.
+Pings are COM_PING, COM_STATISTICS, COM_RESET_CONNECTION, SELECT 1 and its kin, the empty query,
+and PostgreSQL's lone Sync. Connections under TLS cannot be read, and are counted as opaque. The
+first 96 bytes of each packet are enough.
 
---compare-with reads MySQL's Com_admin_commands and Connections, which everybody may; performance_schema
-(SELECT on it), PostgreSQL's pg_stat_statements (pg_read_all_stats). With --interface they are read before
-and after; beside a file stands what they say now.
+--compare-with reads MySQL's Com_admin_commands and Connections, which everybody may;
+performance_schema (SELECT on it); PostgreSQL's pg_stat_statements (pg_read_all_stats). With
+--interface they are read before and after; beside a file stands what they say now.
 
 Exit codes: 0 told, 1 told of a part, since the capture is cut off or damaged or packets were lost
 on the way, 3 misuse.
 
 Examples:
   tcpdump -i any -s 96 -w pings.pcap 'tcp port 3306'; dbvitals pings --pcap pings.pcap
-  ssh db-a tcpdump -i any -s 96 -w - -U 'tcp port 5432' | dbvitals pings --pcap - --group-by connection
-  dbvitals pings --interface lo --port 3306 --for 60s
+  ssh db-a tcpdump -i any -s 96 -w - -U 'tcp port 5432' | dbvitals pings --pcap -
+  dbvitals pings --interface lo --port 3306 --for 60s --group-by connection
   dbvitals pings --interface eth0 --port 5432 --compare-with postgres://vitals@db-a
   dbvitals pings --pcap pings.pcap --keep-pings-only shared.pcap";
 
@@ -560,7 +560,7 @@ pub(crate) struct PingsArgs {
     /// How long to listen
     #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration::parse, requires = "interface")]
     pub(crate) patience: Duration,
-    /// The servers' port; without it servers are recognised by what they say
+    /// Only servers on this port; they are recognised by what they say, on any port
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
     /// Whose pings are counted together

@@ -33,10 +33,10 @@ pub(super) fn write_page(out: &mut dyn Write, report: &Report) -> io::Result<()>
         opaque(&all)
     )?;
     if account.groups.is_empty() {
-        writeln!(
-            out,
-            "no MySQL and no PostgreSQL was recognised; --port tells where one listens"
-        )?;
+        match account.settings.port {
+            None => writeln!(out, "no MySQL and no PostgreSQL was recognised")?,
+            Some(port) => writeln!(out, "no MySQL and no PostgreSQL was heard on port {port}")?,
+        }
     }
     for (server, protocol, groups) in by_server(account) {
         let tally = sum(groups);
