@@ -13,6 +13,7 @@ use dbvitals_verdict::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::edition::{Edition, Editions};
 use super::latency::{Latency, LatencyCounts};
 use crate::agent::plan::BackendPlan;
 
@@ -36,6 +37,8 @@ pub(crate) struct BackendBoard {
     fresh_ended: watch::Sender<u64>,
     /// Why an operator's order was given, and until when it holds.
     order: ArcSwapOption<Order>,
+    /// Of plan, target, standing and order.
+    editions: Editions,
     /// Nanoseconds of the newest proof; 0 before there is any.
     proof_at: AtomicU64,
     /// Passes, by how long they took.
@@ -63,6 +66,7 @@ impl BackendBoard {
             standing: ArcSwap::from_pointee(standing),
             fresh_ended: watch::Sender::new(0),
             order: ArcSwapOption::empty(),
+            editions: Editions::default(),
             proof_at: AtomicU64::new(0),
             latency: Latency::default(),
             failures: OnceLock::new(),
@@ -104,6 +108,7 @@ impl BackendBoard {
         }
         let sign = Sign::from(&standing);
         self.standing.store(Arc::new(standing));
+        self.editions.begin();
         self.sign
             .send_if_modified(|old| std::mem::replace(old, sign) != sign);
     }
@@ -112,6 +117,7 @@ impl BackendBoard {
     pub(crate) fn set_plan(&self, plan: &BackendPlan) {
         self.plan.store(Arc::clone(&plan.plan));
         self.target.store(Arc::clone(&plan.target));
+        self.editions.begin();
     }
 
     /// Puts up that nothing is known any more: nobody looks.
@@ -137,6 +143,11 @@ impl BackendBoard {
 
     pub(crate) fn standing(&self) -> Arc<Standing> {
         self.standing.load_full()
+    }
+
+    /// What is known but for the age of the evidence, as a number: another one where it changed.
+    pub(crate) fn edition(&self) -> Edition {
+        self.editions.present()
     }
 
     /// Verdict, admin state and role, in a few words.
@@ -172,6 +183,7 @@ impl BackendBoard {
     /// Shows why an operator's order was given.
     pub(crate) fn show_order(&self, order: Option<Order>) {
         self.order.store(order.map(Arc::new));
+        self.editions.begin();
     }
 
     /// How old the newest proof is; `None` before there is any.
