@@ -55,6 +55,27 @@ pub(crate) fn configure(
     Ok(path)
 }
 
+/// Writes the configuration of an agent with these sections, which answers HTTP there, or is `off`.
+pub(crate) fn write(
+    bench: &Bench,
+    name: &str,
+    http: &str,
+    sections: &str,
+) -> anyhow::Result<std::path::PathBuf> {
+    let control = bench.scratch.join(format!("{name}.sock"));
+    let head = format!("[agent]\nname = \"bench\"\nhttp = {http:?}\ncontrol = {control:?}\n");
+    let path = bench.scratch.join(format!("{name}.toml"));
+    fs::write(&path, format!("{head}\n{sections}"))?;
+    Ok(path)
+}
+
+/// The words that start an agent on a configuration.
+pub(crate) fn words(bench: &Bench, configuration: &std::path::Path) -> Vec<String> {
+    let program = bench.program.display().to_string();
+    let configuration = configuration.display().to_string();
+    vec![program, "serve".to_owned(), "-c".to_owned(), configuration]
+}
+
 /// The command of an agent; what it logs is thrown away.
 pub(crate) fn command(bench: &Bench, configuration: &std::path::Path) -> Command {
     let mut command = Command::new(&bench.program);

@@ -3,14 +3,19 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+
+use crate::clock;
 
 /// A process that is killed, by its id, when it is dropped.
 pub(crate) struct Child {
     process: Process,
-    said: BufReader<ChildStdout>,
+    /// What it prints, unless somebody else hears it.
+    said: Option<BufReader<ChildStdout>>,
     words: Option<ChildStdin>,
 }
 
@@ -23,7 +28,7 @@ impl Child {
         let said = process.stdout.take().context("its output is ours")?;
         Ok(Self {
             words: process.stdin.take(),
-            said: BufReader::new(said),
+            said: Some(BufReader::new(said)),
             process,
         })
     }
@@ -35,10 +40,26 @@ impl Child {
     /// The next line that it prints.
     pub(crate) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
-        match self.said.read_line(&mut line)? {
+        let said = self.said.as_mut().context("nobody else hears it")?;
+        match said.read_line(&mut line)? {
             0 => Err(anyhow!("process {} ended too early", self.id())),
             _ => Ok(line.trim_end().to_owned()),
         }
+    }
+
+    /// The lines that it prints from now on, each with the moment when it came.
+    pub(crate) fn heard(&mut self) -> anyhow::Result<Receiver<(Instant, String)>> {
+        let said = self.said.take().context("nobody else hears it")?;
+        let (teller, heard) = mpsc::channel();
+        // It ends with the process, or with the first line that nobody wants.
+        thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                if teller.send((clock::now(), line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(heard)
     }
 
     /// Says a line to it, and has its answer.

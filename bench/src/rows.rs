@@ -1,7 +1,10 @@
 //! The rows: what can be measured, a file each.
 
+mod cost;
+mod health;
 mod memory;
 mod ping;
+mod verdict;
 
 use crate::bench::Bench;
 use crate::sheet::Sheet;
@@ -16,4 +19,11 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order in which `all` measures them.
-pub(crate) const ALL: &[Row] = &[ping::ROW, memory::ROW];
+pub(crate) const ALL: &[Row] = &[
+    ping::ROW,
+    cost::ROW,
+    memory::ROW,
+    verdict::MYSQL,
+    verdict::POSTGRES,
+    health::ROW,
+];

@@ -22,6 +22,15 @@ impl Protocol {
             Self::Postgres => "postgres",
         }
     }
+
+    /// The URL by which `vitals` logs in at an address.
+    pub(crate) fn url(self, address: &str) -> String {
+        let database = match self {
+            Self::MySql => "",
+            Self::Postgres => "vitals",
+        };
+        format!("{}://vitals@{address}/{database}", self.name())
+    }
 }
 
 /// A server that lets everybody in and answers every ping.

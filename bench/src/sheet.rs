@@ -34,7 +34,6 @@ impl Goal {
     }
 
     /// At least so many times what another side comes to.
-    #[expect(dead_code, reason = "for rows of throughput")]
     pub(crate) fn at_least(ratio: f64, what: &'static str, against: &'static str) -> Self {
         Self {
             what,
