@@ -1,7 +1,10 @@
 //! The rows: what can be measured, a file each.
 
+mod growth;
 mod memory;
 mod ping;
+mod punctuality;
+mod start;
 
 use crate::bench::Bench;
 use crate::sheet::Sheet;
@@ -16,4 +19,10 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order in which `all` measures them.
-pub(crate) const ALL: &[Row] = &[ping::ROW, memory::ROW];
+pub(crate) const ALL: &[Row] = &[
+    ping::ROW,
+    memory::ROW,
+    punctuality::ROW,
+    start::ROW,
+    growth::ROW,
+];
