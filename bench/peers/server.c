@@ -67,7 +67,7 @@ static void welcome_all(int listener) {
         setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         states[peer] = LOGIN;
         sessions++;
-        watch(peer, EPOLLIN | EPOLLET);
+        watch(peer, EPOLLIN);
         if (is_mysql)
             say(peer, mysql_greeting, sizeof mysql_greeting);
     }

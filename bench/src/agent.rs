@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -29,13 +32,17 @@ pub(crate) struct Setting {
 /// Defaults under which nothing but pings happens while one measures.
 pub(crate) const PINGS_ALONE: &str = "fresh_interval = \"1h\"\nstale_after = \"2h\"\n";
 
+fn control_socket(bench: &Bench) -> PathBuf {
+    bench.scratch.join("control.sock")
+}
+
 /// Writes the configuration of an agent that watches so many backends.
 pub(crate) fn configure(
     bench: &Bench,
     server: &Scripted,
     setting: Setting,
-) -> anyhow::Result<std::path::PathBuf> {
-    let control = bench.scratch.join("control.sock");
+) -> anyhow::Result<PathBuf> {
+    let control = control_socket(bench);
     let mut text = format!(
         "[agent]\nname = \"bench\"\nhttp = \"off\"\ncontrol = {:?}\n\n[defaults]\n{}\n",
         control.display().to_string(),
@@ -61,7 +68,7 @@ pub(crate) fn write(
     name: &str,
     http: &str,
     sections: &str,
-) -> anyhow::Result<std::path::PathBuf> {
+) -> anyhow::Result<PathBuf> {
     let control = bench.scratch.join(format!("{name}.sock"));
     let head = format!("[agent]\nname = \"bench\"\nhttp = {http:?}\ncontrol = {control:?}\n");
     let path = bench.scratch.join(format!("{name}.toml"));
@@ -70,14 +77,14 @@ pub(crate) fn write(
 }
 
 /// The words that start an agent on a configuration.
-pub(crate) fn words(bench: &Bench, configuration: &std::path::Path) -> Vec<String> {
+pub(crate) fn words(bench: &Bench, configuration: &Path) -> Vec<String> {
     let program = bench.program.display().to_string();
     let configuration = configuration.display().to_string();
     vec![program, "serve".to_owned(), "-c".to_owned(), configuration]
 }
 
 /// The command of an agent; what it logs is thrown away.
-pub(crate) fn command(bench: &Bench, configuration: &std::path::Path) -> Command {
+pub(crate) fn command(bench: &Bench, configuration: &Path) -> Command {
     let mut command = Command::new(&bench.program);
     command
         .args(["serve", "-c"])
@@ -108,4 +115,14 @@ pub(crate) fn start(
     thread::sleep(Duration::from_secs(3));
     child.cpu().context("it runs")?;
     Ok(child)
+}
+
+/// What an agent answers to a GET on its control socket.
+pub(crate) fn fetch(bench: &Bench, path: &str) -> anyhow::Result<String> {
+    let mut stream = UnixStream::connect(control_socket(bench))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: agent\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("an answer")?;
+    Ok(body.to_owned())
 }

@@ -65,7 +65,8 @@ impl Child {
     /// Says a line to it, and has its answer.
     pub(crate) fn ask(&mut self, question: &str) -> anyhow::Result<String> {
         let words = self.words.as_mut().context("it listens")?;
-        writeln!(words, "{question}")?;
+        // In one piece: the other side takes what it reads for a line.
+        words.write_all(format!("{question}\n").as_bytes())?;
         self.line()
     }
 

@@ -1,9 +1,12 @@
 //! The rows: what can be measured, a file each.
 
 mod cost;
+mod growth;
 mod health;
 mod memory;
 mod ping;
+mod punctuality;
+mod start;
 mod verdict;
 
 use crate::bench::Bench;
@@ -23,7 +26,10 @@ pub(crate) const ALL: &[Row] = &[
     ping::ROW,
     cost::ROW,
     memory::ROW,
+    punctuality::ROW,
     verdict::MYSQL,
     verdict::POSTGRES,
     health::ROW,
+    start::ROW,
+    growth::ROW,
 ];

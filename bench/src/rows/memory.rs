@@ -31,9 +31,21 @@ fn run(bench: &Bench) -> anyhow::Result<Vec<Sheet>> {
     Ok(sheets)
 }
 
-/// The whole process, once every session has been pinged for a while, by the sessions that it
-/// holds: what it needs with none counts as well.
+/// What the process has beyond one with a single session, by its sessions, once each has been
+/// pinged for a while.
 fn once(bench: &Bench, sessions: u32) -> anyhow::Result<Vec<Measured>> {
+    let least = resident_kib(bench, 1)?;
+    let kib = resident_kib(bench, sessions)?;
+    let each = (kib - least) / f64::from(sessions.saturating_sub(1).max(1));
+    Ok(vec![
+        Measured::new(PER_SESSION, "KiB", each),
+        Measured::new("memory in all", "KiB", kib),
+        Measured::new("memory with one session", "KiB", least),
+    ])
+}
+
+/// The resident memory of an agent that holds so many sessions.
+fn resident_kib(bench: &Bench, sessions: u32) -> anyhow::Result<f64> {
     let mut server = Scripted::start(bench, Protocol::MySql)?;
     let setting = Setting {
         backends: sessions,
@@ -42,9 +54,5 @@ fn once(bench: &Bench, sessions: u32) -> anyhow::Result<Vec<Measured>> {
     };
     let agent = agent::start(bench, &mut server, setting)?;
     thread::sleep(bench.window);
-    let kib = agent.resident_kib()?;
-    Ok(vec![
-        Measured::new(PER_SESSION, "KiB", kib / f64::from(sessions)),
-        Measured::new("memory", "KiB", kib),
-    ])
+    agent.resident_kib()
 }

@@ -41,8 +41,7 @@ pub(crate) const POSTGRES: Row = Row {
 
 const AFTER: &str = "verdict after";
 const UNNOTICED: &str = "unnoticed";
-/// How often each fault comes at least: on several servers at once, so that all rounds together make
-/// as many.
+/// How often each fault comes, unless there are more rounds: on several servers at once.
 const TIMES: u32 = 20;
 const INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 /// What each of the three waits for an answer.
@@ -83,6 +82,15 @@ impl Fault {
             Self::Crash => Some(Duration::from_millis(15)),
             Self::Freeze | Self::BlackHole => Some(interval + TIMEOUT + Duration::from_millis(50)),
             Self::Full => None,
+        }
+    }
+
+    /// How many servers meet it at the same time: where milliseconds count, few enough that they do
+    /// not wait for each other.
+    fn at_once(self) -> u32 {
+        match self {
+            Self::Crash => 2,
+            Self::Freeze | Self::BlackHole | Self::Full => TIMES,
         }
     }
 
@@ -129,10 +137,11 @@ fn run(bench: &Bench, protocol: Protocol) -> anyhow::Result<Vec<Sheet>> {
 }
 
 fn measure(bench: &Bench, case: Case) -> anyhow::Result<Sheet> {
-    let servers = TIMES.div_ceil(bench.rounds);
+    let times = TIMES.max(bench.rounds);
+    let at_once_max = case.fault.at_once().min(times.div_ceil(bench.rounds));
     let mut series: Vec<Series> = Vec::new();
-    for round in 0..bench.rounds {
-        let numbers = round * servers..(round + 1) * servers;
+    for first in (0..times).step_by(at_once_max as usize) {
+        let numbers = first..times.min(first + at_once_max);
         for (side, after) in at_once(bench, case, numbers)? {
             let (what, unit, value) = match after {
                 Some(after) => (AFTER, "ms", after.as_secs_f64() * 1e3),
@@ -158,10 +167,9 @@ fn measure(bench: &Bench, case: Case) -> anyhow::Result<Sheet> {
         interval,
     } = case;
     let title = format!(
-        "{}, {}, interval {interval:?}, {} times",
+        "{}, {}, interval {interval:?}, {times} times",
         protocol.name(),
-        fault.name(),
-        servers * bench.rounds
+        fault.name()
     );
     let sheet = Sheet::new(title, series);
     Ok(match fault.goal(interval) {

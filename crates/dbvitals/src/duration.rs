@@ -46,6 +46,12 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }
 
+/// The time that such a text means; none where it means none.
+pub(crate) fn moment(rfc3339: &str) -> Option<SystemTime> {
+    let time: Timestamp = rfc3339.parse().ok()?;
+    Some(time.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,8 @@ mod looking;
 mod orders;
 #[path = "dashboard/page.rs"]
 mod page;
+#[path = "dashboard/past.rs"]
+mod past;
 #[path = "dashboard/pictures.rs"]
 mod pictures;
 #[path = "support/service.rs"]
@@ -30,7 +32,7 @@ mod service;
 #[path = "support/state_dir.rs"]
 mod state_dir;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, ConfigFile};
 use crate::browser::Browser;
 use crate::service::Service;
 
@@ -55,6 +57,32 @@ macro_rules! launch {
     }};
 }
 pub(crate) use launch;
+
+/// One server under a name, probed quickly.
+fn watching(name: &str, service: &Service) -> ConfigFile {
+    let url = service.url();
+    ConfigFile::new(&format!("{QUICK}[backend.{name}]\nurl = \"{url}\"\n"))
+}
+
+/// The page plays on the stage from now on, with these changes to it; the agent is there to send it.
+fn set_stage(browser: &mut Browser, changes: &[&str]) -> (Service, Agent) {
+    let service = Service::start();
+    let config = watching("db", &service);
+    let agent = Agent::start(config.serve());
+    for script in [&STAGE].into_iter().chain(changes) {
+        browser.before_each_page(script);
+    }
+    (service, agent)
+}
+
+/// Puts the page's own modules where a test can reach them: `own.store`, `own.feed`.
+fn open_up(browser: &mut Browser) {
+    browser.eval(
+        "(async () => { const app = document.querySelector('script[type=module]').src; \
+         window.own = {}; \
+         for (const name of ['store', 'feed']) own[name] = await import(app.replace('app.js', `${name}.js`)); })()",
+    );
+}
 
 /// Opens the dashboard of an agent, and waits until it is live.
 fn look_at(browser: &mut Browser, agent: &Agent, fragment: &str) {

@@ -8,6 +8,8 @@
 mod agent;
 #[path = "history/answers.rs"]
 mod answers;
+#[path = "history/crowd.rs"]
+mod crowd;
 #[path = "history/disk.rs"]
 mod disk;
 #[path = "history/files.rs"]

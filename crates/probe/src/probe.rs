@@ -117,6 +117,12 @@ impl Probe {
         }
     }
 
+    /// Begins only now, after a wait that is no part of what the probe takes; its deadline stays.
+    pub(crate) fn begin(&mut self, now: Moment) {
+        self.started = now;
+        self.restart(Phase::Resolve, now);
+    }
+
     /// Leaves the present phase for the next.
     pub(crate) fn enter(&mut self, phase: Phase, now: Moment) {
         self.phases.push(self.phase, now.since(self.phase_started));

@@ -3,10 +3,10 @@
 import { Details } from "./details.js";
 import { byId, el, say, show } from "./dom.js";
 import { follow, reach } from "./feed.js";
-import { happened, troubles } from "./happened.js";
+import { happened, retell, troubles } from "./happened.js";
 import * as list from "./list.js";
 import * as services from "./services.js";
-import { changed, now, shown, store, watch, zoom } from "./store.js";
+import { changed, now, store, watch, zoom } from "./store.js";
 import { clockTime, lasting } from "./words.js";
 
 const HOUR = 3600e3;
@@ -42,6 +42,7 @@ function route(first) {
   if (name === null && !first) byId("list").focus({ preventScroll: true });
   tabs();
   changed("all", "list", "transitions");
+  reach();
 }
 
 function tabs() {
@@ -51,15 +52,12 @@ function tabs() {
 }
 
 function renderSide(kinds) {
-  if (details) {
-    details.update(kinds);
-    return;
-  }
-  const news = kinds.has("list") || kinds.has("transitions") || kinds.has("all");
-  if (!news) {
-    for (const time of side.querySelectorAll("time[data-since]")) say(time, lasting(now() - Number(time.dataset.since)));
-    return;
-  }
+  if (details) details.update(kinds);
+  else if (kinds.has("list") || kinds.has("transitions") || kinds.has("all")) renderHappened();
+  if (kinds.has("tick")) retell(side);
+}
+
+function renderHappened() {
   // What somebody is about to press stays where it is focused.
   const focused = document.activeElement?.closest?.("#side article")?.dataset.name;
   const alarming = troubles(open);
@@ -114,7 +112,7 @@ function title() {
 function renderRange() {
   const { span, end } = store.view;
   for (const button of byId("range").children) button.setAttribute("aria-pressed", String(end === null && Number(button.dataset.span) === span));
-  reach(shown().from).catch(() => {});
+  reach();
 }
 
 function press(event) {

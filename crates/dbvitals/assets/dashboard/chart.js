@@ -50,9 +50,11 @@ export class LatencyChart {
     const { from, to } = shown();
     const stale = !this.asked || Math.abs(this.asked.from - from) > ASKED_EVERY || Math.abs(this.asked.to - to) > ASKED_EVERY;
     if (stale && store.link.state === "live") {
-      this.asked = { from, to };
+      const asked = { from, to };
+      this.asked = asked;
       const points = await latency(this.name, from, to);
-      if (this.ended) return;
+      // Somebody may have zoomed on meanwhile, and been answered sooner.
+      if (this.ended || this.asked !== asked) return;
       this.points = points;
     }
     this.draw();

@@ -5,7 +5,7 @@
 import * as store from "./store.js";
 
 const API = "/api/v1";
-/// The agent shows that it lives every 15 s.
+/// The agent shows that it lives every 15 s, for the first time so long after its stream began.
 const SILENT_MAX = 20e3;
 const ANSWER_MAX = 10e3;
 const RETRY_FIRST = 250;
@@ -16,11 +16,15 @@ const REFRESH_EVERY = 10e3;
 /// So many backends that changed at a time are asked for one by one; more of them all together.
 const SINGLES_MAX = 8;
 const TOGETHER_WITHIN = 100;
+/// Transitions in one answer.
+const PAGE_MAX = 1000;
 
 let lastId = null;
 let heard = null;
 let stale = new Set();
 let staleTimer = null;
+let reaching = false;
+let reachAgain = false;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -44,6 +48,7 @@ export async function follow() {
     // It was heard until then; before that nothing is known to be true.
     if (store.store.link.state === "live") retry = RETRY_FIRST;
     const since = store.store.link.state === "live" ? heard ?? store.now() : store.store.link.since ?? store.now();
+    if (store.store.agent) store.noteRun(Date.parse(store.store.agent.started), since);
     store.setLink("cut", since, why?.message ?? null);
     await pause(retry * (0.75 + Math.random() / 2));
     retry = Math.min(retry * 2, RETRY_MAX);
@@ -59,6 +64,11 @@ function attempt(asking) {
 async function listen() {
   const stop = new AbortController();
   let alarm = setTimeout(() => stop.abort(new Error("the agent does not answer")), ANSWER_MAX);
+  const heardOf = () => {
+    heard = store.now();
+    clearTimeout(alarm);
+    alarm = setTimeout(() => stop.abort(new Error("nothing was heard for 20 s")), SILENT_MAX);
+  };
   try {
     const headers = lastId === null ? {} : { "Last-Event-ID": lastId };
     const answer = await fetch(`${API}/events`, { headers, signal: stop.signal, cache: "no-store" });
@@ -66,6 +76,7 @@ async function listen() {
       const body = await answer.json().catch(() => ({}));
       throw new Error(body.detail ?? `the agent answered ${answer.status}`);
     }
+    heardOf();
     const pending = [];
     const live = { take: (event) => pending.push(event) };
     // What happens while the rest is asked for is not lost, and comes after it.
@@ -73,6 +84,7 @@ async function listen() {
       for (const event of pending) take(event);
       live.take = take;
       store.setLink("live", store.now(), null);
+      reach();
     });
     loaded.catch((error) => stop.abort(error));
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -80,9 +92,7 @@ async function listen() {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return new Error("the agent ended, or a proxy in between");
-      heard = store.now();
-      clearTimeout(alarm);
-      alarm = setTimeout(() => stop.abort(new Error("nothing was heard for 20 s")), SILENT_MAX);
+      heardOf();
       const frames = (rest + value).split("\n\n");
       rest = frames.pop();
       for (const frame of frames) {
@@ -134,7 +144,7 @@ function askSoon(name) {
 /// Asks for everything.
 async function load() {
   const [, backends, services, recent, history] = await Promise.all([
-    vitals(), ask("/backends"), ask("/services"), ask("/transitions?max=1000"), past(),
+    vitals(), ask("/backends"), ask("/services"), ask(`/transitions?max=${PAGE_MAX}`), past(),
   ]);
   store.takeBackends(backends.backends, true);
   store.takeServices(services.services);
@@ -142,7 +152,7 @@ async function load() {
   const started = Date.parse(store.store.agent?.started ?? "");
   const oldest = recent.transitions[0] ? Date.parse(recent.transitions[0].at) : store.now();
   // Where the agent keeps only the last ones, what was before them is not known.
-  const memory = recent.transitions.length < 1000 && Number.isFinite(started) ? started : oldest;
+  const memory = recent.transitions.length < PAGE_MAX && Number.isFinite(started) ? started : oldest;
   store.setRecord(history.since ?? memory, history.limit, history.runs);
 }
 
@@ -155,16 +165,20 @@ async function refresh() {
 /// The transitions that the agent keeps on its disk, where it does.
 function past() {
   const { from } = store.shown();
-  return history(Math.min(from, store.now() - 24 * 3600e3), null);
+  return history(Math.min(from, store.now() - 24 * 3600e3), null, null);
 }
 
-async function history(since, until) {
-  const end = until === null ? "" : `&until=${new Date(until).toISOString()}`;
+async function history(since, until, of) {
   try {
-    const body = await ask(`/history/transitions?since=${new Date(since).toISOString()}${end}&max=1000`);
+    const query = new URLSearchParams({ since: new Date(since).toISOString(), max: PAGE_MAX });
+    if (until !== null) query.set("until", new Date(until).toISOString());
+    if (of !== null) query.set("of", of);
+    const body = await ask(`/history/transitions?${query}`);
     const kept = Date.parse(body.kept_since) || since;
+    // Not complete for that alone, or because there were too many as well: asked so, it says which.
+    if (body.complete === false && kept > since) return history(kept, until, of);
     // Of too many it tells the newest; then what was before them is still to be asked for.
-    const cut = body.complete === false && kept <= since && body.transitions.length > 0;
+    const cut = body.complete === false && body.transitions.length > 0;
     const first = cut ? Date.parse(body.transitions[0].at) : Math.max(kept, since);
     const runs = (body.runs ?? []).map((run) => [Date.parse(run.began), Date.parse(run.seen)]);
     return { transitions: body.transitions, since: first, limit: kept, runs };
@@ -174,14 +188,36 @@ async function history(since, until) {
   }
 }
 
-/// Asks for more of the past where more of it is shown.
-export async function reach(since) {
-  const { record, link } = store.store;
-  if (record.limit === null || link.state !== "live" || Math.max(since, record.limit) >= record.since) return;
-  const more = await history(since, record.since);
-  if (more.limit === null) return;
+/// Asks for more of the past where more of it is shown: first that of the server somebody looks at,
+/// then that of all. What is shown may change meanwhile.
+export async function reach() {
+  reachAgain = true;
+  if (reaching) return;
+  reaching = true;
+  while (reachAgain) {
+    reachAgain = false;
+    for (const of of new Set([store.store.view.selected, null])) while (await reachOn(of));
+  }
+  reaching = false;
+}
+
+/// Asks for one page more, while there is room; whether it was one.
+async function reachOn(of) {
+  const { record, link, view } = store.store;
+  const gone = of !== null && of !== view.selected;
+  if (gone || record.limit === null || link.state !== "live") return false;
+  const from = Math.max(store.shown().from, record.limit, record.dropped);
+  const until = store.sinceOf(of);
+  if (from >= until) return false;
+  if (of !== null) store.letGo(of);
+  const room = of === null ? store.PAST_MAX : store.TRANSITIONS_MAX;
+  if (store.store.transitions.length + PAGE_MAX > room) return false;
+  const more = await history(from, until, of);
+  if (more.limit === null) return false;
+  record.limit = more.limit;
   store.takeTransitions(more.transitions);
-  store.setRecord(Math.min(more.since, record.since), more.limit, more.runs);
+  store.extendRecord(Math.min(more.since, until), of, more.runs);
+  return store.sinceOf(of) < until;
 }
 
 /// Latency digests of one backend; `null` where the agent keeps none.
@@ -192,12 +228,22 @@ export async function latency(name, from, to) {
   return body && Array.isArray(body.points) ? body.points : null;
 }
 
+/// Probes a second since the last look, or since the agent started while there was none. Those of
+/// servers that are not watched any more are not counted any more.
+export function probesPerSecond(agent, before) {
+  if (!agent.vitals) return undefined;
+  // In a container each agent has the same number as the one before.
+  const known = before?.vitals && agent.started === before.started;
+  const seconds = (Date.parse(agent.at) - Date.parse(known ? before.at : agent.started)) / 1000;
+  if (seconds > 0.5) return Math.max(0, agent.vitals.probes - (known ? before.vitals.probes : 0)) / seconds;
+  return known ? before.probes_per_second : undefined;
+}
+
 async function vitals() {
   const agent = await ask("/agent");
-  const before = store.store.agent;
-  const seconds = before?.vitals && agent.pid === before.pid ? (Date.parse(agent.at) - Date.parse(before.at)) / 1000 : 0;
-  agent.probes_per_second = seconds > 0.5 ? (agent.vitals.probes - before.vitals.probes) / seconds : before?.probes_per_second;
+  agent.probes_per_second = probesPerSecond(agent, store.store.agent);
   if (agent.at) store.setClock(Date.parse(agent.at));
+  store.noteRun(Date.parse(agent.started), store.now());
   store.store.agent = agent;
   store.changed("agent");
 }

@@ -1,6 +1,6 @@
 // Beside the list while no server is chosen: what is wrong and what to do, and what happened.
 
-import { el } from "./dom.js";
+import { el, say } from "./dom.js";
 import { now, store } from "./store.js";
 import { CLASSES, clockTime, known, lasting, sign, VERDICTS } from "./words.js";
 
@@ -61,6 +61,12 @@ export function happened(of, open) {
 
 let entries = new Map();
 
+/// Tells times anew: they grow, and what was today becomes a day of the past.
+export function retell(place) {
+  for (const time of place.querySelectorAll("time[data-since]")) say(time, lasting(now() - Number(time.dataset.since)));
+  for (const time of place.querySelectorAll("time[data-at]")) say(time, clockTime(Number(time.dataset.at), now()));
+}
+
 function entry(transition, open) {
   const verdict = transition.change === "verdict" ? known(transition.to) : null;
   const what = transition.change === "verdict" ? transition.to : `${transition.change}: ${transition.to}`;
@@ -72,7 +78,7 @@ function entry(transition, open) {
     el("div", {},
       el("p", { class: "head" }, name, el("b", { class: verdict ?? "", text: what }),
         transition.from ? el("small", { text: `was ${transition.from}` }) : null,
-        el("time", { datetime: transition.at, text: clockTime(transition.at_ms, now()) })),
+        el("time", { datetime: transition.at, data: { at: transition.at_ms }, text: clockTime(transition.at_ms, now()) })),
       el("p", { class: "evidence" }, transition.cause ? el("span", { class: "why", text: `${transition.cause} (${transition.class})` }) : null, ...seen),
       transition.detail ? el("p", { class: "detail", text: transition.detail }) : null,
       transition.remedy && verdict !== "up" ? el("details", { class: "remedy" }, el("summary", { text: "What to do" }), el("p", { text: transition.remedy })) : null));

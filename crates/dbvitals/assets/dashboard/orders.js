@@ -1,9 +1,9 @@
 // Operators' orders: another state for a server, with its reason and for how long. The token stays
-// with this tab: it is forgotten when that is closed.
+// with this page and is written nowhere: it is forgotten when that is closed or loaded anew.
 
 import { el, say, show } from "./dom.js";
 
-const KEPT_AS = "dbvitals-token";
+let kept = "";
 const STATES = {
   ready: "used as soon as it is fit",
   drain: "gets nothing new",
@@ -12,7 +12,7 @@ const STATES = {
 
 /// The form of one server.
 export function orderForm(name) {
-  const token = el("input", { type: "password", name: "token", autocomplete: "off", value: sessionStorage.getItem(KEPT_AS) ?? "" });
+  const token = el("input", { type: "password", name: "token", autocomplete: "off", value: kept });
   const reason = el("input", { type: "text", name: "reason", maxlength: "200", autocomplete: "off", placeholder: "kernel update" });
   const patience = el("input", { type: "text", name: "for", size: "6", autocomplete: "off", placeholder: "30m", "aria-describedby": "for-hint" });
   const states = Object.entries(STATES).map(([state, meaning]) => el("label", { class: "state" },
@@ -33,13 +33,13 @@ export function orderForm(name) {
     send.disabled = true;
     try {
       const said = await give(name, wish, token.value.trim());
-      sessionStorage.setItem(KEPT_AS, token.value.trim());
+      kept = token.value.trim();
       tell(said.warning ? "warn" : "done", said.warning ?? `${said.name} is ${said.admin}${said.until ? ` until ${new Date(said.until).toLocaleString()}` : ""}.`);
     } catch (error) {
       tell("refused", `Refused: ${error.message}`);
       if (error.status === 401) {
         // A wrong one is not kept.
-        sessionStorage.removeItem(KEPT_AS);
+        kept = "";
         token.focus();
         token.select();
       }
@@ -51,7 +51,7 @@ export function orderForm(name) {
     el("fieldset", {}, el("legend", { text: "State" }), states),
     el("label", {}, "Reason ", reason),
     el("label", {}, "For ", patience, el("small", { id: "for-hint", text: "90s, 30m, 2h; empty: until told otherwise" })),
-    el("label", {}, "Token ", token, el("small", { text: "of token_file; kept by this tab alone" })),
+    el("label", {}, "Token ", token, el("small", { text: "of token_file; kept by this page alone" })),
     send, answer);
   return el("details", { class: "orders" }, el("summary", { text: "Set its state" }), form);
 }

@@ -4,12 +4,16 @@
 import { VERDICTS, known } from "./words.js";
 
 const HOUR = 3600e3;
-/// Transitions kept for the list; time lines keep their own, shorter ones.
-const TRANSITIONS_MAX = 5000;
+/// Transitions kept; the oldest go first.
+export const TRANSITIONS_MAX = 20e3;
+/// So many of the past of all servers: there is room for that of one, and for what happens.
+export const PAST_MAX = 15e3;
 /// Latencies kept for each server's small curve.
 const SPARKS_MAX = 40;
 /// Whole samples kept of a server that somebody looked at.
 const SAMPLES_MAX = 900;
+/// How often the title may change in a tab that nobody sees.
+const HIDDEN_EVERY = 500;
 
 export const store = {
   agent: null,
@@ -18,9 +22,10 @@ export const store = {
   services: [],
   /// Oldest first.
   transitions: [],
-  /// Since when transitions are known here; how far back the agent could tell more, if it keeps a
-  /// history; and when it watched at all, by the beginnings of its runs.
-  record: { since: null, limit: null, runs: new Map() },
+  /// Since when transitions are known here, of all and of single servers; how far back the agent could
+  /// tell more, if it keeps a history; up to when they were dropped again; and when an agent watched
+  /// at all: the ends of its runs by their beginnings.
+  record: { since: null, of: new Map(), limit: null, dropped: -Infinity, runs: new Map() },
   view: { verdicts: new Set(), query: "", service: null, selected: null, span: HOUR, end: null },
 };
 
@@ -50,10 +55,21 @@ export function watch(kinds, view) {
 }
 
 export function changed(...kinds) {
-  if (due.size === 0) requestAnimationFrame(tell);
+  if (due.size === 0) tellSoon();
   for (const kind of kinds) due.add(kind);
   if (kinds.includes("list")) order = null;
 }
+
+/// A page that is hidden has no frames, and its title is read all the same.
+function tellSoon() {
+  if (document.hidden) setTimeout(tell, HIDDEN_EVERY);
+  else requestAnimationFrame(tell);
+}
+
+// The frame that was waited for does not come any more, or comes now.
+document.addEventListener("visibilitychange", () => {
+  if (due.size > 0) tellSoon();
+});
 
 function tell() {
   const kinds = new Set(due);
@@ -81,12 +97,17 @@ function update(known, said) {
   const backend = known ?? { sparks: [], samples: null };
   Object.assign(backend, said);
   backend.since_ms = Date.parse(said.since);
-  const aged = said.evidence_age_ms;
-  backend.proof_ms = aged === null || aged === undefined ? null : now() - aged;
+  backend.proof_ms = provenAt(said);
   backend.words = [said.name, said.address, said.cause, said.class, said.role, said.admin,
     said.verdict, said.held?.server?.product, said.fresh?.server?.product, said.held?.server?.version,
     said.fresh?.server?.version, said.order?.reason].filter(Boolean).join(" ").toLowerCase();
   return backend;
+}
+
+/// When the newest proof was got; which observations are one is the agent's matter.
+function provenAt(said) {
+  const aged = said.evidence_age_ms;
+  return aged === null || aged === undefined ? null : now() - aged;
 }
 
 export function takeServices(list) {
@@ -100,8 +121,7 @@ export function takeObservation(said) {
   if (!backend) return;
   backend[said.path] = said;
   const ended = Date.parse(said.ended);
-  // The check's own faults prove nothing about a server.
-  if (said.class !== "ours") backend.proof_ms = Math.max(backend.proof_ms ?? 0, ended);
+  backend.proof_ms = provenAt(said) ?? backend.proof_ms;
   if (said.outcome === "pass") {
     if (said.path === "held" || !backend.held) {
       backend.sparks.push(said.took_ms);
@@ -166,29 +186,77 @@ function keep(said) {
   return true;
 }
 
+function drop(transition) {
+  told.delete(transition.id);
+  const line = lines.get(transition.backend);
+  const place = line ? line.indexOf(transition) : -1;
+  if (place >= 0) line.splice(place, 1);
+}
+
+/// Lets go of what is known of single servers beyond what is known of all, but for this one's.
+export function letGo(name) {
+  const { record } = store;
+  const others = [...record.of.keys()].filter((it) => it !== name);
+  if (others.length === 0) return;
+  for (const other of others) record.of.delete(other);
+  const stays = (it) => it.at_ms >= record.since || it.backend === name;
+  store.transitions.filter((it) => !stays(it)).forEach(drop);
+  store.transitions = store.transitions.filter(stays);
+}
+
 function trim() {
   const surplus = store.transitions.length - TRANSITIONS_MAX;
   if (surplus <= 0) return;
-  for (const gone of store.transitions.splice(0, surplus)) {
-    told.delete(gone.id);
-    const line = lines.get(gone.backend);
-    const place = line ? line.indexOf(gone) : -1;
-    if (place >= 0) line.splice(place, 1);
-  }
-  store.record.since = Math.max(store.record.since ?? 0, store.transitions[0].at_ms);
+  store.transitions.splice(0, surplus).forEach(drop);
+  const { record } = store;
+  record.dropped = store.transitions[0].at_ms;
+  if (record.since !== null) record.since = Math.max(record.since, record.dropped);
+  for (const [name, since] of record.of) record.of.set(name, Math.max(since, record.dropped));
 }
 
-/// Since when transitions are known.
+/// Since when the transitions of a server are known; of all where none is named.
+export function sinceOf(name) {
+  const { since, of } = store.record;
+  return Math.min(since ?? now(), of.get(name) ?? Infinity);
+}
+
+/// Takes over since when transitions are known, as the agent says it to a page that comes, or comes back.
 export function setRecord(since, limit, runs) {
-  Object.assign(store.record, { since, limit });
-  for (const [began, seen] of runs) store.record.runs.set(began, seen);
+  const { record, link } = store;
+  const heard = link.state === "cut" ? link.since : now();
+  // What was known before stays so where nothing is missing in between.
+  if (record.since === null || since > heard) record.of.clear();
+  else since = Math.min(since, record.since);
+  record.limit = limit;
+  extendRecord(since, null, runs);
+}
+
+/// Takes over that they are known since earlier: those of one server, or of all.
+export function extendRecord(since, name, runs) {
+  const { record } = store;
+  const from = Math.max(since, record.dropped);
+  if (name === null) record.since = from;
+  else record.of.set(name, from);
+  for (const [began, seen] of runs) noteRun(began, seen);
   changed("list", "transitions");
 }
 
-/// When nobody watched: between one run of the agent and the next.
+/// An agent that began at one time still watched at another.
+export function noteRun(began, seen) {
+  const { runs } = store.record;
+  runs.set(began, Math.max(seen, runs.get(began) ?? began));
+}
+
+/// When nobody watched: between the end of all runs before and the next beginning. A run that both the
+/// history and the agent itself tell of may begin twice.
 function gaps() {
-  const runs = [...store.record.runs].sort(([one], [other]) => one - other);
-  return runs.slice(1).map(([began], place) => [runs[place][1], began]).filter(([from, to]) => to > from);
+  const found = [];
+  let end = Infinity;
+  for (const [began, seen] of [...store.record.runs].sort(([one], [other]) => one - other)) {
+    if (began > end) found.push([end, began]);
+    end = end === Infinity ? seen : Math.max(end, seen);
+  }
+  return found;
 }
 
 /// The verdicts of a backend from one time to another, without gaps; what nobody recorded has none.
@@ -211,8 +279,7 @@ export function segments(name, from, to) {
   // Who is cut off knows nothing of what came after.
   const last = Math.min(to, store.link.state === "cut" ? store.link.since : now());
   const first = line[0];
-  const since = store.record.since ?? now();
-  const begin = Math.min(since, backend?.since_ms ?? since, first?.at_ms ?? Infinity);
+  const begin = Math.min(sinceOf(name), first?.at_ms ?? backend?.since_ms ?? Infinity);
   add(-Infinity, begin, null);
   if (!first) {
     if (backend) add(begin, last, known(backend.verdict));

@@ -186,6 +186,12 @@ impl Board {
             .unwrap_or_default()
     }
 
+    /// How late each shard's probes started.
+    pub(crate) fn lateness(&self) -> Vec<LatencyCounts> {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|beat| beat.lateness()).collect()
+    }
+
     /// How often the shards found themselves too late to judge.
     pub(crate) fn stalls(&self) -> u64 {
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);

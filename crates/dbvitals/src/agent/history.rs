@@ -33,7 +33,8 @@ use crate::agent::transitions::Told;
 
 pub(crate) use feed::{Feed, MinuteUnderWay};
 pub(crate) use reader::{
-    Latencies, LatencyQuestion, READ_WITHIN, Reader, TransitionQuestion, Transitions, Unreadable,
+    ANSWER_BYTES_MAX, Latencies, LatencyQuestion, READ_WITHIN, Reader, TransitionQuestion,
+    Transitions, Unreadable,
 };
 
 use self::feed::Minute;
@@ -54,6 +55,9 @@ const FINISH_WITHIN: Duration = Duration::from_secs(1);
 const TRANSITIONS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long digests are kept.
 const DIGESTS_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How far ahead of the clock what was written may be, as the clock may have been set back a little.
+/// Beyond that it is of a run whose clock was wrong, or this one's is.
+pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(3600);
 
 /// The history as everybody knows it: where it is, whether it is kept, how writing fares.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub(crate) struct Kept {
     is_on: AtomicBool,
     /// The file is there and can be read, as far as is known.
     is_open: AtomicBool,
+    /// Nobody can write it now, so it is read as a file that does not change.
+    is_still: AtomicBool,
     /// A reader met what no writer made: the file is to be looked at.
     is_suspect: AtomicBool,
     written: AtomicU64,
@@ -76,6 +82,7 @@ impl Kept {
             path: directory.join(FILE),
             is_on: AtomicBool::new(is_on),
             is_open: AtomicBool::new(false),
+            is_still: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),

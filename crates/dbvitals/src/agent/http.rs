@@ -33,7 +33,7 @@ use dbvitals_verdict::Sign;
 use serde::Serialize;
 
 pub(crate) use about::About;
-pub(crate) use admin::{Access, Reload, Token};
+pub(crate) use admin::{Access, Reload, Reloads, Token};
 pub(crate) use history::History;
 pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};

@@ -28,7 +28,7 @@ use crate::agent::agent_plan::AgentPlan;
 use crate::agent::board::Board;
 use crate::agent::history::Keeper;
 use crate::agent::hooks::{HookRecords, Hooks, HooksPlan};
-use crate::agent::http::{About, Access, Desk, Token};
+use crate::agent::http::{About, Access, Desk, Reloads, Token};
 use crate::agent::listening::{self, Inherited, KeptSockets};
 use crate::agent::orders::Orders;
 use crate::agent::plan::{
@@ -238,7 +238,7 @@ fn start_record(
 }
 
 async fn serve(
-    plan: AgentPlan,
+    mut plan: AgentPlan,
     inherited: Inherited,
     args: &ServeArgs,
     json: bool,
@@ -270,21 +270,7 @@ async fn serve(
         recorder.as_ref(),
         keeper.as_ref(),
     )?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        agent = plan.name,
-        backends = plan.backends.len(),
-        services = plan.services.len(),
-        gates = plan.gates.len(),
-        agent_checks = plan.agent_checks.len(),
-        hooks = plan.hooks.len(),
-        http = plan.http.map(tracing::field::display),
-        https = plan.http_tls.is_some(),
-        control = control_listener
-            .as_ref()
-            .map(|it| tracing::field::display(it.path().display())),
-        "watching"
-    );
+    say_watching(&plan, control_listener.as_ref().map(|it| it.path()));
     agent.board().set_histograms(plan.histograms);
     let records = Arc::<HookRecords>::default();
     let hooks = Hooks::start(hooks_plan(&plan), Arc::clone(&records), clock, for_hooks);
@@ -317,6 +303,8 @@ async fn serve(
     }
     let printer = for_printer.map(|transitions| Printer::start(transitions, clock));
     let printer = printer.transpose()?;
+    // Who watches them has them now.
+    plan.backends = Vec::new();
     let mut serving = Serving {
         args,
         plan,
@@ -328,28 +316,7 @@ async fn serve(
         token,
         systemd,
     };
-    serving.systemd.ready();
-    let mut attending = JoinSet::new();
-    let board = Arc::clone(serving.agent.board());
-    attending.spawn(Arc::clone(&serving.systemd).attend(board));
-    let why = loop {
-        let next_end = serving.next_end();
-        tokio::select! {
-            signal = signals.wait() => match signal {
-                Heard::End(signal) => break signal,
-                // Said in the log, whichever way it went.
-                Heard::Reload => drop(serving.reload().await),
-            },
-            Some(answer) = reloads.recv() => {
-                // Who asked may have gone.
-                let _ = answer.send(serving.reload().await);
-            }
-            () = serving.orders.given() => {}
-            () = tokio::time::sleep(next_end) => serving.end_orders(),
-        }
-    };
-    serving.systemd.stopping(ENDS_WITHIN);
-    attending.shutdown().await;
+    let why = serving.attend(&mut signals, &mut reloads).await;
     serving.publishers.close().await;
     tracing::info!(
         signal = why,
@@ -370,6 +337,23 @@ async fn serve(
     Ok(Exit::Fine)
 }
 
+/// Says in the log what is watched and told.
+fn say_watching(plan: &AgentPlan, control: Option<&Path>) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        agent = plan.name,
+        backends = plan.backends.len(),
+        services = plan.services.len(),
+        gates = plan.gates.len(),
+        agent_checks = plan.agent_checks.len(),
+        hooks = plan.hooks.len(),
+        http = plan.http.map(tracing::field::display),
+        https = plan.http_tls.is_some(),
+        control = control.map(|it| tracing::field::display(it.display())),
+        "watching"
+    );
+}
+
 /// Where gates and agent checks listen.
 fn addresses(plan: &AgentPlan) -> impl Iterator<Item = &GateAddress> {
     let gates = plan.gates.iter().map(|gate| &gate.listen);
@@ -379,10 +363,11 @@ fn addresses(plan: &AgentPlan) -> impl Iterator<Item = &GateAddress> {
 /// The hooks, with what they tell of the backends beside what the board knows.
 fn hooks_plan(plan: &AgentPlan) -> HooksPlan {
     let address = |it: &BackendPlan| (Arc::clone(&it.name), it.target.address.clone());
+    let told = plan.backends.iter().filter(|_| !plan.hooks.is_empty());
     HooksPlan {
         agent: plan.name.clone(),
         hooks: plan.hooks.clone(),
-        addresses: plan.backends.iter().map(address).collect(),
+        addresses: told.map(address).collect(),
     }
 }
 
@@ -390,6 +375,7 @@ fn hooks_plan(plan: &AgentPlan) -> HooksPlan {
 #[derive(Debug)]
 struct Serving<'a> {
     args: &'a ServeArgs,
+    /// Without its backends, of which there may be very many.
     plan: AgentPlan,
     agent: Agent,
     orders: Arc<Orders>,
@@ -405,6 +391,33 @@ struct Serving<'a> {
 const ORDERS_LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
 
 impl Serving<'_> {
+    /// Does what is asked of the agent until it is told to end, and says by what.
+    async fn attend(&mut self, signals: &mut Signals, reloads: &mut Reloads) -> &'static str {
+        self.systemd.ready();
+        let mut attending = JoinSet::new();
+        let board = Arc::clone(self.agent.board());
+        attending.spawn(Arc::clone(&self.systemd).attend(board));
+        let why = loop {
+            let next_end = self.next_end();
+            tokio::select! {
+                signal = signals.wait() => match signal {
+                    Heard::End(signal) => break signal,
+                    // Said in the log, whichever way it went.
+                    Heard::Reload => drop(self.reload().await),
+                },
+                Some(answer) = reloads.recv() => {
+                    // Who asked may have gone.
+                    let _ = answer.send(self.reload().await);
+                }
+                () = self.orders.given() => {}
+                () = tokio::time::sleep(next_end) => self.end_orders(),
+            }
+        };
+        self.systemd.stopping(ENDS_WITHIN);
+        attending.shutdown().await;
+        why
+    }
+
     /// Reads the configuration file again. What did not change keeps its session, its verdict and
     /// its listener; a file that is wrong changes nothing. Answers what became of it, or why not.
     async fn reload(&mut self) -> Result<String, String> {
@@ -452,7 +465,10 @@ impl Serving<'_> {
         for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
             detail.push_str(&format!("; {key} takes a restart"));
         }
-        self.plan = plan;
+        self.plan = AgentPlan {
+            backends: Vec::new(),
+            ..plan
+        };
         self.show_orders();
         Ok(detail)
     }

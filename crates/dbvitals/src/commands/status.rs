@@ -20,7 +20,7 @@ use self::page::Page;
 pub(super) use self::page::clean as shown;
 #[cfg(test)]
 pub(super) use self::picture::Told;
-pub(super) use self::picture::{Backend, Change, Names, Picture, Seen, Service};
+pub(super) use self::picture::{Agent, Backend, Change, Names, Picture, Seen, Service};
 use crate::agent_client::{self, AgentClient, Purpose};
 use crate::cli::StatusArgs;
 use crate::exit::Exit;

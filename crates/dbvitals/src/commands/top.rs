@@ -14,6 +14,7 @@ mod feed;
 mod ink;
 mod known;
 mod order;
+mod record;
 mod rows;
 mod screen;
 mod strip;
@@ -94,7 +95,7 @@ pub(crate) fn run(args: &TopArgs, json: bool) -> anyhow::Result<Exit> {
         };
         tokio::select! {
             ended = watch(known, desk, clock) => ended,
-            never = feed::follow(&reading, asked, tell, clock) => match never {},
+            never = feed::follow(&reading, asked, tell) => match never {},
             never = order::clerk(&ordering, taken, answer) => match never {},
         }
     })
@@ -116,7 +117,7 @@ async fn watch(mut known: Known, mut desk: Desk, clock: Clock) -> anyhow::Result
         let now = clock.wall(clock.now());
         if is_due {
             view.settle(&known);
-            desk.want(&view, now);
+            desk.want(&view, known.agents(now));
             screen.draw(|frame| draw::draw(frame, &known, &mut view, ink, now))?;
             (is_due, idle) = (false, 0);
         }
@@ -178,7 +179,7 @@ impl Desk {
 
     /// Asks for the past that the view shows.
     fn want(&self, view: &View, now: std::time::SystemTime) {
-        let next = Wanted::of(view, now);
+        let next = view.wanted(now);
         self.wanted.send_if_modified(|wanted| {
             let is_other = !wanted.is_like(&next);
             if is_other {

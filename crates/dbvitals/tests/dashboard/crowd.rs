@@ -1,4 +1,8 @@
 //! A thousand servers on the page: it stays fluid, and only what is in sight exists.
+//!
+//! Two things are measured of each frame: what the page's own thread worked on it, the longest of
+//! which counts, and how long it was until the frame was there, by the clock. Others have this machine
+//! too, and any one frame may wait for them, so of those the middle one counts.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -12,7 +16,7 @@ use crate::{launch, look_at};
 
 const SERVERS: usize = 1000;
 const UP: usize = 250;
-/// How long the page may work on a frame, in milliseconds.
+/// How long a frame may take, in milliseconds.
 const FRAME_MAX: f64 = 100.0;
 
 /// What is done to the page, frame by frame.
@@ -28,8 +32,11 @@ const STEPS: &str = "(() => {
         filter: [3, 0, 3, 0].map(press),
     };
     window.step = async (what, place) => {
+        const begin = performance.now();
         window.steps[what][place]();
+        // After the next frame has been drawn.
         await new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
+        return performance.now() - begin;
     };
 })()";
 
@@ -42,16 +49,36 @@ fn time_taken(browser: &mut Browser) -> f64 {
     1000.0 * taken.and_then(|it| it["value"].as_f64()).expect("a number")
 }
 
-/// The longest frame of these steps.
-fn longest(browser: &mut Browser, what: &str) -> f64 {
-    let count = browser.eval(&format!("steps.{what}.length"));
-    let mut longest: f64 = 0.0;
-    for place in 0..count.as_u64().expect("a number") {
-        let before = time_taken(browser);
-        browser.eval(&format!("step('{what}', {place})"));
-        longest = longest.max(time_taken(browser) - before);
+/// The frames of these steps, in milliseconds.
+#[derive(Debug)]
+struct Frames {
+    longest_work: f64,
+    middle_wait: f64,
+}
+
+impl Frames {
+    fn of(browser: &mut Browser, what: &str) -> Self {
+        let count = browser.eval(&format!("steps.{what}.length"));
+        let mut longest_work: f64 = 0.0;
+        let mut waits = Vec::new();
+        for place in 0..count.as_u64().expect("a number") {
+            let before = time_taken(browser);
+            let wait = browser.eval(&format!("step('{what}', {place})"));
+            longest_work = longest_work.max(time_taken(browser) - before);
+            waits.push(wait.as_f64().expect("a number"));
+        }
+        waits.sort_by(f64::total_cmp);
+        let middle_wait = waits[waits.len() / 2];
+        Self {
+            longest_work,
+            middle_wait,
+        }
     }
-    longest
+
+    fn are_fluid(&self) -> bool {
+        let both = [self.longest_work, self.middle_wait];
+        both.iter().all(|it| *it > 0.0 && *it < FRAME_MAX)
+    }
 }
 
 #[test]
@@ -84,19 +111,16 @@ fn a_thousand_servers_stay_fluid() {
     browser.wait_for(&tile("up", UP));
     browser.command("Performance.enable", json!({"timeDomain": "threadTicks"}));
     browser.eval(STEPS);
-    let scrolled = longest(&mut browser, "scroll");
+    let scrolled = Frames::of(&mut browser, "scroll");
     browser.wait_for("document.querySelector('#list').innerText.includes('db-249')");
     let rows = browser.eval("document.querySelectorAll('.row').length");
     assert!(
         rows.as_u64().is_some_and(|rows| rows < 60),
         "{rows} rows exist"
     );
-    let searched = longest(&mut browser, "search");
-    let filtered = longest(&mut browser, "filter");
+    let searched = Frames::of(&mut browser, "search");
+    let filtered = Frames::of(&mut browser, "filter");
     let all = [scrolled, searched, filtered];
-    assert!(
-        all.iter().all(|it| *it > 0.0 && *it < FRAME_MAX),
-        "milliseconds: {all:?}"
-    );
+    assert!(all.iter().all(Frames::are_fluid), "{all:?}");
     assert_eq!(browser.complaints(), [""; 0]);
 }

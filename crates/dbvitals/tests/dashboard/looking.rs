@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::agent::{Agent, ConfigFile};
-use crate::{QUICK, STAGE, Service, launch, look_at, shows};
+use crate::{QUICK, Service, launch, look_at, set_stage, shows};
 
 /// The names in the list, in its order.
 const NAMES: &str = "[...document.querySelectorAll('.row:not([hidden])')] \
@@ -128,13 +128,7 @@ fn the_time_line_is_zoomed_by_keys_buttons_and_dragging() {
 #[test]
 fn a_time_line_shows_what_is_kept_and_no_verdict_while_nobody_watched() {
     let mut browser = launch!();
-    let service = Service::start();
-    let config = ConfigFile::new(&format!(
-        "{QUICK}[backend.db]\nurl = \"{}\"\n",
-        service.url()
-    ));
-    let agent = Agent::start(config.serve());
-    browser.before_each_page(STAGE);
+    let (_service, agent) = set_stage(&mut browser, &[]);
     look_at(&mut browser, &agent, "#/sessions-1");
     let told = |words: &str| {
         format!("document.querySelector('.details canvas.strip')?.ariaLabel === '{words}'")

@@ -7,7 +7,7 @@ use dbvitals_testkit::{Script, ScriptedServer};
 
 use crate::agent::{Agent, ConfigFile};
 use crate::browser::Browser;
-use crate::{QUICK, STAGE, Service, launch, look_at, shows};
+use crate::{QUICK, Service, launch, look_at, set_stage, shows, watching};
 
 /// Markup of every kind that a page might fall for.
 const HOSTILE: &str =
@@ -48,12 +48,12 @@ fn packet(payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// The whole answer to who has the page of this tag.
-fn ask_again(address: SocketAddr, tag: &str) -> String {
+/// The whole answer to a path that is asked for with these headers.
+fn ask(address: SocketAddr, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the HTTP port is open");
     write!(
         stream,
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nIf-None-Match: {tag}\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n\r\n"
     )
     .expect("the kernel takes it");
     let mut answer = String::new();
@@ -95,12 +95,7 @@ fn what_a_hostile_server_says_stays_text() {
     let address = "%3Cimg%20src%3Dx%20onerror%3Dwindow.harmed%3D3%3E";
     look_at(&mut browser, &agent, &format!("#/{address}"));
     browser.wait_for("document.querySelector('.details h2').innerText.includes('<img src=x')");
-    assert_eq!(browser.eval("window.harmed ?? 0"), 0);
-    assert_eq!(
-        browser.eval("document.querySelectorAll('main img, main script').length"),
-        0
-    );
-    assert_eq!(browser.complaints(), [""; 0]);
+    expect_unharmed(&mut browser);
     // And markup that got in all the same would be refused by the policy.
     let refused = browser.eval(
         "(() => { try { document.body.innerHTML = '<p>'; return false } catch { return true } })()",
@@ -120,15 +115,8 @@ fn expect_unharmed(browser: &mut Browser) {
 #[test]
 fn whatever_a_field_of_the_api_holds_stays_text() {
     let mut browser = launch!();
-    let service = Service::start();
-    let config = ConfigFile::new(&format!(
-        "{QUICK}[backend.db]\nurl = \"{}\"\n",
-        service.url()
-    ));
-    let agent = Agent::start(config.serve());
     // An agent that would say worse than any does: every word of its answers begins with markup.
-    browser.before_each_page(STAGE);
-    browser.before_each_page(&format!(
+    let harming = format!(
         "{{ const honest = window.fetch; const kept = ['verdict', 'at', 'since', 'ended', 'started', 'until', \
          'admin', 'outcome', 'change', 'path', 'from', 'to', 'schema']; \
          const harm = (said, key) => typeof said === 'string' ? (kept.includes(key) ? said : {} + said) \
@@ -137,7 +125,8 @@ fn whatever_a_field_of_the_api_holds_stays_text() {
          window.fetch = async (url, more) => {{ const answer = await honest(url, more); \
          return String(url).endsWith('/events') ? answer : Response.json(harm(await answer.json()), {{ status: answer.status }}); }}; }}",
         serde_json::json!(HOSTILE)
-    ));
+    );
+    let (_service, agent) = set_stage(&mut browser, &[&harming]);
     look_at(&mut browser, &agent, "");
     browser.wait_for("document.querySelectorAll('.row').length > 10");
     for place in [
@@ -176,10 +165,7 @@ fn whatever_a_field_of_the_api_holds_stays_text() {
 fn the_whole_page_is_small_and_comes_from_the_agent_alone() {
     let mut browser = launch!();
     let service = Service::start();
-    let config = ConfigFile::new(&format!(
-        "{QUICK}[backend.db]\nurl = \"{}\"\n",
-        service.url()
-    ));
+    let config = watching("db", &service);
     let agent = Agent::start(config.serve());
     look_at(&mut browser, &agent, "");
     let loaded = browser.eval(
@@ -206,7 +192,7 @@ fn the_whole_page_is_small_and_comes_from_the_agent_alone() {
 #[test]
 fn the_page_is_sent_with_a_strict_policy_and_kept_by_what_it_contains() {
     let service = Service::start();
-    let config = ConfigFile::new(&format!("[backend.db]\nurl = \"{}\"\n", service.url()));
+    let config = watching("db", &service);
     let agent = Agent::start(config.serve());
     let page = agent.request("GET", "/");
     assert_eq!(page.status, 200);
@@ -240,7 +226,8 @@ fn the_page_is_sent_with_a_strict_policy_and_kept_by_what_it_contains() {
     );
     // The same page again costs no body; parts of another release are not mixed in.
     let tag = page.header("etag").expect("a tag").to_owned();
-    let again = ask_again(agent.http(), &tag);
+    let asked = format!("Host: a\r\nIf-None-Match: {tag}");
+    let again = ask(agent.http(), "/", &asked);
     assert!(
         again.starts_with("HTTP/1.1 304 ") && again.ends_with("\r\n\r\n"),
         "{again}"
@@ -257,4 +244,25 @@ fn the_page_is_sent_with_a_strict_policy_and_kept_by_what_it_contains() {
             .status,
         404
     );
+}
+
+#[test]
+fn what_the_agent_tells_is_kept_from_sites_whose_name_leads_here() {
+    let service = Service::start();
+    let config = watching("db", &service);
+    let agent = Agent::start(config.serve());
+    let port = agent.http().port();
+    let status = |path: &str, host: &str| {
+        let answer = ask(agent.http(), path, &format!("Host: {host}"));
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    for path in ["/api/v1/backends", "/api/v1/agent", "/metrics"] {
+        assert_eq!(status(path, &format!("rebound.example.net:{port}")), "421");
+        for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}")] {
+            assert_eq!(status(path, &host), "200", "{host}");
+        }
+    }
+    // Balancers may ask by any name whether a backend is fit.
+    agent.wait_for_verdict("db", "up");
+    assert_eq!(status("/health/db", "pool.example.net"), "200");
 }

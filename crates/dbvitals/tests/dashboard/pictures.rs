@@ -13,9 +13,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
-use crate::agent::{Agent, ConfigFile};
 use crate::browser::Browser;
-use crate::{QUICK, STAGE, Service, launch, look_at};
+use crate::{launch, look_at, set_stage};
 
 /// How much of a picture may differ.
 const DIFFERENT_MAX: f64 = 0.01;
@@ -72,13 +71,7 @@ fn compare(browser: &mut Browser, name: &str) {
 #[test]
 fn the_page_looks_as_it_did_on_a_desk_and_on_a_phone_by_day_and_by_night() {
     let mut browser = launch!();
-    let service = Service::start();
-    let config = ConfigFile::new(&format!(
-        "{QUICK}[backend.db]\nurl = \"{}\"\n",
-        service.url()
-    ));
-    let agent = Agent::start(config.serve());
-    browser.before_each_page(STAGE);
+    let (_service, agent) = set_stage(&mut browser, &[]);
     for (device, width, height) in [("desk", 1440, 900), ("phone", 390, 844)] {
         browser.size(width, height, device == "phone");
         for scheme in ["light", "dark"] {

@@ -106,8 +106,8 @@
 
   const answers = {
     "/api/v1/agent": {
-      schema: "dbvitals.agent.v1", name: "db-a", version: "0.1.0", pid: 4242, config: "/etc/dbvitals/dbvitals.toml", at: ago(0), started: ago(12 * 86400 + 4 * 3600),
-      vitals: { probes: 19000000, loop_lag_ms: 0.06, descriptors: 74, descriptors_max: 1024 },
+      schema: "dbvitals.agent.v1", name: "db-a", version: "0.1.0", pid: 4242, config: "/etc/dbvitals/dbvitals.toml", at: ago(0), started: ago(5 * 3600 + 1500),
+      vitals: { probes: 356000, loop_lag_ms: 0.06, descriptors: 74, descriptors_max: 1024 },
     },
     "/api/v1/backends": { backends },
     "/api/v1/services": { services },

@@ -1,11 +1,12 @@
 //! A disk that takes nothing, and a file that somebody else holds: told once, survived, gone on with.
 
-use std::process::Stdio;
+use std::fs;
+use std::process::{Command, Stdio};
 
-use dbvitals_testkit::{EmptyDisk, require_namespaces};
+use dbvitals_testkit::{EmptyDisk, eventually, require_namespaces};
 use rusqlite::Connection;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, PATIENCE};
 use crate::{Scene, TRANSITIONS, end, expect_crash_noticed, verdicts, victim, wait_for};
 
 /// Room for a history of some minutes, and what is beside it.
@@ -73,6 +74,45 @@ fn a_disk_that_is_full_from_the_start_keeps_nobody_from_watching() {
     let agent = Agent::start(command);
     agent.wait_for_log("the history cannot be written");
     expect_crash_noticed(&agent, &database);
+    assert_eq!(agent.log().matches("the history cannot be").count(), 1);
+    end(agent);
+}
+
+#[test]
+fn a_history_on_a_disk_that_is_full_from_the_start_is_told_and_gone_on_with() {
+    // A disk that has the file, and no room beside it.
+    const FILL: &str =
+        "mv \"$2\" \"$1/history.db\" && { cat /dev/zero >\"$1/filler\"; shift 2; exec \"$@\"; }";
+    require_namespaces!();
+    let mut scene = Scene::new("read");
+    let agent = scene.start();
+    wait_for(&agent, TRANSITIONS, |told| verdicts(told) == ["up"]);
+    end(agent);
+    let saved = scene.state.path().with_extension("db");
+    fs::rename(scene.file(), &saved).expect("it is there");
+    let serve = scene.config.serve();
+    let mut command = Command::new("sh");
+    command.args(["-c", FILL, "sh"]);
+    command.arg(scene.state.path()).arg(&saved);
+    command.arg(serve.get_program()).args(serve.get_args());
+    let disk = EmptyDisk::new(scene.state.path(), DISK_KIB);
+    let mut command = disk.confine(&command);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    scene.service.stop();
+    let agent = Agent::start(command);
+    agent.wait_for_log("the history cannot be written");
+    agent.wait_for_verdict("db", "down");
+    wait_for(&agent, TRANSITIONS, |told| verdicts(told) == ["up"]);
+    disk.free(agent.pid());
+    // The file is not looked at each second.
+    let goes_on = eventually(6 * PATIENCE, || {
+        agent.log().contains("the history is written again")
+    });
+    assert!(goes_on, "{}", agent.log());
+    wait_for(&agent, TRANSITIONS, |told| verdicts(told) == ["up", "down"]);
     assert_eq!(agent.log().matches("the history cannot be").count(), 1);
     end(agent);
 }

@@ -144,6 +144,7 @@ fn a_stream_tells_transitions_and_samples_as_they_come() {
     let mut of_other = Listener::listen(&agent, "/api/v1/events?of=other", None);
     let sample = all.hear_of("observation").data;
     assert_eq!(sample["schema"], "dbvitals.observation.v1");
+    assert!(sample["evidence_age_ms"].is_u64(), "{sample}");
     assert_eq!(sample["outcome"], "pass");
     assert_eq!(of_other.hear_of("observation").data["backend"], "other");
 

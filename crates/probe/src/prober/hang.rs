@@ -115,7 +115,7 @@ impl Prober {
             && probe.waits_for_login
         {
             probe.waits_for_login = false;
-            probe.restart(Phase::Resolve, now);
+            probe.begin(now);
             if let Some(target) = self.target(target) {
                 self.resolve(key, &target, now);
             }

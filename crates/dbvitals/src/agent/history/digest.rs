@@ -62,10 +62,38 @@ impl PathName {
 }
 
 impl Series {
-    /// A number for each, which stays the same over versions.
+    /// A number for each, which files of before have too: never given to another, whatever comes
+    /// between the depths or phases that there are.
     pub(super) fn number(self) -> u16 {
-        let phase = self.phase.map_or(0, |phase| 1 + phase as u16);
-        (self.path as u16) << 12 | (self.depth as u16) << 6 | phase
+        let path = match self.path {
+            PathName::Held => 0,
+            PathName::Fresh => 1,
+        };
+        let depth = match self.depth {
+            Depth::Listening => 0,
+            Depth::Connect => 1,
+            Depth::Greeting => 2,
+            Depth::Login => 3,
+            Depth::Ping => 4,
+            Depth::Query => 5,
+            Depth::Role => 6,
+            Depth::Lag => 7,
+            Depth::Write => 8,
+        };
+        let phase = match self.phase {
+            None => 0,
+            Some(Phase::Resolve) => 1,
+            Some(Phase::Connect) => 2,
+            Some(Phase::Tls) => 3,
+            Some(Phase::Greeting) => 4,
+            Some(Phase::Login) => 5,
+            Some(Phase::Ping) => 6,
+            Some(Phase::Query) => 7,
+            Some(Phase::Role) => 8,
+            Some(Phase::Lag) => 9,
+            Some(Phase::Write) => 10,
+        };
+        path << 12 | depth << 6 | phase
     }
 
     /// All there are.
@@ -364,5 +392,52 @@ mod tests {
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!((numbers.len(), count), (198, 198));
+    }
+
+    #[test]
+    fn a_number_means_for_ever_what_it_meant_in_the_first_file() {
+        // As the first version wrote them; lines are added, never changed.
+        let depths = [
+            (0, "listening"),
+            (1, "connect"),
+            (2, "greeting"),
+            (3, "login"),
+            (4, "ping"),
+            (5, "query"),
+            (6, "role"),
+            (7, "lag"),
+            (8, "write"),
+        ];
+        let phases = [
+            (0, "total"),
+            (1, "resolve"),
+            (2, "connect"),
+            (3, "tls"),
+            (4, "greeting"),
+            (5, "login"),
+            (6, "ping"),
+            (7, "query"),
+            (8, "role"),
+            (9, "lag"),
+            (10, "write"),
+        ];
+        for series in Series::all() {
+            let number = series.number();
+            let path = ["held", "fresh"][usize::from(number >> 12)];
+            let named = |list: &[(u16, &'static str)], number| {
+                list.iter().find(|it| it.0 == number).map(|it| it.1)
+            };
+            let depth = named(&depths, number >> 6 & 0x3f);
+            let phase = named(&phases, number & 0x3f);
+            assert_eq!(
+                (path, depth, phase),
+                (
+                    series.path.name(),
+                    Some(series.depth.name()),
+                    Some(series.phase_name())
+                ),
+                "{number}"
+            );
+        }
     }
 }

@@ -16,14 +16,15 @@ use serde_json::value::RawValue;
 
 use super::Kept;
 use super::digest::Digest;
-use super::store::SLOT_MINUTES;
+use super::store::{SLOT_MINUTES, open_still};
 
 /// How long an answer may take to be read.
 pub(crate) const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Points in one answer.
 const POINTS_MAX: usize = 20_000;
-/// Bytes of transitions in one answer.
-const TRANSITION_BYTES_MAX: usize = 8 << 20;
+/// Bytes of transitions in one answer; points have less. What is around them has some tens of
+/// thousands.
+pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
 const MINUTE_MS: i64 = 60_000;
 
 /// What is asked of transitions; times are milliseconds since 1970.
@@ -113,8 +114,13 @@ pub(crate) struct Reader {
 impl Reader {
     /// Opens the file to read; the time that reading may take begins.
     pub(crate) fn open(kept: Arc<Kept>, clock: Clock) -> Result<Self, Unreadable> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&kept.path, flags)?;
+        let connection = match kept.is_still.load(Ordering::Relaxed) {
+            true => open_still(&kept.path)?,
+            false => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                Connection::open_with_flags(&kept.path, flags)?
+            }
+        };
         connection.busy_timeout(Duration::from_millis(200))?;
         Ok(Self {
             connection,
@@ -191,15 +197,17 @@ impl Reader {
         let mut rows = newest.query(params![asked.since_ms, asked.until_ms, number])?;
         let mut bytes = 0;
         while let Some(row) = rows.next()? {
-            if told.lines.len() == asked.max || bytes > TRANSITION_BYTES_MAX {
+            let (line, evidence): (String, String) = (row.get(0)?, row.get(1)?);
+            let Some(line) = with_evidence(line, asked.evidence.then_some(&evidence)) else {
+                continue;
+            };
+            // With the comma.
+            bytes += line.get().len() + 1;
+            if told.lines.len() == asked.max || bytes > ANSWER_BYTES_MAX {
                 told.is_complete = false;
                 break;
             }
-            let (line, evidence): (String, String) = (row.get(0)?, row.get(1)?);
-            if let Some(line) = with_evidence(line, asked.evidence.then_some(&evidence)) {
-                bytes += line.get().len();
-                told.lines.push(line);
-            }
+            told.lines.push(line);
             self.check_time()?;
         }
         told.is_complete &= told.since_ms <= asked.since_ms;

@@ -8,6 +8,7 @@ mod pruning;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,61 +78,95 @@ pub(super) struct Store {
     path: PathBuf,
     /// The file's device and number: somebody may take it away.
     identity: Option<(u64, u64)>,
+    /// Whether the tables are there.
+    is_made: bool,
     /// The numbers of backends, and when each was noted to be seen last.
     backends: BTreeMap<Box<str>, (i64, i64)>,
-    /// The row of this run.
-    run: i64,
+    /// This run, once something could be written.
+    run: Option<Run>,
+}
+
+/// The row of a run.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    id: i64,
+    began_ms: i64,
 }
 
 impl Store {
-    /// Opens the file, which is made where it is missing.
-    pub(super) fn open(path: &Path, now_ms: i64) -> Result<Self, Trouble> {
+    /// Opens the file, which is made where it is missing, and looks at all of it. Nothing is written
+    /// yet: a disk that takes nothing is tried again and again, the whole file is not read again.
+    pub(super) fn open(path: &Path) -> Result<Self, Trouble> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags)?;
+        let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_FOR)?;
         connection.pragma_update(None, "cell_size_check", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
         connection.pragma_update(None, "max_page_count", (BYTES_MAX / PAGE_BYTES) as i64)?;
-        let is_new = match check(&connection)? {
-            Found::Nothing => true,
-            Found::History => false,
+        let is_made = match check(&connection)? {
+            Found::Nothing => false,
+            Found::History => true,
         };
+        Ok(Self {
+            identity: identity(path),
+            path: path.to_owned(),
+            is_made,
+            backends: BTreeMap::new(),
+            run: None,
+            connection,
+        })
+    }
+
+    /// Whether there is something to read.
+    pub(super) fn is_made(&self) -> bool {
+        self.is_made
+    }
+
+    /// Whether the system let the file be opened to read alone; a new connection may have more luck.
+    pub(super) fn is_readonly(&self) -> bool {
+        self.connection.is_readonly("main").unwrap_or(true)
+    }
+
+    /// This run. With the first thing written, what the file lacks is made.
+    fn run(&mut self, now_ms: i64) -> Result<Run, Trouble> {
+        if let Some(run) = self.run {
+            return Ok(run);
+        }
         // Answers with the mode in force; a filesystem without shared memory keeps its journal.
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "normal")?;
-        connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
-        connection.pragma_update(None, "temp_store", "memory")?;
-        let transaction = connection.transaction()?;
-        if is_new {
+        self.connection
+            .pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        self.connection
+            .pragma_update(None, "synchronous", "normal")?;
+        self.connection
+            .pragma_update(None, "journal_size_limit", 4 << 20)?;
+        self.connection
+            .pragma_update(None, "temp_store", "memory")?;
+        let transaction = self.connection.transaction()?;
+        if !self.is_made {
             create(&transaction, now_ms)?;
         }
-        for series in Series::all() {
-            transaction.execute(
-                "INSERT OR IGNORE INTO series (id, path, depth, phase) VALUES (?, ?, ?, ?)",
-                params![
-                    series.number(),
-                    series.path.name(),
-                    series.depth.name(),
-                    series.phase_name()
-                ],
-            )?;
-        }
+        name_series(&transaction)?;
+        // A run whose clock was ahead may have dropped everything up to then; this one knows what
+        // is kept from now on.
+        transaction.execute(
+            "UPDATE kept SET since_ms = ?1 WHERE since_ms > ?1",
+            [now_ms],
+        )?;
         transaction.execute(
             "INSERT INTO run (began_ms, seen_ms) VALUES (?1, ?1)",
             [now_ms],
         )?;
-        let run = transaction.last_insert_rowid();
+        let run = Run {
+            id: transaction.last_insert_rowid(),
+            began_ms: now_ms,
+        };
         transaction.commit()?;
-        Ok(Self {
-            identity: identity(path),
-            path: path.to_owned(),
-            backends: BTreeMap::new(),
-            run,
-            connection,
-        })
+        self.is_made = true;
+        self.run = Some(run);
+        Ok(run)
     }
 
     /// Whether the file is still the one at its path.
@@ -146,6 +181,7 @@ impl Store {
         digests: &[DigestRow<'_>],
         now_ms: i64,
     ) -> Result<(), Trouble> {
+        let run = self.run(now_ms)?;
         self.check_log()?;
         let transaction = self.connection.transaction()?;
         let mut backends = Backends {
@@ -154,7 +190,7 @@ impl Store {
             now_ms,
         };
         let written = write_all(&mut backends, transitions, digests).and_then(|()| {
-            note_run(&transaction, self.run, now_ms)?;
+            note_run(&transaction, run, now_ms)?;
             transaction.commit()
         });
         if written.is_err() {
@@ -166,7 +202,8 @@ impl Store {
 
     /// Notes that the agent is there, where there is nothing else to write.
     pub(super) fn note_run(&mut self, now_ms: i64) -> Result<(), Trouble> {
-        Ok(note_run(&self.connection, self.run, now_ms)?)
+        let run = self.run(now_ms)?;
+        Ok(note_run(&self.connection, run, now_ms)?)
     }
 
     /// What the history takes on disk, the log included.
@@ -190,6 +227,35 @@ impl Store {
             )),
         }
     }
+}
+
+/// Opens a file that nobody can write, not even the log beside it that readers of a file share with
+/// its writer: on a disk that is full or read-only, after a run that ended in order.
+pub(super) fn open_still(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(still(path), flags)
+}
+
+/// Whether there is a history that can be read so: whole, with nothing in the log.
+pub(super) fn is_whole_without_log(path: &Path) -> bool {
+    let log_is_empty = fs::metadata(log_of(path)).map_or(true, |log| log.len() == 0);
+    let found = || check(&open_still(path)?);
+    log_is_empty && matches!(found(), Ok(Found::History))
+}
+
+/// The name of a file that does not change, as SQLite has it.
+fn still(path: &Path) -> String {
+    let mut name = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => name.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => name.push(char::from(*byte)),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name + "?immutable=1"
 }
 
 /// What lies at the path.
@@ -233,6 +299,21 @@ fn create(transaction: &Transaction<'_>, now_ms: i64) -> rusqlite::Result<()> {
         "INSERT INTO kept (what, since_ms) VALUES ('transitions', ?1), ('digests', ?1)",
         [now_ms],
     )?;
+    Ok(())
+}
+
+/// Says what the numbers of series mean, to people who read the views.
+fn name_series(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut insert = transaction
+        .prepare("INSERT OR IGNORE INTO series (id, path, depth, phase) VALUES (?, ?, ?, ?)")?;
+    for series in Series::all() {
+        insert.execute(params![
+            series.number(),
+            series.path.name(),
+            series.depth.name(),
+            series.phase_name()
+        ])?;
+    }
     Ok(())
 }
 
@@ -295,9 +376,9 @@ fn take_back(transaction: &Transaction<'_>, key: (i64, i64, i64, u16)) -> rusqli
     )
 }
 
-fn note_run(connection: &Connection, run: i64, now_ms: i64) -> rusqlite::Result<()> {
+fn note_run(connection: &Connection, run: Run, now_ms: i64) -> rusqlite::Result<()> {
     let mut noted = connection.prepare("UPDATE run SET seen_ms = ? WHERE id = ?")?;
-    noted.execute([now_ms, run]).map(|_| ())
+    noted.execute([now_ms, run.id]).map(|_| ())
 }
 
 /// The backends' numbers, as rows are written.

@@ -19,7 +19,9 @@ use serde::Serialize;
 
 use super::Kept;
 use super::feed::{Minute, unix_ms};
-use super::store::{DigestRow, Store, TransitionRow, Trouble, index_of, log_of};
+use super::store::{
+    DigestRow, Store, TransitionRow, Trouble, index_of, is_whole_without_log, log_of,
+};
 use crate::agent::seen::Seen;
 use crate::agent::transition_line::TransitionLine;
 use crate::agent::transitions::Told;
@@ -27,8 +29,13 @@ use crate::report::remedy;
 
 /// How long what was seen waits for more to be written with it.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
-/// How often what is too old is removed, and a file that cannot be opened tried again.
+/// How often what is too old is removed.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// How long a file that cannot be opened is left alone at the most. It is a second at first, and twice
+/// as long each time, for all of the file may be read before it is known.
+const REOPENED_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is told that shards have to drop something, while they do.
+const COMPLAINED_EVERY: Duration = Duration::from_secs(60);
 /// Transitions that wait for a disk.
 const WAITING_MAX: usize = 1000;
 /// Minutes that are written at once.
@@ -47,10 +54,18 @@ pub(super) struct Writer {
     minutes: Vec<Minute>,
     /// Since when writing fails, and what was dropped by then; `None` while all is well.
     trouble: Option<u64>,
-    /// What feeds had dropped when that was looked at last.
+    /// What was dropped, as far as it was told or is the writer's own doing; the rest is the feeds'.
     dropped: u64,
-    is_behind: bool,
+    complained: Option<Moment>,
     tidied: Option<Moment>,
+    reopening: Option<Reopening>,
+}
+
+/// When a file that cannot be opened is tried again.
+#[derive(Debug, Clone, Copy)]
+struct Reopening {
+    at: Moment,
+    pause: Duration,
 }
 
 /// What a transition rests on, as it is kept.
@@ -71,8 +86,9 @@ impl Writer {
             minutes: Vec::new(),
             trouble: None,
             dropped: 0,
-            is_behind: false,
+            complained: None,
             tidied: None,
+            reopening: None,
         }
     }
 
@@ -114,23 +130,32 @@ impl Writer {
     fn take(&mut self, told: &Told) {
         if self.waiting.len() >= WAITING_MAX && self.trouble.is_some() {
             self.waiting.pop_front();
-            self.kept.count_dropped(1);
+            self.drop_own(1);
         }
         self.waiting.push_back(row(told, self.clock));
     }
 
-    /// Says once that shards had to drop something.
+    /// Counts what the writer itself drops; a trouble that was told is the reason.
+    fn drop_own(&mut self, count: usize) {
+        self.kept.count_dropped(count);
+        self.dropped += u64::try_from(count).unwrap_or(u64::MAX);
+    }
+
+    /// Says now and then that shards had to drop something.
     fn complain(&mut self) {
-        let dropped = self.kept.dropped();
-        let lost = dropped - self.dropped;
-        if lost > 0 && !self.is_behind && self.trouble.is_none() {
-            tracing::warn!(
-                lost,
-                "the history is behind; what came meanwhile is not kept"
-            );
+        let lost = self.kept.dropped() - self.dropped;
+        let now = self.clock.now();
+        let is_due = |at| now.since(at) >= COMPLAINED_EVERY;
+        // What is lost in a trouble is told at its end.
+        if lost == 0 || self.trouble.is_some() || !self.complained.is_none_or(is_due) {
+            return;
         }
-        self.is_behind = lost > 0;
-        self.dropped = dropped;
+        tracing::warn!(
+            lost,
+            "the history is behind; what came meanwhile is not kept"
+        );
+        self.complained = Some(now);
+        self.dropped += lost;
     }
 
     /// Writes what has come, if a history is kept.
@@ -141,22 +166,29 @@ impl Writer {
             self.waiting.clear();
             self.minutes.clear();
             self.trouble = None;
+            self.reopening = None;
             return;
         }
         let now = self.clock.now();
+        if self.reopening.is_none_or(|reopening| reopening.at <= now) {
+            self.write_now(now);
+        }
+        self.drop_minutes();
+    }
+
+    fn write_now(&mut self, now: Moment) {
         let tidies = self.tidied.is_none_or(|at| now.since(at) >= TIDY_EVERY);
         match self.try_write(tidies) {
             Ok(()) => self.be_well(tidies.then_some(now)),
-            Err(trouble @ Trouble::Disk(_)) => self.fail(&trouble),
+            Err(trouble @ Trouble::Disk(_)) => self.fail(&trouble, now),
             Err(Trouble::Broken(why)) => {
                 self.begin_anew(&why);
                 match self.try_write(true) {
                     Ok(()) => self.be_well(Some(now)),
-                    Err(trouble) => self.fail(&trouble),
+                    Err(trouble) => self.fail(&trouble, now),
                 }
             }
         }
-        self.drop_minutes();
     }
 
     fn try_write(&mut self, tidies: bool) -> Result<(), Trouble> {
@@ -179,7 +211,7 @@ impl Writer {
         }
         let store = match &mut self.store {
             Some(store) => store,
-            none => none.insert(Store::open(&self.kept.path, now_ms)?),
+            none => none.insert(open(&self.kept)?),
         };
         if tidies {
             store.prune(now_ms)?;
@@ -202,15 +234,26 @@ impl Writer {
         self.waiting.clear();
         self.tidied = tidied.or(self.tidied);
         self.kept.is_open.store(true, Ordering::Relaxed);
+        self.reopening = None;
         if let Some(before) = self.trouble.take() {
-            let lost = self.kept.dropped() - before;
-            tracing::info!(lost, "the history is written again");
+            let dropped = self.kept.dropped();
+            self.dropped = dropped;
+            tracing::info!(lost = dropped - before, "the history is written again");
         }
     }
 
-    fn fail(&mut self, trouble: &Trouble) {
+    fn fail(&mut self, trouble: &Trouble, now: Moment) {
         // Room may be all that is missing.
         self.tidied = None;
+        self.store = self.store.take().filter(|store| !store.is_readonly());
+        self.reopening = self.store.is_none().then(|| {
+            let before = self.reopening.map(|it| it.pause * 2);
+            let pause = before.map_or(WRITE_EVERY, |pause| pause.min(REOPENED_WITHIN));
+            Reopening {
+                at: now + pause,
+                pause,
+            }
+        });
         if self.trouble.is_none() {
             tracing::error!(
                 path = %self.kept.path.display(),
@@ -223,15 +266,14 @@ impl Writer {
 
     /// What was not written has to make room for what comes.
     fn drop_minutes(&mut self) {
-        for minute in self.minutes.drain(..) {
-            self.kept.count_dropped(minute.digests.len());
-        }
-        self.dropped = self.kept.dropped();
+        let dropped = self.minutes.drain(..).map(|it| it.digests.len()).sum();
+        self.drop_own(dropped);
     }
 
     /// Sets the file aside, so that a new one can be begun.
     fn begin_anew(&mut self, why: &str) {
         self.store = None;
+        self.kept.is_open.store(false, Ordering::Relaxed);
         let path = &self.kept.path;
         let now = self.clock.wall(self.clock.now());
         let aside = path.with_extension(format!("broken-{}", unix_ms(now) / 1000));
@@ -240,6 +282,8 @@ impl Writer {
                 "it is set aside as {}, and a new one begun",
                 aside.display()
             ),
+            // It was told, and is tried again.
+            Err(_) if self.trouble.is_some() => return,
             Err(error) => format!("it stays: {}", dbvitals_probe::plain(&error)),
         };
         tracing::error!(
@@ -248,6 +292,23 @@ impl Writer {
             "the history cannot be read; {moved}"
         );
     }
+}
+
+/// Opens the file. What it has can be read from then on, whether or not anything can be written; and
+/// where it cannot even be opened to write, but to read.
+fn open(kept: &Kept) -> Result<Store, Trouble> {
+    let opened = Store::open(&kept.path);
+    let (is_open, is_still) = match &opened {
+        Ok(store) => (store.is_made(), false),
+        Err(Trouble::Disk(_)) => {
+            let is_whole = is_whole_without_log(&kept.path);
+            (is_whole, is_whole)
+        }
+        Err(Trouble::Broken(_)) => (false, false),
+    };
+    kept.is_still.store(is_still, Ordering::Relaxed);
+    kept.is_open.store(is_open, Ordering::Relaxed);
+    opened
 }
 
 /// Moves a file that is no history out of the way, with its log; what was set aside before goes.
@@ -311,3 +372,6 @@ fn row(told: &Told, clock: Clock) -> TransitionRow {
         evidence,
     }
 }
+
+#[cfg(test)]
+mod tests;

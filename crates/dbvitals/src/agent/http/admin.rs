@@ -37,6 +37,8 @@ pub(crate) type Token = Arc<ArcSwapOption<SecretString>>;
 
 /// Asks for a reload, and is told how it went.
 pub(crate) type Reload = mpsc::Sender<oneshot::Sender<Result<String, String>>>;
+/// Where that is heard.
+pub(crate) type Reloads = mpsc::Receiver<oneshot::Sender<Result<String, String>>>;
 
 impl Access {
     /// Refuses whoever may only read.

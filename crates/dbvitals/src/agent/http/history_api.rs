@@ -20,8 +20,8 @@ use tokio::time;
 
 use super::{Desk, given_twice, refuse, refuse_backend};
 use crate::agent::history::{
-    Kept, Latencies, LatencyQuestion, READ_WITHIN, Reader, TransitionQuestion, Transitions,
-    Unreadable,
+    AHEAD_MAX, Kept, Latencies, LatencyQuestion, READ_WITHIN, Reader, TransitionQuestion,
+    Transitions, Unreadable,
 };
 use crate::duration;
 
@@ -92,15 +92,19 @@ fn refusal(error: &'static str, detail: String) -> Refusal {
     Box::new(refuse(StatusCode::BAD_REQUEST, error, detail))
 }
 
+fn response(body: Result<String, Refusal>) -> Response {
+    match body {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(refused) => *refused,
+    }
+}
+
 /// `GET /api/v1/history/transitions`
 pub(super) async fn transitions(
     State(desk): State<Desk>,
     Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
-    match read_transitions(&desk, asked).await {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(refused) => *refused,
-    }
+    response(read_transitions(&desk, asked).await)
 }
 
 async fn read_transitions(desk: &Desk, asked: Vec<(String, String)>) -> Result<String, Refusal> {
@@ -110,12 +114,14 @@ async fn read_transitions(desk: &Desk, asked: Vec<(String, String)>) -> Result<S
         let max = text.parse().ok()?;
         (1..=TRANSITIONS_MAX).contains(&max).then_some(max)
     })?;
+    // What is ahead of that a clock wrote that was wrong.
+    let last = desk.board.wall_now().saturating_add(AHEAD_MAX);
+    let last = last.unwrap_or(Timestamp::MAX);
+    let until = asked.time("until")?.unwrap_or(last).min(last);
     let question = TransitionQuestion {
         of: asked.text("of").map(str::to_owned),
         since_ms: asked.time("since")?.map_or(0, Timestamp::as_millisecond),
-        until_ms: asked
-            .time("until")?
-            .map_or(i64::MAX, Timestamp::as_millisecond),
+        until_ms: until.as_millisecond(),
         max: max.unwrap_or(TRANSITIONS_MAX),
         evidence: asked.one_of("evidence", &["true", "false"])?.as_deref() == Some("true"),
     };
@@ -131,10 +137,7 @@ pub(super) async fn latency(
     State(desk): State<Desk>,
     Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
-    match read_latency(&desk, asked).await {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(refused) => *refused,
-    }
+    response(read_latency(&desk, asked).await)
 }
 
 async fn read_latency(desk: &Desk, asked: Vec<(String, String)>) -> Result<String, Refusal> {

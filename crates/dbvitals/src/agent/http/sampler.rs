@@ -12,6 +12,7 @@ use dbvitals_verdict::{Moment, Observation};
 use serde::Serialize;
 use tokio::time::sleep;
 
+use super::health::whole_ms;
 use super::history::{Event, History};
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::seen::Seen;
@@ -29,6 +30,8 @@ struct Sample<'a> {
     backend: &'a str,
     path: &'static str,
     verdict: &'static str,
+    /// How old the newest proof behind the verdict is: not every observation is one.
+    evidence_age_ms: Option<u64>,
     #[serde(flatten)]
     seen: Seen,
 }
@@ -84,11 +87,13 @@ fn newest(
     let observation: &Observation = paths
         .filter(|observation| told.is_none_or(|told| observation.ended > told))
         .max_by_key(|observation| observation.ended)?;
+    let age = backend.evidence_age(board.clock().now());
     let sample = Sample {
         schema: "dbvitals.observation.v1",
         backend: &backend.name,
         path: observation.path.name(),
         verdict: standing.verdict.name(),
+        evidence_age_ms: age.map(whole_ms),
         seen: Seen::new(observation, &backend.plan().classes, board.clock()),
     };
     let event = Event::passing("observation", Some(Arc::clone(&backend.name)), &sample);

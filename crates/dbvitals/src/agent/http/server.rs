@@ -7,6 +7,7 @@
 mod answer;
 mod connection;
 mod express;
+mod names;
 mod places;
 mod steady;
 
@@ -62,6 +63,19 @@ pub(crate) enum Door {
 enum Caller {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Caller {
+    /// Whether it came to a loopback address.
+    fn is_near(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => {
+                let own = stream.local_addr();
+                own.is_ok_and(|own| own.ip().to_canonical().is_loopback())
+            }
+            Self::Unix(_) => false,
+        }
+    }
 }
 
 impl Door {
@@ -171,6 +185,7 @@ impl Server {
             place,
             pages: pages.clone(),
             tls: self.tls.load_full(),
+            is_near: caller.is_near(),
             ending: self.ending.clone(),
         };
         match caller {

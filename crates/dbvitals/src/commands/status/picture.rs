@@ -43,6 +43,20 @@ pub(in crate::commands) struct Agent {
     pub(in crate::commands) name: Option<String>,
     pub(in crate::commands) version: Option<String>,
     pub(in crate::commands) config: Option<String>,
+    /// Its clock.
+    pub(in crate::commands) at: Option<String>,
+    pub(in crate::commands) started: Option<String>,
+    pub(in crate::commands) vitals: Option<Vitals>,
+}
+
+/// How the agent itself fares.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::commands) struct Vitals {
+    pub(in crate::commands) loop_lag_ms: f64,
+    pub(in crate::commands) probes: u64,
+    pub(in crate::commands) descriptors: Option<u64>,
+    pub(in crate::commands) descriptors_max: Option<u64>,
 }
 
 /// One backend.

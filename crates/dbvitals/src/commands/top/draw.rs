@@ -20,7 +20,7 @@ use super::ink::{BOLD, DIM, Ink, PLAIN, line, shape, text};
 use super::known::Known;
 use super::rows::Row;
 use super::view::{Pane, SPANS, View};
-use crate::commands::status::since;
+use crate::commands::status::{ms, since};
 use crate::duration::{self, rfc3339};
 
 /// From which size on there is room for all panes.
@@ -49,6 +49,7 @@ pub(super) fn draw(
     ink: Ink,
     now: SystemTime,
 ) {
+    let now = known.agents(now);
     let rows = view.rows(known);
     let scene = Scene {
         known,
@@ -175,7 +176,9 @@ fn head(scene: Scene<'_>, view: &View, width: usize) -> Vec<Line<'static>> {
     fit(&mut first, room);
     first.spans.push(text(PLAIN, " "));
     first.spans.extend([state, clock]);
-    let mut lines = vec![first, summary(scene, view)];
+    let mut lines = vec![first];
+    lines.extend(vitals(scene));
+    lines.push(summary(scene, view));
     if let Some(silence) = &known.silence {
         let for_how_long = now.duration_since(silence.since).unwrap_or_default();
         let words = format!(
@@ -186,6 +189,28 @@ fn head(scene: Scene<'_>, view: &View, width: usize) -> Vec<Line<'static>> {
         lines.push(line([text(ink.alarm(), &words)]));
     }
     lines
+}
+
+/// How the agent itself fares, where it says.
+fn vitals(scene: Scene<'_>) -> Option<Line<'static>> {
+    let agent = &scene.known.picture.agent;
+    let vitals = agent.vitals.as_ref()?;
+    let mut words = vec![format!(
+        "loop lag {}",
+        duration::show(ms(vitals.loop_lag_ms))
+    )];
+    if let Some(rate) = scene.known.probes_per_second {
+        words.insert(0, format!("{rate:.*} probes/s", usize::from(rate < 10.0)));
+    }
+    if let Some(open) = vitals.descriptors {
+        let max = vitals.descriptors_max;
+        let max = max.map_or_else(String::new, |max| format!(" of {max}"));
+        words.push(format!("{open}{max} descriptors"));
+    }
+    if let Some(started) = &agent.started {
+        words.push(format!("up for {}", since(started, scene.now)));
+    }
+    Some(line([text(DIM, &format!("agent: {}", words.join(", ")))]))
 }
 
 /// How many backends have which verdict, and which are shown.

@@ -8,16 +8,14 @@
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
-use dbvitals_probe::Clock;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::view::View;
 use crate::agent_client::{AgentClient, Event, Hearing, segment};
 use crate::commands::status::{Change, Picture, Seen};
-use crate::duration::rfc3339;
+use crate::duration::{moment, rfc3339};
 use crate::misuse::Misuse;
 
 /// How often all is asked for where changes are told as they happen.
@@ -30,8 +28,10 @@ const ASK_AFTER_CHANGE: Duration = Duration::from_millis(30);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How often the minutes of one backend are.
 const MINUTES_EVERY: Duration = Duration::from_secs(60);
-/// Transitions asked for at the beginning.
+/// Transitions asked for at the beginning, and of the past at a time.
 const TRANSITIONS_MAX: usize = 1000;
+/// How often more of the past is asked for, one time after the other.
+const PAGES_MAX: usize = 20;
 /// Transitions asked for later, when the others are known.
 const NEWEST_MAX: usize = 100;
 
@@ -44,11 +44,8 @@ pub(super) enum News {
     Live(bool),
     /// One change.
     Transition(Box<Change>),
-    /// What is kept of the past.
-    Past {
-        changes: Vec<Change>,
-        since: Option<String>,
-    },
+    /// What is known of the past.
+    Past(Past),
     /// What is kept of the latencies of one backend.
     Minutes { of: String, minutes: Vec<Minute> },
     /// What one path saw.
@@ -57,12 +54,28 @@ pub(super) enum News {
     Silence(String),
 }
 
+/// A part of the past: the newest that was not told yet.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    pub(super) changes: Vec<Change>,
+    /// Since when these are all there were.
+    pub(super) since: Option<SystemTime>,
+    /// Whether it goes on to now.
+    pub(super) is_newest: bool,
+    /// Since when transitions are kept, where they are.
+    pub(super) kept_since: Option<String>,
+    /// From when to when an agent kept them.
+    pub(super) runs: Vec<(SystemTime, SystemTime)>,
+}
+
 /// One observation, schema `dbvitals.observation.v1`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Sample {
     pub(super) backend: String,
     pub(super) path: String,
+    /// Of the newest proof, which this one need not be.
+    pub(super) evidence_age_ms: Option<u64>,
     #[serde(flatten)]
     pub(super) seen: Seen,
 }
@@ -83,30 +96,30 @@ pub(super) struct Minute {
 #[serde(default)]
 struct Kept {
     kept_since: Option<String>,
+    complete: bool,
+    runs: Vec<Run>,
     transitions: Vec<Change>,
     points: Vec<Minute>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Run {
+    began: String,
+    seen: String,
 }
 
 /// Which past is shown.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
     /// The backend whose latencies are.
-    latency_of: Option<String>,
+    pub(super) latency_of: Option<String>,
     /// How much of the time line.
-    span: Duration,
-    since: Option<SystemTime>,
+    pub(super) span: Duration,
+    pub(super) since: Option<SystemTime>,
 }
 
 impl Wanted {
-    pub(super) fn of(view: &View, now: SystemTime) -> Self {
-        let key = view.selected.as_ref().filter(|key| !key.is_service);
-        Self {
-            latency_of: key.map(|key| key.name.clone()),
-            span: view.span(),
-            since: now.checked_sub(view.span()),
-        }
-    }
-
     /// Whether the same past is wanted, a moment later.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.latency_of == other.latency_of && self.span == other.span
@@ -123,14 +136,13 @@ pub(super) async fn follow(
     client: &AgentClient,
     wanted: watch::Receiver<Wanted>,
     news: mpsc::Sender<News>,
-    clock: Clock,
 ) -> Infallible {
     let mut feed = Feed {
         client,
         wanted,
         news,
-        clock,
         keeps_past: true,
+        told_since: None,
     };
     loop {
         let why = match feed.attend().await {
@@ -146,9 +158,10 @@ struct Feed<'a> {
     client: &'a AgentClient,
     wanted: watch::Receiver<Wanted>,
     news: mpsc::Sender<News>,
-    clock: Clock,
     /// Whether this agent keeps a past, as far as is known.
     keeps_past: bool,
+    /// Since when all of its past was told.
+    told_since: Option<SystemTime>,
 }
 
 impl Feed<'_> {
@@ -158,10 +171,14 @@ impl Feed<'_> {
         let mut hearing = session.listen("/api/v1/events").await.ok();
         // After the stream, so that nothing happens between the two.
         let picture = picture(self.client).await?;
+        let memory = memory(&picture);
         self.tell(News::Picture(Box::new(picture))).await;
         self.tell(News::Live(hearing.is_some())).await;
-        self.keeps_past = true;
+        (self.keeps_past, self.told_since) = (true, None);
         self.tell_past().await?;
+        if !self.keeps_past {
+            self.tell(News::Past(memory)).await;
+        }
         let mut ask_at = Instant::now() + pace(&hearing);
         let mut minutes_at = Instant::now();
         loop {
@@ -229,39 +246,47 @@ impl Feed<'_> {
         }
     }
 
-    /// Tells the transitions of the time line.
+    /// Tells the transitions of the time line, as far as they were not told: the newest first.
     async fn tell_past(&mut self) -> Result<(), Misuse> {
         let wanted = self.wanted.borrow_and_update().clone();
-        let Some(since) = wanted.since.filter(|_| self.keeps_past) else {
+        let Some(mut since) = wanted.since.filter(|_| self.keeps_past) else {
             return Ok(());
         };
-        let since = rfc3339(since);
-        let path = format!("/api/v1/history/transitions?since={since}&max={TRANSITIONS_MAX}");
-        let kept: Option<Kept> = self.ask(&path).await?;
-        self.keeps_past = kept.is_some();
-        if let Some(kept) = kept {
-            let past = News::Past {
-                changes: kept.transitions,
-                since: kept.kept_since,
+        for _ in 0..PAGES_MAX {
+            let until = self.told_since;
+            if until.is_some_and(|until| until <= since) {
+                break;
+            }
+            let kept: Option<Kept> = self.ask(&path_of_past(since, until)).await?;
+            self.keeps_past = kept.is_some();
+            let Some(kept) = kept else {
+                break;
             };
-            self.tell(past).await;
+            let kept_since = kept.kept_since.as_deref().and_then(moment);
+            if let Some(kept_since) = kept_since.filter(|it| *it > since && !kept.complete) {
+                // Not complete for that alone, or because there were too many as well: asked so,
+                // it says which.
+                since = kept_since;
+                continue;
+            }
+            let past = kept.past(since, until.is_none());
+            let told_since = past.since;
+            self.tell(News::Past(past)).await;
+            if told_since == until {
+                break;
+            }
+            self.told_since = told_since;
         }
         Ok(())
     }
 
-    /// Tells the latencies of the last hour of the backend that is shown.
+    /// Tells the latencies of the backend that is shown: of the last hour, by the agent's clock,
+    /// where nobody says since when.
     async fn tell_minutes(&mut self) -> Result<(), Misuse> {
-        let of = self.wanted.borrow().latency_of.clone();
-        let now = self.clock.wall(self.clock.now());
-        let since = now.checked_sub(Duration::from_secs(3600));
-        let (Some(of), Some(since)) = (of, since) else {
+        let Some(of) = self.wanted.borrow().latency_of.clone() else {
             return Ok(());
         };
-        let since = rfc3339(since);
-        let path = format!(
-            "/api/v1/history/latency?of={}&since={since}&step=1m",
-            segment(&of)
-        );
+        let path = format!("/api/v1/history/latency?of={}&step=1m", segment(&of));
         let kept: Option<Kept> = self.ask(&path).await?;
         if let Some(kept) = kept {
             let minutes = kept.points;
@@ -285,6 +310,48 @@ impl Feed<'_> {
             std::future::pending::<()>().await;
         }
     }
+}
+
+impl Kept {
+    /// What was told of the past since then.
+    fn past(self, since: SystemTime, is_newest: bool) -> Past {
+        // Of too many the newest are told; then what was before them is still to be asked for.
+        let first = self.transitions.first().and_then(|it| moment(&it.at));
+        let runs = self.runs.iter();
+        Past {
+            since: match (self.complete, first) {
+                (false, Some(first)) => Some(first),
+                (_, _) => Some(since),
+            },
+            is_newest,
+            runs: runs
+                .filter_map(|run| Some((moment(&run.began)?, moment(&run.seen)?)))
+                .collect(),
+            changes: self.transitions,
+            kept_since: self.kept_since,
+        }
+    }
+}
+
+/// The past of an agent that keeps none: what it remembers itself, since it began or as many
+/// transitions ago as it tells.
+fn memory(picture: &Picture) -> Past {
+    let oldest = picture.transitions.first();
+    let since = match picture.transitions.len() < TRANSITIONS_MAX {
+        true => picture.agent.started.as_deref(),
+        false => oldest.map(|it| it.told.at.as_str()),
+    };
+    Past {
+        since: since.and_then(moment),
+        is_newest: true,
+        ..Past::default()
+    }
+}
+
+fn path_of_past(since: SystemTime, until: Option<SystemTime>) -> String {
+    let since = rfc3339(since);
+    let until = until.map_or_else(String::new, |until| format!("&until={}", rfc3339(until)));
+    format!("/api/v1/history/transitions?since={since}{until}&max={TRANSITIONS_MAX}")
 }
 
 fn pace(hearing: &Option<Hearing>) -> Duration {

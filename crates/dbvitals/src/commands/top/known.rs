@@ -5,26 +5,37 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::feed::{Minute, News, Sample};
+use super::feed::{Minute, News, Past, Sample};
+use super::record::{Record, Recorded};
 use super::strip::Turn;
-use crate::commands::status::{Backend, Change, Picture, Seen};
+use crate::commands::status::{Agent, Backend, Change, Picture, Seen};
+use crate::duration::moment;
 
 /// Latencies that are kept of a backend, one a second or so.
 const LATENCIES_MAX: usize = 120;
 /// Transitions that are kept of all.
 const TRANSITIONS_MAX: usize = 20_000;
+/// Clocks that differ by less may as well not: an answer takes its time.
+const SAME_CLOCK: SignedDuration = SignedDuration::from_millis(1500);
 
 /// What was told.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) picture: Picture,
-    /// The newest proof behind each verdict, by our clock.
+    /// What the agent's clock, by which all is told, is ahead of ours.
+    ahead: SignedDuration,
+    /// Probes that ended in a second, between the newest two pictures.
+    pub(super) probes_per_second: Option<f64>,
+    /// The newest proof behind each verdict.
     proven: BTreeMap<String, SystemTime>,
     latencies: BTreeMap<String, Latencies>,
     /// By time, and then by what they say.
     transitions: BTreeMap<(String, String), Change>,
+    /// Those of verdicts again, by backend, oldest first.
+    turns: BTreeMap<String, Vec<Turn>>,
+    record: Record,
     /// Latencies per minute of the backend that was asked for last, where they are kept.
     minutes: Option<(String, Vec<Minute>)>,
     /// Since when transitions are kept, where they are.
@@ -54,9 +65,13 @@ impl Known {
     pub(super) fn new(picture: Picture, now: SystemTime, has_token: bool) -> Self {
         let mut known = Self {
             picture: Picture::default(),
+            ahead: SignedDuration::ZERO,
+            probes_per_second: None,
             proven: BTreeMap::new(),
             latencies: BTreeMap::new(),
             transitions: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            record: Record::default(),
             minutes: None,
             kept_since: None,
             silence: None,
@@ -67,37 +82,49 @@ impl Known {
         known
     }
 
-    /// Takes what was told.
-    pub(super) fn note(&mut self, news: News, now: SystemTime) {
+    /// Our time by the agent's clock.
+    pub(super) fn agents(&self, ours: SystemTime) -> SystemTime {
+        let apart = self.ahead.unsigned_abs();
+        let agents = match self.ahead.is_negative() {
+            true => ours.checked_sub(apart),
+            false => ours.checked_add(apart),
+        };
+        agents.unwrap_or(ours)
+    }
+
+    /// Takes what was told, at a time of our clock.
+    pub(super) fn note(&mut self, news: News, ours: SystemTime) {
+        let now = self.agents(ours);
         match news {
             News::Picture(picture) => {
                 self.silence = None;
-                self.note_picture(*picture, now);
+                self.note_picture(*picture, ours);
             }
             News::Live(is_live) => self.is_live = is_live,
             News::Transition(change) => self.add(*change),
-            News::Past { changes, since } => {
-                changes.into_iter().for_each(|it| self.add(it));
-                self.kept_since = since;
-            }
+            News::Past(past) => self.note_past(past),
             News::Minutes { of, minutes } => self.minutes = Some((of, minutes)),
             News::Sample(sample) => self.note_sample(*sample, now),
             News::Silence(why) => {
                 self.is_live = false;
                 let since = self.silence.take().map_or(now, |it| it.since);
+                self.note_run(since);
+                self.record.note_silence(since);
                 self.silence = Some(Silence { since, why });
             }
         }
     }
 
-    fn note_picture(&mut self, mut picture: Picture, now: SystemTime) {
+    fn note_picture(&mut self, mut picture: Picture, ours: SystemTime) {
+        self.ahead = ahead(&picture.agent, ours);
+        let now = self.agents(ours);
+        self.probes_per_second = probes_per_second(&self.picture.agent, &picture.agent).or(self
+            .probes_per_second
+            .filter(|_| picture.agent.vitals.is_some()));
         self.proven.clear();
         for told in &picture.backends {
             let backend = &told.told;
-            let age = backend.evidence_age_ms.map(Duration::from_millis);
-            if let Some(at) = age.and_then(|age| now.checked_sub(age)) {
-                self.proven.insert(backend.name.clone(), at);
-            }
+            self.note_proof(&backend.name, backend.evidence_age_ms, now);
             let seen = backend.held.as_ref().or(backend.fresh.as_ref());
             if let Some(seen) = seen {
                 let latencies = self.latencies.entry(backend.name.clone());
@@ -108,16 +135,45 @@ impl Known {
             self.add(told.told);
         }
         self.picture = picture;
+        self.note_run(now);
         let names = self.picture.backends.iter().map(|it| it.told.name.as_str());
         let names: BTreeSet<_> = names.collect();
         self.latencies
             .retain(|name, _| names.contains(name.as_str()));
     }
 
+    /// Notes when the newest proof was got; what is one, the agent knows.
+    fn note_proof(&mut self, name: &str, age_ms: Option<u64>, now: SystemTime) {
+        let age = age_ms.map(Duration::from_millis);
+        if let Some(at) = age.and_then(|age| now.checked_sub(age)) {
+            self.proven.insert(name.to_owned(), at);
+        }
+    }
+
+    /// The agent that was heard last still watches.
+    fn note_run(&mut self, now: SystemTime) {
+        let began = self.picture.agent.started.as_deref().and_then(moment);
+        if let Some(began) = began {
+            self.record.note_run(began, now);
+        }
+    }
+
+    fn note_past(&mut self, past: Past) {
+        past.changes.into_iter().for_each(|it| self.add(it));
+        for (began, seen) in past.runs {
+            self.record.note_run(began, seen);
+        }
+        if let Some(since) = past.since {
+            self.record.note_since(since, past.is_newest);
+        }
+        self.kept_since = past.kept_since;
+    }
+
     fn note_sample(&mut self, sample: Sample, now: SystemTime) {
         let Sample {
             backend: name,
             path,
+            evidence_age_ms,
             seen,
         } = sample;
         let mut backends = self.picture.backends.iter_mut();
@@ -129,13 +185,11 @@ impl Known {
         if is_its_pace {
             self.latencies.entry(name.clone()).or_default().add(&seen);
         }
-        if seen.outcome == "pass" {
-            self.proven.insert(name, now);
-        }
         match path.as_str() {
             "held" => backend.held = Some(seen),
             _ => backend.fresh = Some(seen),
         }
+        self.note_proof(&name, evidence_age_ms, now);
     }
 
     fn add(&mut self, change: Change) {
@@ -146,9 +200,35 @@ impl Known {
             change.change,
             change.to
         );
-        self.transitions.insert((change.at.clone(), what), change);
+        let key = (change.at.clone(), what);
+        if self.transitions.contains_key(&key) {
+            return;
+        }
+        if let Some((name, turn)) = turn(&change) {
+            let turns = self.turns.entry(name.to_owned()).or_default();
+            let place = turns.partition_point(|it| it.at <= turn.at);
+            turns.insert(place, turn);
+        }
+        self.transitions.insert(key, change);
         if self.transitions.len() > TRANSITIONS_MAX {
-            self.transitions.pop_first();
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((_, gone)) = self.transitions.pop_first() else {
+            return;
+        };
+        if let Some((name, turn)) = turn(&gone)
+            && let Some(turns) = self.turns.get_mut(name)
+        {
+            turns.retain(|it| it.at > turn.at);
+            if turns.is_empty() {
+                self.turns.remove(name);
+            }
+        }
+        if let Some(at) = moment(&gone.at) {
+            self.record.note_dropped(at);
         }
     }
 
@@ -177,22 +257,15 @@ impl Known {
         self.transitions.values().rev()
     }
 
-    /// How often which backend changed its verdict, oldest first.
-    pub(super) fn turns(&self) -> BTreeMap<&str, Vec<Turn>> {
-        let mut turns: BTreeMap<&str, Vec<Turn>> = BTreeMap::new();
-        for change in self.transitions.values() {
-            let (Some(name), "verdict") = (&change.backend, change.change.as_str()) else {
-                continue;
-            };
-            if let Some(at) = moment(&change.at) {
-                turns.entry(name).or_default().push(Turn {
-                    at,
-                    from: change.from.clone(),
-                    to: change.to.clone(),
-                });
-            }
-        }
-        turns
+    /// How often a backend changed its verdict, oldest first.
+    pub(super) fn turns(&self, name: &str) -> &[Turn] {
+        self.turns.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What of the past is known. While nobody answers, nobody knows what is now.
+    pub(super) fn recorded(&self) -> Recorded {
+        self.record
+            .recorded(self.silence.as_ref().map(|it| it.since))
     }
 
     /// Why orders cannot be given where the agent was found; none where they can.
@@ -220,8 +293,42 @@ impl Latencies {
     }
 }
 
-/// A time of the API.
-pub(super) fn moment(rfc3339: &str) -> Option<SystemTime> {
-    let time: Timestamp = rfc3339.parse().ok()?;
-    Some(time.into())
+/// What the agent's clock is ahead of ours, where that is more than its answer took.
+fn ahead(agent: &Agent, ours: SystemTime) -> SignedDuration {
+    let agents: Option<Timestamp> = agent.at.as_deref().and_then(|at| at.parse().ok());
+    let (Some(agents), Ok(ours)) = (agents, Timestamp::try_from(ours)) else {
+        return SignedDuration::ZERO;
+    };
+    let ahead = agents.duration_since(ours);
+    match ahead.abs() > SAME_CLOCK {
+        true => ahead,
+        false => SignedDuration::ZERO,
+    }
+}
+
+/// Probes a second since the picture before, or since the agent began where that was of another one;
+/// none where no time has passed.
+fn probes_per_second(before: &Agent, agent: &Agent) -> Option<f64> {
+    let vitals = agent.vitals.as_ref()?;
+    let is_same = before.started == agent.started;
+    let known = before.vitals.as_ref().filter(|_| is_same);
+    let from = known.map_or(&agent.started, |_| &before.at);
+    let [from, at] = [from, &agent.at].map(|it| it.as_deref().and_then(moment));
+    let seconds = at?.duration_since(from?).ok()?.as_secs_f64();
+    let probes = vitals
+        .probes
+        .saturating_sub(known.map_or(0, |it| it.probes));
+    (seconds > 0.5).then(|| probes as f64 / seconds)
+}
+
+/// A change of a backend's verdict.
+fn turn(change: &Change) -> Option<(&str, Turn)> {
+    let name = change.backend.as_deref()?;
+    let at = moment(&change.at).filter(|_| change.change == "verdict")?;
+    let turn = Turn {
+        at,
+        from: change.from.clone(),
+        to: change.to.clone(),
+    };
+    Some((name, turn))
 }

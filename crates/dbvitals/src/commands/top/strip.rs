@@ -1,11 +1,12 @@
 //! The time line of one backend: its verdicts, slot by slot, from its transitions.
 //!
 //! A slot shows the worst that was the case in it, however short it was. What nobody knows stays
-//! empty: the time before the oldest transition that is kept, and before the agent began.
+//! empty: the time before transitions are known, while no agent watched, and since it is silent.
 
 use std::time::{Duration, SystemTime};
 
 use super::ink::badness;
+use super::record::Recorded;
 
 /// A change of verdict.
 #[derive(Debug, Clone)]
@@ -31,9 +32,14 @@ pub(super) struct Span {
 }
 
 /// The worst verdict of each slot; the turns are oldest first.
-pub(super) fn strip(turns: &[Turn], standing: Standing<'_>, span: Span) -> Vec<Option<String>> {
+pub(super) fn strip(
+    turns: &[Turn],
+    standing: Standing<'_>,
+    recorded: &Recorded,
+    span: Span,
+) -> Vec<Option<String>> {
     let mut slots: Vec<Option<String>> = vec![None; span.slots];
-    for (from, until, verdict) in stretches(turns, standing, span) {
+    for (from, until, verdict) in stretches(turns, standing, recorded, span) {
         let (first, last) = (span.slot(from), span.slot(until));
         let touched = slots.iter_mut().take(last + 1).skip(first);
         for slot in touched {
@@ -52,31 +58,37 @@ pub(super) fn strip(turns: &[Turn], standing: Standing<'_>, span: Span) -> Vec<O
 fn stretches(
     turns: &[Turn],
     standing: Standing<'_>,
+    recorded: &Recorded,
     span: Span,
 ) -> Vec<(SystemTime, SystemTime, String)> {
     let begin = span.begin();
+    let end = recorded.until.map_or(span.until, |it| it.min(span.until));
     let mut found = Vec::new();
     let mut add = |from: SystemTime, until: SystemTime, verdict: &str| {
-        if until >= begin && from <= span.until {
-            let (from, until) = (from.max(begin), until.min(span.until));
-            found.push((from, until, verdict.to_owned()));
+        if until >= begin && from <= end {
+            let parts = recorded.watched(from.max(begin), until.min(end));
+            found.extend(
+                parts
+                    .into_iter()
+                    .map(|(from, until)| (from, until, verdict.to_owned())),
+            );
         }
     };
-    if let Some(first) = turns.first()
+    if let (Some(first), Some(since)) = (turns.first(), recorded.since)
         && let Some(before) = first.from.as_deref().filter(|it| *it != "unknown")
     {
-        // It had been so for a while; for how long, nobody kept.
-        add(begin, first.at, before);
+        // It had been so for a while, and all that changed since then is known.
+        add(since.min(first.at), first.at, before);
     }
     for (place, turn) in turns.iter().enumerate() {
-        let until = turns.get(place + 1).map_or(span.until, |next| next.at);
+        let until = turns.get(place + 1).map_or(end, |next| next.at);
         add(turn.at, until, &turn.to);
     }
     // What the agent says now holds, whatever was kept of the past.
     let last = turns.last();
     if last.is_none_or(|last| last.to != standing.verdict) {
         let since = standing.since.or(last.map(|it| it.at));
-        add(since.unwrap_or(span.until), span.until, standing.verdict);
+        add(since.unwrap_or(end), end, standing.verdict);
     }
     found
 }
@@ -114,6 +126,15 @@ mod tests {
 
     /// The first letters of ten slots of ten seconds each.
     fn drawn(turns: &[Turn], verdict: &str, since: u64) -> String {
+        let all = Recorded {
+            since: Some(at(0)),
+            ..Recorded::default()
+        };
+        drawn_of(&all, turns, verdict, since)
+    }
+
+    /// The same where not all is known.
+    fn drawn_of(recorded: &Recorded, turns: &[Turn], verdict: &str, since: u64) -> String {
         let span = Span {
             until: at(100),
             length: Duration::from_secs(100),
@@ -124,7 +145,7 @@ mod tests {
             since: Some(at(since)),
         };
         let letter = |it: Option<String>| it.map_or('.', |it| it.chars().next().unwrap());
-        strip(turns, standing, span)
+        strip(turns, standing, recorded, span)
             .into_iter()
             .map(letter)
             .collect()
@@ -147,6 +168,21 @@ mod tests {
         assert_eq!(drawn(&found, "up", 55), ".....uuuuu");
         let fell = [turn(55, Some("up"), "down")];
         assert_eq!(drawn(&fell, "down", 55), "uuuuuddddd");
+    }
+
+    #[test]
+    fn before_transitions_are_known_and_while_nobody_watched_no_verdict_is_claimed() {
+        let fell = [turn(55, Some("up"), "down")];
+        let mut recorded = Recorded::default();
+        assert_eq!(drawn_of(&recorded, &fell, "down", 55), ".....ddddd");
+        recorded.since = Some(at(25));
+        assert_eq!(drawn_of(&recorded, &fell, "down", 55), "..uuuddddd");
+        recorded.gaps = vec![(at(65), at(85))];
+        assert_eq!(drawn_of(&recorded, &fell, "down", 55), "..uuudd.dd");
+        recorded.until = Some(at(95));
+        assert_eq!(drawn_of(&recorded, &fell, "down", 55), "..uuudd.dd");
+        recorded.until = Some(at(75));
+        assert_eq!(drawn_of(&recorded, &fell, "down", 55), "..uuudd...");
     }
 
     #[test]

@@ -16,12 +16,13 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::draw::draw;
-use super::feed::{Minute, News};
+use super::feed::{Minute, News, Past};
 use super::ink::Ink;
 use super::known::Known;
 use super::view::{Deed, View};
 use crate::cli::AdminState;
 use crate::commands::status::{Picture, Told};
+use crate::duration::{moment, rfc3339};
 
 const SOCKET: &str = "/run/dbvitals/control.sock";
 
@@ -124,6 +125,12 @@ fn transitions() -> Vec<Value> {
     ]
 }
 
+/// An agent at a time of its clock, that has made so many probes.
+fn agent(at: &str, probes: u64) -> Value {
+    json!({"name": "db-a", "version": "0.1.0", "at": at, "started": "2026-06-21T11:09:58Z",
+        "vitals": {"loop_lag_ms": 0.06, "probes": probes, "descriptors": 74, "descriptors_max": 1024}})
+}
+
 fn picture() -> Picture {
     let services = [
         json!({"name": "orders", "verdict": "up", "since": "2026-06-21T11:10:00Z", "want": "primary",
@@ -134,7 +141,7 @@ fn picture() -> Picture {
             "backends": [{"name": "users-1"}]}),
     ];
     Picture {
-        agent: read(json!({"name": "db-a", "version": "0.1.0"})),
+        agent: read(agent("2026-07-03T14:30:05Z", 19_000_000)),
         place: SOCKET.to_owned(),
         services: services.map(told).into(),
         backends: backends().into_iter().map(told).collect(),
@@ -147,9 +154,15 @@ fn picture() -> Picture {
 fn known() -> Known {
     let mut known = Known::new(picture(), now(), false);
     known.note(News::Live(true), now());
+    let past = Past {
+        since: moment("2026-06-21T11:09:58Z"),
+        is_newest: true,
+        ..Past::default()
+    };
+    known.note(News::Past(past), now());
     for second in 0..40_u32 {
         let took = 0.05 + f64::from(second % 7) / 100.0;
-        let sample = json!({"backend": "orders-1", "path": "held", "outcome": "pass",
+        let sample = json!({"backend": "orders-1", "path": "held", "outcome": "pass", "evidence_age_ms": 312,
             "ended": format!("2026-07-03T14:29:{second:02}.000Z"), "took_ms": took,
             "phases": [{"phase": "ping", "ms": took}], "depth_reached": "role"});
         known.note(News::Sample(Box::new(read(sample))), now());
@@ -413,4 +426,117 @@ fn no_order_is_written_that_cannot_be_given() {
     press(&mut view, &known, &typed("jjD"));
     assert!(view.form.is_none(), "no token");
     assert!(screen(&known, &mut view, 80, 24).contains("--token-file"));
+}
+
+/// What a minute of probes made of an agent, told at a time of our clock.
+fn told_again(known: &mut Known, agent: Value, ours: SystemTime) {
+    let picture = Picture {
+        agent: read(agent),
+        ..picture()
+    };
+    known.note(News::Picture(Box::new(picture)), ours);
+}
+
+#[test]
+fn the_agents_own_vitals_are_in_the_head() {
+    let (mut known, mut view) = (known(), View::default());
+    let next = agent("2026-07-03T14:30:10Z", 19_000_090);
+    told_again(&mut known, next, now() + Duration::from_secs(5));
+    let text = screen(&known, &mut view, 80, 24);
+    let vitals = "agent: 18 probes/s, loop lag 0.06 ms, 74 of 1024 descriptors, up for 12d 3h";
+    assert!(text.contains(vitals), "{text}");
+    // Servers that a reload took out took their probes with them.
+    let fewer = agent("2026-07-03T14:30:15Z", 20);
+    told_again(&mut known, fewer, now() + Duration::from_secs(10));
+    assert_eq!(known.probes_per_second, Some(0.0));
+    // In a container the next agent has the same number.
+    let mut other = agent("2026-07-03T14:30:30Z", 50);
+    other["started"] = json!("2026-07-03T14:30:20Z");
+    told_again(&mut known, other, now() + Duration::from_secs(25));
+    assert_eq!(known.probes_per_second, Some(5.0));
+}
+
+#[test]
+fn times_are_told_by_the_agents_clock_whatever_ours_says() {
+    let mut view = View::default();
+    press(&mut view, &known(), &typed("jj"));
+    let expected = screen(&known(), &mut view, 80, 24);
+    for ours in [
+        now() + Duration::from_secs(3600),
+        now() - Duration::from_secs(86_400),
+    ] {
+        let mut known = Known::new(picture(), ours, false);
+        assert_eq!(known.agents(ours), now());
+        known.note(News::Live(true), ours);
+        let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        view.settle(&known);
+        let ink = Ink { colours: true };
+        terminal
+            .draw(|frame| draw(frame, &known, &mut view, ink, ours))
+            .unwrap();
+        let shown = text(terminal.backend().buffer());
+        let head = |text: &str| text.lines().take(8).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(head(&shown), head(&expected));
+    }
+}
+
+#[test]
+fn what_proves_something_of_a_server_is_the_agents_matter() {
+    let mut known = known();
+    let age = |known: &Known| {
+        let backends = known.picture.backends.iter();
+        let mut named = backends.filter(|it| it.told.name == "orders-2");
+        known.age(&named.next().unwrap().told, now())
+    };
+    assert_eq!(age(&known), Some(Duration::from_millis(104)));
+    // A server that is down is proven to be by each failure.
+    let mut sample = failed("refused");
+    sample["backend"] = json!("orders-2");
+    sample["path"] = json!("fresh");
+    sample["evidence_age_ms"] = json!(12);
+    known.note(News::Sample(Box::new(read(sample.clone()))), now());
+    assert_eq!(age(&known), Some(Duration::from_millis(12)));
+    // An older agent does not say it; then the next picture will.
+    sample["evidence_age_ms"] = Value::Null;
+    known.note(News::Sample(Box::new(read(sample))), now());
+    assert_eq!(age(&known), Some(Duration::from_millis(12)));
+}
+
+#[test]
+fn while_the_agent_is_silent_its_time_line_stands_still() {
+    let (mut known, mut view) = (known(), View::default());
+    press(&mut view, &known, &[KeyCode::Tab]);
+    let since = now() - Duration::from_secs(1800);
+    known.note(News::Silence("gone".to_owned()), since);
+    let text = screen(&known, &mut view, 80, 24);
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("orders-3  ") && line.contains('▁'));
+    let line = line.expect("a bar").trim_end();
+    assert!((45..50).contains(&line.chars().count()), "{line}");
+}
+
+#[test]
+fn transitions_are_known_once_however_often_they_are_told_and_the_oldest_go_first() {
+    let mut known = Known::new(picture(), now(), false);
+    let count = |known: &Known| known.transitions().count();
+    assert_eq!((count(&known), known.turns("orders-3").len()), (6, 2));
+    known.note(News::Picture(Box::new(picture())), now());
+    assert_eq!((count(&known), known.turns("orders-3").len()), (6, 2));
+    let second = |number: u64| rfc3339(now() + Duration::from_secs(number));
+    for number in 0..20_000 {
+        let change =
+            json!({"at": second(number), "backend": "busy", "change": "verdict", "to": "up"});
+        known.note(News::Transition(Box::new(read(change))), now());
+    }
+    assert_eq!((count(&known), known.turns("busy").len()), (20_000, 20_000));
+    assert_eq!(known.turns("orders-3").len(), 0);
+    known.note(
+        News::Past(Past {
+            since: moment("2026-06-21T11:09:58Z"),
+            ..Past::default()
+        }),
+        now(),
+    );
+    assert_eq!(known.recorded().since, moment("2026-07-03T14:29:01Z"));
 }

@@ -5,10 +5,11 @@
     reason = "most keys of a keyboard mean nothing here"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::feed::Wanted;
 use super::known::Known;
 use super::order::{Form, Order};
 use super::rows::{Filter, Key, Row, Sort, rows};
@@ -123,6 +124,16 @@ impl View {
     pub(super) fn span(&self) -> Duration {
         let (_, seconds) = SPANS.get(self.zoom).copied().unwrap_or(SPANS[1]);
         Duration::from_secs(seconds)
+    }
+
+    /// The past that this needs.
+    pub(super) fn wanted(&self, now: SystemTime) -> Wanted {
+        let key = self.selected.as_ref().filter(|key| !key.is_service);
+        Wanted {
+            latency_of: key.map(|key| key.name.clone()),
+            span: self.span(),
+            since: now.checked_sub(self.span()),
+        }
     }
 
     /// Takes a key.

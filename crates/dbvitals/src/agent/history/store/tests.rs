@@ -11,7 +11,7 @@ use dbvitals_verdict::{Depth, Moment, Observation, Outcome, Path as ProbePath, P
 
 use super::*;
 use crate::agent::history::digest::Digests;
-use crate::agent::history::{Kept, LatencyQuestion, Reader, TransitionQuestion};
+use crate::agent::history::{ANSWER_BYTES_MAX, Kept, LatencyQuestion, Reader, TransitionQuestion};
 
 /// 2026-01-02T03:04:05.678Z
 const NOW: i64 = 1_767_323_045_678;
@@ -33,7 +33,7 @@ impl Directory {
     }
 
     fn store(&self) -> Store {
-        Store::open(&self.file(), NOW).unwrap()
+        Store::open(&self.file()).unwrap()
     }
 
     fn reader(&self) -> Reader {
@@ -327,7 +327,7 @@ fn what_is_no_history_is_told() {
     let check = |name: &str, make: &dyn Fn(&Path), words: &str| {
         let directory = Directory::new(name);
         make(&directory.file());
-        match Store::open(&directory.file(), NOW) {
+        match Store::open(&directory.file()) {
             Err(Trouble::Broken(why)) => assert!(why.contains(words), "{name}: {why}"),
             other => panic!("{name}: {other:?}"),
         }
@@ -344,7 +344,8 @@ fn what_is_no_history_is_told() {
     };
     check("foreign", &foreign, "another program");
     let newer = |path: &Path| {
-        let store = Store::open(path, NOW).unwrap();
+        let mut store = Store::open(path).unwrap();
+        store.note_run(NOW).unwrap();
         store
             .connection
             .pragma_update(None, "user_version", VERSION + 1)
@@ -356,7 +357,7 @@ fn what_is_no_history_is_told() {
         "version 2, and this agent writes version 1",
     );
     let filled = |path: &Path| {
-        let mut store = Store::open(path, NOW).unwrap();
+        let mut store = Store::open(path).unwrap();
         let rows: Vec<_> = (0..5000).map(|it| transition("a", NOW + it)).collect();
         store.write(&rows, &[], NOW).unwrap();
     };
@@ -384,4 +385,111 @@ fn a_file_without_a_byte_is_begun() {
     assert!(store.is_in_place());
     fs::remove_file(directory.file()).unwrap();
     assert!(!store.is_in_place());
+}
+
+#[test]
+fn a_run_whose_clock_was_ahead_leaves_no_time_to_come_as_what_is_kept() {
+    let directory = Directory::new("ahead");
+    let year = 365 * 24 * HOUR;
+    let mut wrong = directory.store();
+    wrong
+        .write(&[transition("a", NOW + year)], &[], NOW + year)
+        .unwrap();
+    write_minute(&mut wrong, "a", (NOW + year) / 60_000, &digests(1, 50));
+    wrong.prune(NOW + year).unwrap();
+    drop(wrong);
+    let mut store = directory.store();
+    store.prune(NOW).unwrap();
+    store.write(&[transition("a", NOW)], &[], NOW).unwrap();
+    let told = |until_ms| {
+        let question = TransitionQuestion {
+            since_ms: NOW,
+            until_ms,
+            ..all()
+        };
+        directory.reader().transitions(&question).unwrap()
+    };
+    let kept = told(NOW + HOUR);
+    assert_eq!((kept.since_ms, kept.is_complete), (NOW, true));
+    assert_eq!((kept.lines.len(), kept.runs.len()), (1, 1));
+    // It may be this clock that is wrong, so what the other wrote is there for a day.
+    store.prune(NOW + 23 * HOUR).unwrap();
+    assert_eq!(told(i64::MAX).lines.len(), 2);
+    store.prune(NOW + 25 * HOUR).unwrap();
+    let kept = told(i64::MAX);
+    assert_eq!((kept.lines.len(), kept.runs.len()), (1, 1));
+    assert_eq!(store.oldest_slot().unwrap(), None);
+}
+
+#[test]
+fn where_there_is_no_room_what_is_ahead_of_the_clock_goes_first() {
+    let directory = Directory::new("ahead-room");
+    let mut store = directory.store();
+    let rows: Vec<_> = [NOW, NOW + 24 * HOUR]
+        .into_iter()
+        .flat_map(|begin| (0..1500).map(move |it| transition("a", begin + it)))
+        .collect();
+    store.write(&rows, &[], NOW).unwrap();
+    let bytes = store.bytes_in_use().unwrap();
+    store.prune_within(NOW, bytes - 1, bytes / 10 * 9).unwrap();
+    let count = |sql: &str| -> i64 {
+        let count = store.connection.query_row(sql, [], |row| row.get(0));
+        count.unwrap()
+    };
+    let of_now = format!(
+        "SELECT count(*) FROM transition WHERE at_ms < {}",
+        NOW + HOUR
+    );
+    assert_eq!(count(&of_now), 1500);
+    assert_eq!(count("SELECT count(*) FROM transition"), 2000);
+    let told = directory.reader().transitions(&all()).unwrap();
+    assert_eq!(told.since_ms, NOW);
+}
+
+#[test]
+fn an_answer_has_no_more_bytes_than_its_bound() {
+    let directory = Directory::new("bound");
+    let mut store = directory.store();
+    let long = |at_ms| TransitionRow {
+        evidence: format!("{{\"remedy\":\"{}\"}}", "x".repeat(15_000)),
+        ..transition("a", at_ms)
+    };
+    let rows: Vec<_> = (0..1000).map(|it| long(NOW + it)).collect();
+    store.write(&rows, &[], NOW).unwrap();
+    let question = TransitionQuestion {
+        evidence: true,
+        ..all()
+    };
+    let told = directory.reader().transitions(&question).unwrap();
+    let bytes: usize = told.lines.iter().map(|line| line.get().len() + 1).sum();
+    assert!(!told.is_complete && bytes <= ANSWER_BYTES_MAX, "{bytes}");
+    assert!(bytes > ANSWER_BYTES_MAX - 16_000, "{bytes}");
+    assert!(
+        told.lines
+            .last()
+            .unwrap()
+            .get()
+            .contains(&(NOW + 999).to_string())
+    );
+}
+
+#[test]
+fn a_file_that_does_not_change_is_read_whatever_its_name() {
+    let directory = Directory::new("still");
+    let odd = directory.0.join("a dir?immutable=0&100%#ä");
+    fs::create_dir(&odd).unwrap();
+    let path = odd.join("history.db");
+    let mut store = Store::open(&path).unwrap();
+    store.write(&[transition("a", NOW)], &[], NOW).unwrap();
+    assert!(!is_whole_without_log(&path), "its log is not empty");
+    drop(store);
+    assert!(is_whole_without_log(&path));
+    let kept = Kept::new(&odd, true);
+    kept.is_still
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    let reader = Reader::open(Arc::new(kept), Clock::start()).unwrap();
+    assert_eq!(reader.transitions(&all()).unwrap().lines.len(), 1);
+    assert!(!index_of(&path).exists());
+    fs::write(&path, "no database").unwrap();
+    assert!(!is_whole_without_log(&path));
 }

@@ -17,10 +17,18 @@ use tokio::task;
 use tokio::time::{self, Sleep};
 
 use super::places::Work;
+use crate::agent::history::ANSWER_BYTES_MAX;
 
-/// How much the pages under way at one door may have together, in slices; the last one made may go
-/// beyond. A page of a few backends is one slice, so as long as all are small nobody ever waits.
-const SLICES_MAX: usize = 1024;
+/// How much the pages under way at one door may have together, in slices.
+const ALL_SLICES_MAX: usize = 1024;
+/// How much an answer from the history may have: what it tells, and what is around that.
+const PAST_SLICES: usize = ANSWER_BYTES_MAX.div_ceil(SLICE) + 2;
+/// How much of it all is for the history. Several of its answers come to be at a time, so each has all
+/// that it may need from the start; those who wait for that are nobody else's matter.
+const PAST_SLICES_MAX: usize = 3 * PAST_SLICES;
+/// How much the pages have that are made one after the other; the last one made may go beyond. A page
+/// of a few backends is one slice, so as long as all are small nobody ever waits.
+const SLICES_MAX: usize = ALL_SLICES_MAX - PAST_SLICES_MAX;
 /// How long a question for a page waits for those before it.
 const PAGE_STARTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a page may take to be read.
@@ -32,6 +40,8 @@ const SLICE: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Pages {
     slices: Arc<Semaphore>,
+    /// The same for answers from the history.
+    past_slices: Arc<Semaphore>,
     /// Who makes one now: pages are made one after the other, and others have a turn in between.
     turn: Arc<Semaphore>,
 }
@@ -39,7 +49,8 @@ pub(super) struct Pages {
 /// Leave to make a page.
 #[derive(Debug)]
 pub(super) struct Leave {
-    pages: Pages,
+    /// Where there is more, and where it goes when the page was read.
+    all_slices: Arc<Semaphore>,
     slices: OwnedSemaphorePermit,
     turn: Option<OwnedSemaphorePermit>,
 }
@@ -48,6 +59,7 @@ impl Pages {
     pub(super) fn new() -> Self {
         Self {
             slices: Arc::new(Semaphore::new(SLICES_MAX)),
+            past_slices: Arc::new(Semaphore::new(PAST_SLICES_MAX)),
             turn: Arc::new(Semaphore::new(1)),
         }
     }
@@ -55,14 +67,18 @@ impl Pages {
     /// Waits for the leave to make a page; there is none where too many are before it.
     pub(super) async fn leave(&self, path: &str) -> Option<Leave> {
         let waiting = async {
-            let turn = match waits_for_disk(path) {
-                true => None,
-                false => Some(Arc::clone(&self.turn).acquire_owned().await.ok()?),
+            let (all_slices, count, turn) = match waits_for_disk(path) {
+                true => (&self.past_slices, PAST_SLICES, None),
+                false => {
+                    let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
+                    (&self.slices, 1, Some(turn))
+                }
             };
-            let slices = Arc::clone(&self.slices).acquire_owned().await.ok()?;
+            let count = u32::try_from(count).ok()?;
+            let slices = Arc::clone(all_slices).acquire_many_owned(count);
             Some(Leave {
-                pages: self.clone(),
-                slices,
+                slices: slices.await.ok()?,
+                all_slices: Arc::clone(all_slices),
                 turn,
             })
         };
@@ -78,16 +94,19 @@ impl Leave {
         self.turn = None;
     }
 
-    /// Counts a page as long as it came to be, as far as there is room.
+    /// Counts a page as long as it came to be: as far as there is room where it is longer than was
+    /// thought, and what is too much goes back.
     fn count(&mut self, length: u64) {
-        let slices = usize::try_from(length)
-            .unwrap_or(usize::MAX)
-            .div_ceil(SLICE);
-        let more = slices
-            .saturating_sub(1)
-            .min(self.pages.slices.available_permits());
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let count = length.div_ceil(SLICE).max(1);
+        let counted = self.slices.num_permits();
+        if count <= counted {
+            drop(self.slices.split(counted - count));
+            return;
+        }
+        let more = (count - counted).min(self.all_slices.available_permits());
         let more = u32::try_from(more).unwrap_or(u32::MAX);
-        if let Ok(more) = Arc::clone(&self.pages.slices).try_acquire_many_owned(more) {
+        if let Ok(more) = Arc::clone(&self.all_slices).try_acquire_many_owned(more) {
             self.slices.merge(more);
         }
     }
@@ -191,5 +210,35 @@ impl hyper::body::Body for Answer {
             hint.set_exact(exact + rest);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAST: &str = "/api/v1/history/transitions";
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_from_the_history_have_all_they_may_need_before_they_are_made() {
+        let pages = Pages::new();
+        let mut leaves = Vec::new();
+        while let Some(leave) = pages.leave(PAST).await {
+            leaves.push(leave);
+        }
+        let most = (leaves.len() * ANSWER_BYTES_MAX) as u64;
+        assert!(!leaves.is_empty() && most <= 24 << 20, "{}", leaves.len());
+        // Others have what is theirs.
+        let mut page = pages.leave("/metrics").await.expect("there is room");
+        page.count(30 << 20);
+        page.pass_on().await;
+        assert!(pages.leave("/metrics").await.is_some());
+        // A short answer leaves room for others.
+        for leave in &mut leaves {
+            leave.count(300_000);
+        }
+        assert!(pages.leave(PAST).await.is_some());
+        drop(leaves);
+        assert_eq!(pages.past_slices.available_permits(), PAST_SLICES_MAX);
     }
 }

@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Ending;
 use super::answer::{Answer, Pages, is_page};
 use super::express::{Express, Onward};
+use super::names::strange_name;
 use super::places::Place;
 use super::steady::Steady;
 use crate::agent::http::refuse;
@@ -60,6 +61,8 @@ pub(super) struct Visit {
     pub(super) pages: Pages,
     /// What the client is to be shown before it may ask.
     pub(super) tls: Option<Arc<Tls>>,
+    /// Whether the client came to a loopback address.
+    pub(super) is_near: bool,
     pub(super) ending: Ending,
 }
 
@@ -73,6 +76,8 @@ impl Visit {
         let Some(tls) = self.tls.take() else {
             return self.converse(stream).await;
         };
+        // A strange name would not fit the certificate.
+        self.is_near = false;
         let handshake = TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream);
         tokio::select! {
             shaken = time::timeout(HANDSHAKE_WITHIN, handshake) => {
@@ -142,6 +147,7 @@ impl Visit {
             place: Arc::clone(&place),
             pages: self.pages,
             asked: Arc::clone(&asked),
+            minds_names: self.is_near,
         };
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -197,6 +203,8 @@ struct Answers {
     pages: Pages,
     /// Whether anything has been asked.
     asked: Arc<AtomicBool>,
+    /// Whether what the agent tells is kept from who asks for it by a strange name.
+    minds_names: bool,
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
@@ -210,6 +218,11 @@ impl Service<Request<Incoming>> for Answers {
         self.asked.store(true, Ordering::Relaxed);
         let (router, place) = (self.router.clone(), Arc::clone(&self.place));
         let pages = self.pages.clone();
+        let strange = strange_name(request.uri().path(), request.headers());
+        if let Some(name) = strange.filter(|_| self.minds_names) {
+            let refused = refuse_name(name).map(|body| Answer::short(body, None));
+            return Box::pin(async { Ok(refused) });
+        }
         Box::pin(async move {
             let request = match whole(request).await {
                 Ok(request) => request,
@@ -260,6 +273,14 @@ async fn whole(request: Request<Incoming>) -> Result<Request<Body>, Box<Response
             "the body of the request did not arrive in time".to_owned(),
         )),
     }
+}
+
+/// Refuses who asks for a strange name.
+fn refuse_name(name: &str) -> Box<Response<Body>> {
+    let detail = format!(
+        "{name:?} is no name of this machine: ask for 127.0.0.1 or localhost, or have the proxy in between do so"
+    );
+    last_words(StatusCode::MISDIRECTED_REQUEST, "wrong_host", detail)
 }
 
 /// A refusal after which the connection is closed: what comes next is the rest of a body, or more

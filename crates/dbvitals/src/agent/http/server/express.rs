@@ -90,7 +90,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
             }
             match self.shortcut.answer(asked, now, &mut self.told) {
                 Step::Answered(length) => taken += length,
-                other => break other,
+                rest @ (Step::Incomplete | Step::Beyond) => break rest,
             }
             if self.told.len() >= TOLD_MAX {
                 break Step::Answered(taken);

@@ -71,14 +71,8 @@ fn add_backend(page: &mut Page, it: &Backend, scene: Scene<'_>) {
         let order = it.order.as_ref().map(|order| order_words(it, order));
         page.field("admin", BOLD, order.as_deref().unwrap_or(&it.admin));
     }
-    if let Some(cause) = &it.cause {
-        let class = it.class.as_deref().unwrap_or_default();
-        let detail = it.detail.as_deref();
-        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
-        let words = format!("{cause} ({class}){detail}");
-        page.field("cause", scene.ink.verdict(&it.verdict), &words);
-        page.field_of("meaning", PLAIN, meaning(cause));
-    }
+    let why = [&it.cause, &it.class, &it.detail];
+    add_cause(page, scene.ink.verdict(&it.verdict), why);
     page.field_of("remedy", PLAIN, it.remedy.as_deref());
     add_path(page, "held", it.held.as_ref(), scene);
     add_path(page, "fresh", it.fresh.as_ref(), scene);
@@ -95,6 +89,17 @@ fn add_backend(page: &mut Page, it: &Backend, scene: Scene<'_>) {
             it.sessions_lost
         );
         page.field("lost", PLAIN, &lost);
+    }
+}
+
+/// The cause with its class and detail, and what it means, where there is one.
+fn add_cause(page: &mut Page, style: Style, why: [&Option<String>; 3]) {
+    let [cause, class, detail] = why.map(Option::as_deref);
+    if let Some(cause) = cause {
+        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+        let words = format!("{cause} ({}){detail}", class.unwrap_or_default());
+        page.field("cause", style, &words);
+        page.field_of("meaning", PLAIN, meaning(cause));
     }
 }
 
@@ -169,14 +174,8 @@ fn add_service(page: &mut Page, it: &Service, scene: Scene<'_>) {
         page.field("ALARM", scene.ink.alarm(), &words);
     }
     page.field_of("warning", scene.ink.alarm(), it.warning.as_deref());
-    if let Some(cause) = &it.cause {
-        let class = it.class.as_deref().unwrap_or_default();
-        let detail = it.detail.as_deref();
-        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
-        let words = format!("{cause} ({class}){detail}");
-        page.field("cause", scene.ink.verdict(&it.verdict), &words);
-        page.field_of("meaning", PLAIN, meaning(cause));
-    }
+    let why = [&it.cause, &it.class, &it.detail];
+    add_cause(page, scene.ink.verdict(&it.verdict), why);
     let fit = it.fit.map(|fit| format!("{fit} of {}", it.backends.len()));
     page.field_of("fit", PLAIN, fit.as_deref());
     let enough = it.enough.map(|enough| format!(", {enough} have to be fit"));

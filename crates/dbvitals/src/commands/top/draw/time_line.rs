@@ -4,11 +4,11 @@ use dbvitals_verdict::Verdict;
 use ratatui::text::{Line, Span as Text};
 
 use super::super::ink::{BOLD, DIM, PLAIN, cell, line, text, verdict};
-use super::super::known::moment;
 use super::super::rows::Row;
 use super::super::strip::{Span, Standing, strip};
 use super::super::view::{SPANS, View};
 use super::Scene;
+use crate::duration::moment;
 
 const NAME: usize = 14;
 
@@ -26,7 +26,7 @@ pub(super) fn lines(
         length: view.span(),
         slots,
     };
-    let turns = scene.known.turns();
+    let recorded = scene.known.recorded();
     let chosen = scene.place.and_then(|place| scene.rows.get(place));
     let backends: Vec<_> = scene
         .rows
@@ -43,10 +43,10 @@ pub(super) fn lines(
             verdict: row.verdict(),
             since: moment(row.since()),
         };
-        let own = turns.get(row.name()).map(Vec::as_slice).unwrap_or_default();
+        let own = scene.known.turns(row.name());
         let style = if is_chosen(row) { BOLD } else { PLAIN };
         let mut spans = vec![cell(style, row.name(), NAME), text(PLAIN, " ")];
-        spans.extend(bars(&strip(own, standing, span), scene));
+        spans.extend(bars(&strip(own, standing, &recorded, span), scene));
         lines.push(line(spans));
     }
     lines.push(scale(view, slots));
