@@ -46,8 +46,10 @@ use crate::agent::plan::BackendPlan;
 use crate::agent::transitions::Told;
 use crate::record::Recorder;
 
-/// Backends for which another shard is worth its thread.
-const BACKENDS_PER_SHARD_MIN: usize = 64;
+/// Backends for which another shard is worth its thread: their pings, one a second each, keep a core
+/// busy for less than a tenth of its time, and cost more where two threads share them out, because
+/// each then wakes for half as many.
+const BACKENDS_PER_SHARD_MIN: usize = 10_000;
 
 /// How many shards share out so many backends.
 pub(crate) fn shards_for(backends: usize) -> usize {

@@ -33,6 +33,8 @@ mod orders;
 mod output;
 #[path = "serve/patroni.rs"]
 mod patroni;
+#[path = "serve/plain_questions.rs"]
+mod plain_questions;
 #[path = "serve/reload.rs"]
 mod reload;
 #[path = "serve/reload_load.rs"]

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dbvitals_verdict::Cause;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -98,9 +98,15 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl TlsConfig {
-    /// Encrypts and believes any certificate.
+    /// Encrypts and believes any certificate. There is nothing to tell one such configuration from
+    /// another, so all targets share one.
     pub fn encrypt_only() -> Result<Self, TlsConfigError> {
-        Self::new(provider(), None)
+        static SHARED: OnceLock<TlsConfig> = OnceLock::new();
+        if let Some(shared) = SHARED.get() {
+            return Ok(shared.clone());
+        }
+        let made = Self::new(provider(), None)?;
+        Ok(SHARED.get_or_init(|| made).clone())
     }
 
     /// Encrypts and verifies, against the authorities of a PEM file or, without one, against the

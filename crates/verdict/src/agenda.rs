@@ -1,13 +1,14 @@
-//! When each backend wants to be woken: a heap of moments in which every backend stands once.
+//! Who wants to be woken when: a heap of moments in which everyone stands once.
 //!
 //! Moving a backend to another moment is the commonest operation of the whole agent, so the heap
-//! knows where each backend stands and allocates nothing once all have been seen.
+//! knows where each one stands and allocates nothing once all have been seen. The monitor keeps its
+//! backends on one, whoever probes the deadlines of questions that are under way.
 
 use crate::Moment;
 
-/// A binary min-heap of slots by moment, with the position of each slot.
+/// A binary min-heap of slots (small numbers) by moment, with the position of each slot.
 #[derive(Debug, Default)]
-pub(crate) struct Agenda {
+pub struct Agenda {
     heap: Vec<(Moment, u32)>,
     position: Vec<u32>,
 }
@@ -16,12 +17,12 @@ const ABSENT: u32 = u32::MAX;
 
 impl Agenda {
     /// The earliest moment and its slot.
-    pub(crate) fn first(&self) -> Option<(Moment, u32)> {
+    pub fn first(&self) -> Option<(Moment, u32)> {
         self.heap.first().copied()
     }
 
     /// Puts a slot at a moment, wherever it stood before; `None` takes it off.
-    pub(crate) fn set(&mut self, slot: u32, at: Option<Moment>) {
+    pub fn set(&mut self, slot: u32, at: Option<Moment>) {
         let index = slot as usize;
         if self.position.len() <= index {
             self.position.resize(index + 1, ABSENT);

@@ -54,6 +54,7 @@ mod transition;
 mod want;
 
 pub use action::Action;
+pub use agenda::Agenda;
 pub use cause::{Cause, Class, Classes};
 pub use depth::{Depth, Phase, Phases};
 pub use moment::Moment;

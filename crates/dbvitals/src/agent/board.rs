@@ -5,6 +5,7 @@
 
 mod backend;
 mod beat;
+mod edition;
 mod latency;
 mod service;
 
@@ -20,9 +21,11 @@ use jiff::Timestamp;
 
 pub(crate) use backend::{BackendBoard, Order};
 pub(crate) use beat::ShardBeat;
+pub(crate) use edition::Edition;
 pub(crate) use latency::LatencyCounts;
 pub(crate) use service::{Roster, ServiceBoard};
 
+use self::edition::Editions;
 use self::latency::{LatencyGroups, Membership};
 use crate::agent::plan::{BackendPlan, Histograms};
 
@@ -35,6 +38,8 @@ pub(crate) struct Board {
     clock: Clock,
     backends: ArcSwap<Vec<Arc<BackendBoard>>>,
     services: ArcSwap<Vec<Arc<ServiceBoard>>>,
+    /// Of who is shown.
+    editions: Editions,
     shards: Mutex<Vec<Arc<ShardBeat>>>,
     latency_groups: LatencyGroups,
     /// Whether each backend's latency is told as a histogram.
@@ -48,6 +53,7 @@ impl Board {
             clock,
             backends: ArcSwap::default(),
             services: ArcSwap::default(),
+            editions: Editions::default(),
             shards: Mutex::default(),
             latency_groups: LatencyGroups::default(),
             histograms_of_backends: AtomicBool::new(false),
@@ -63,6 +69,7 @@ impl Board {
     /// Shows these backends from now on, and no others.
     pub(crate) fn show(&self, backends: Vec<Arc<BackendBoard>>) {
         self.backends.store(Arc::new(backends));
+        self.editions.begin();
         self.latency_groups.regroup(self.membership());
     }
 
@@ -111,6 +118,7 @@ impl Board {
     /// Shows these services from now on, and no others.
     pub(crate) fn show_services(&self, services: Vec<Arc<ServiceBoard>>) {
         self.services.store(Arc::new(services));
+        self.editions.begin();
         self.latency_groups.regroup(self.membership());
     }
 
@@ -123,6 +131,11 @@ impl Board {
 
     pub(crate) fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// Which backends and services are shown, as a number: another one where others may be.
+    pub(crate) fn edition(&self) -> Edition {
+        self.editions.present()
     }
 
     pub(crate) fn backends(&self) -> Arc<Vec<Arc<BackendBoard>>> {
@@ -171,6 +184,12 @@ impl Board {
             .map(|beat| beat.lag())
             .max()
             .unwrap_or_default()
+    }
+
+    /// How late each shard's probes started.
+    pub(crate) fn lateness(&self) -> Vec<LatencyCounts> {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|beat| beat.lateness()).collect()
     }
 
     /// How often the shards found themselves too late to judge.

@@ -30,6 +30,24 @@ struct Place {
     board: Arc<BackendBoard>,
 }
 
+/// The indices of one shard that are in use.
+#[derive(Debug, Clone, Default)]
+struct Taken {
+    indices: BTreeSet<u32>,
+    /// None below it is free.
+    free_from: u32,
+}
+
+impl Taken {
+    /// The first that is free.
+    fn take(&mut self) -> u32 {
+        while !self.indices.insert(self.free_from) {
+            self.free_from += 1;
+        }
+        self.free_from
+    }
+}
+
 /// What a new set of backends changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Reloaded {
@@ -66,10 +84,10 @@ impl Control {
         let mut reloaded = Reloaded::default();
         let mut assignments: Vec<Vec<Assignment>> = Vec::new();
         assignments.resize_with(self.shards.len(), Vec::new);
-        let mut taken: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.shards.len()];
+        let mut taken = vec![Taken::default(); self.shards.len()];
         for plan in plans {
             if let Some(place) = places.get(&plan.name) {
-                taken[place.shard].insert(place.index);
+                taken[place.shard].indices.insert(place.index);
             }
         }
         for plan in plans {
@@ -115,15 +133,12 @@ impl Control {
     }
 
     /// A place in the shard that has the fewest.
-    fn find_place(&self, plan: &BackendPlan, admin: Admin, taken: &mut [BTreeSet<u32>]) -> Place {
-        let fewest = (0..taken.len()).min_by_key(|shard| taken[*shard].len());
+    fn find_place(&self, plan: &BackendPlan, admin: Admin, taken: &mut [Taken]) -> Place {
+        let fewest = (0..taken.len()).min_by_key(|shard| taken[*shard].indices.len());
         let shard = fewest.unwrap_or_default();
-        let index = (0..).find(|index| !taken[shard].contains(index));
-        let index = index.unwrap_or_default();
-        taken[shard].insert(index);
         Place {
             shard,
-            index,
+            index: taken[shard].take(),
             origin: plan.origin.clone(),
             course: plan.plan.course,
             board: self.board.entry(plan, admin),

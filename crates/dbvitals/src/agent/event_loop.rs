@@ -34,6 +34,9 @@ const SHOW_EVERY: Duration = Duration::from_secs(5);
 /// How long the goodbyes at the end may take.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(1200);
 
+/// What is dealt with before the clock is read again: a few microseconds each.
+const STEPS_PER_READING: usize = 64;
+
 /// Commands that may wait for a shard; it takes them each time it turns.
 const COMMANDS_MAX: usize = 1024;
 
@@ -101,6 +104,8 @@ pub(crate) struct EventLoop {
     backends: Vec<Option<Watched>>,
     commands: Receiver<Command>,
     beat: Arc<ShardBeat>,
+    /// Since when the first of the probes that start in this turn is due.
+    due: Option<Moment>,
     told: broadcast::Sender<Arc<Told>>,
     record: Option<Feed>,
     history: Option<history::Feed>,
@@ -211,6 +216,7 @@ impl EventLoop {
             backends: Vec::new(),
             commands,
             beat,
+            due: None,
             told,
             record,
             history,
@@ -239,7 +245,9 @@ impl EventLoop {
         }
         self.take_commands();
         self.monitor.handle_timeout(now);
+        self.due = due.filter(|due| *due <= now);
         self.settle();
+        self.due = None;
         let until = (now + BEAT_EVERY).min(self.monitor.poll_timeout().unwrap_or(now + BEAT_EVERY));
         if let Err(error) = self.prober.wait(Some(until)) {
             // epoll refuses only what a broken program asks; going on at full speed would burn a
@@ -322,7 +330,11 @@ impl EventLoop {
 
     /// Carries out actions and takes observations until there are none.
     fn settle(&mut self) {
-        loop {
+        let mut now = self.clock.now();
+        for step in 1_usize.. {
+            if step.is_multiple_of(STEPS_PER_READING) {
+                now = self.clock.now();
+            }
             if let Some(action) = self.monitor.poll_action() {
                 self.act(action);
             } else if let Some(place) = self.fresh_ended.take() {
@@ -330,7 +342,7 @@ impl EventLoop {
                     watched.board.note_fresh_ended();
                 }
             } else if let Some((target, observation)) = self.prober.poll_observation() {
-                self.observe(target, observation);
+                self.observe(target, observation, now);
             } else {
                 return;
             }
@@ -347,7 +359,7 @@ impl EventLoop {
                 deadline,
             } => {
                 let hold = self.watched_mut(backend.0).is_some_and(|it| it.holds);
-                self.prober.start(Order {
+                let started = self.prober.start(Order {
                     target: TargetId(backend.0),
                     probe,
                     path,
@@ -355,6 +367,9 @@ impl EventLoop {
                     deadline,
                     hold,
                 });
+                if let Some(due) = self.due {
+                    self.beat.note_start(started.since(due));
+                }
             }
             Action::CancelProbe { backend, path } => {
                 self.prober.cancel(TargetId(backend.0), path);
@@ -387,8 +402,7 @@ impl EventLoop {
         }
     }
 
-    fn observe(&mut self, target: TargetId, observation: Observation) {
-        let now = self.clock.now();
+    fn observe(&mut self, target: TargetId, observation: Observation, now: Moment) {
         let id = BackendId(target.0);
         let Some(Some(watched)) = self.backends.get_mut(target.0 as usize) else {
             return;

@@ -148,6 +148,7 @@ fn write_all(
         "dbvitals_agent_loop_lag_seconds {}",
         board.loop_lag().as_secs_f64()
     )?;
+    durations::write_lateness(out, board)?;
     head(
         out,
         "dbvitals_agent_stalls_total",

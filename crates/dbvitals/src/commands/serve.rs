@@ -238,7 +238,7 @@ fn start_record(
 }
 
 async fn serve(
-    plan: AgentPlan,
+    mut plan: AgentPlan,
     inherited: Inherited,
     args: &ServeArgs,
     json: bool,
@@ -303,6 +303,8 @@ async fn serve(
     }
     let printer = for_printer.map(|transitions| Printer::start(transitions, clock));
     let printer = printer.transpose()?;
+    // Who watches them has them now.
+    plan.backends = Vec::new();
     let mut serving = Serving {
         args,
         plan,
@@ -361,10 +363,11 @@ fn addresses(plan: &AgentPlan) -> impl Iterator<Item = &GateAddress> {
 /// The hooks, with what they tell of the backends beside what the board knows.
 fn hooks_plan(plan: &AgentPlan) -> HooksPlan {
     let address = |it: &BackendPlan| (Arc::clone(&it.name), it.target.address.clone());
+    let told = plan.backends.iter().filter(|_| !plan.hooks.is_empty());
     HooksPlan {
         agent: plan.name.clone(),
         hooks: plan.hooks.clone(),
-        addresses: plan.backends.iter().map(address).collect(),
+        addresses: told.map(address).collect(),
     }
 }
 
@@ -372,6 +375,7 @@ fn hooks_plan(plan: &AgentPlan) -> HooksPlan {
 #[derive(Debug)]
 struct Serving<'a> {
     args: &'a ServeArgs,
+    /// Without its backends, of which there may be very many.
     plan: AgentPlan,
     agent: Agent,
     orders: Arc<Orders>,
@@ -461,7 +465,10 @@ impl Serving<'_> {
         for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
             detail.push_str(&format!("; {key} takes a restart"));
         }
-        self.plan = plan;
+        self.plan = AgentPlan {
+            backends: Vec::new(),
+            ..plan
+        };
         self.show_orders();
         Ok(detail)
     }

@@ -130,7 +130,7 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
             control: agent.control,
             token: agent.token,
             histograms: agent.histograms,
-            backends: backends.into_values().collect(),
+            backends: share_plans(backends.into_values().collect()),
             services,
             gates,
             agent_checks,
@@ -302,6 +302,22 @@ pub(crate) fn http_address(text: &str) -> Result<Option<SocketAddr>, String> {
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
+}
+
+/// Lets backends that are to be watched alike have one plan, as most have: kept once, and found in
+/// the processor's cache.
+fn share_plans(mut backends: Vec<BackendPlan>) -> Vec<BackendPlan> {
+    /// Whoever has more plans than this has written each of them by hand.
+    const PLANS_MAX: usize = 64;
+    let mut plans: Vec<Arc<Plan>> = Vec::new();
+    for backend in &mut backends {
+        match plans.iter().find(|plan| **plan == backend.plan) {
+            Some(plan) => backend.plan = Arc::clone(plan),
+            None if plans.len() < PLANS_MAX => plans.push(Arc::clone(&backend.plan)),
+            None => {}
+        }
+    }
+    backends
 }
 
 fn read_backends(

@@ -25,8 +25,7 @@ use crate::target::{Address, Protocol, Target};
 use crate::tls::TlsPolicy;
 
 impl Prober {
-    pub(super) fn start_fresh(&mut self, order: Order) {
-        let now = self.clock.now();
+    pub(super) fn start_fresh(&mut self, order: Order, now: Moment) {
         self.cancel(order.target, Path::Fresh);
         let Some(target) = self.target(order.target) else {
             return;

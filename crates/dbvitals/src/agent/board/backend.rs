@@ -1,6 +1,6 @@
 //! What is known of one backend: written by its shard, read by everybody.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use dbvitals_verdict::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::edition::{Edition, Editions};
 use super::latency::{Latency, LatencyCounts};
 use crate::agent::plan::BackendPlan;
 
@@ -31,11 +32,15 @@ pub(crate) struct BackendBoard {
     plan: ArcSwap<Plan>,
     target: ArcSwap<Target>,
     standing: ArcSwap<Standing>,
-    sign: watch::Sender<Sign>,
+    /// Made when somebody follows it, as is the next: most backends are followed by nobody, and a
+    /// channel is larger than all else that is known of one.
+    sign: OnceLock<watch::Sender<Sign>>,
     /// Fresh probes that have ended, for whoever waits for one.
-    fresh_ended: watch::Sender<u64>,
+    fresh_ended: OnceLock<watch::Sender<u64>>,
     /// Why an operator's order was given, and until when it holds.
     order: ArcSwapOption<Order>,
+    /// Of plan, target, standing and order.
+    editions: Editions,
     /// Nanoseconds of the newest proof; 0 before there is any.
     proof_at: AtomicU64,
     /// Passes, by how long they took.
@@ -59,10 +64,11 @@ impl BackendBoard {
             name: Arc::clone(&plan.name),
             plan: ArcSwap::new(Arc::clone(&plan.plan)),
             target: ArcSwap::new(Arc::clone(&plan.target)),
-            sign: watch::Sender::new(Sign::from(&standing)),
+            sign: OnceLock::new(),
             standing: ArcSwap::from_pointee(standing),
-            fresh_ended: watch::Sender::new(0),
+            fresh_ended: OnceLock::new(),
             order: ArcSwapOption::empty(),
+            editions: Editions::default(),
             proof_at: AtomicU64::new(0),
             latency: Latency::default(),
             failures: OnceLock::new(),
@@ -89,7 +95,9 @@ impl BackendBoard {
 
     /// Tells whoever waits that a fresh probe has ended; what it showed has to be up by then.
     pub(crate) fn note_fresh_ended(&self) {
-        self.fresh_ended.send_modify(|count| *count += 1);
+        if let Some(ended) = self.fresh_ended.get() {
+            ended.send_modify(|count| *count += 1);
+        }
     }
 
     /// Notes the moment of the newest proof.
@@ -102,16 +110,30 @@ impl BackendBoard {
         if let Some(at) = standing.evidence.proof_at {
             self.note_proof(at);
         }
-        let sign = Sign::from(&standing);
         self.standing.store(Arc::new(standing));
-        self.sign
-            .send_if_modified(|old| std::mem::replace(old, sign) != sign);
+        self.editions.begin();
+        // Whoever begins to follow meanwhile has either made the channel by now, or reads the
+        // standing after this.
+        fence(Ordering::SeqCst);
+        if let Some(followed) = self.sign.get() {
+            self.show_sign(followed);
+        }
+    }
+
+    /// Brings what followers see up to date. The standing is read under the channel's own lock, so
+    /// that the last word is the newest.
+    fn show_sign(&self, followed: &watch::Sender<Sign>) {
+        followed.send_if_modified(|old| {
+            let sign = self.sign();
+            std::mem::replace(old, sign) != sign
+        });
     }
 
     /// Goes on under another plan.
     pub(crate) fn set_plan(&self, plan: &BackendPlan) {
         self.plan.store(Arc::clone(&plan.plan));
         self.target.store(Arc::clone(&plan.target));
+        self.editions.begin();
     }
 
     /// Puts up that nothing is known any more: nobody looks.
@@ -139,19 +161,28 @@ impl BackendBoard {
         self.standing.load_full()
     }
 
+    /// What is known but for the age of the evidence, as a number: another one where it changed.
+    pub(crate) fn edition(&self) -> Edition {
+        self.editions.present()
+    }
+
     /// Verdict, admin state and role, in a few words.
     pub(crate) fn sign(&self) -> Sign {
-        *self.sign.borrow()
+        Sign::from(&**self.standing.load())
     }
 
     /// Follows verdict, admin state and role.
     pub(crate) fn watch(&self) -> watch::Receiver<Sign> {
-        self.sign.subscribe()
+        let followed = self.sign.get_or_init(|| watch::Sender::new(self.sign()));
+        fence(Ordering::SeqCst);
+        self.show_sign(followed);
+        followed.subscribe()
     }
 
     /// Is told of each fresh probe that has ended.
     pub(crate) fn follow_fresh(&self) -> watch::Receiver<u64> {
-        self.fresh_ended.subscribe()
+        let ended = self.fresh_ended.get_or_init(|| watch::Sender::new(0));
+        ended.subscribe()
     }
 
     /// The plan in force.
@@ -172,6 +203,7 @@ impl BackendBoard {
     /// Shows why an operator's order was given.
     pub(crate) fn show_order(&self, order: Option<Order>) {
         self.order.store(order.map(Arc::new));
+        self.editions.begin();
     }
 
     /// How old the newest proof is; `None` before there is any.

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use dbvitals_verdict::Moment;
 
-/// The sign of life of one event loop.
+use super::latency::{Latency, LatencyCounts};
+
+/// The sign of life of one event loop; on cache lines of its own, since it is written at each turn.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct ShardBeat {
     last: AtomicU64,
     lag_nanos: AtomicU64,
     stalls: AtomicU64,
+    /// How late probes started.
+    lateness: Latency,
 }
 
 impl ShardBeat {
@@ -18,6 +23,11 @@ impl ShardBeat {
         let nanos = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
         self.last.store(now.as_nanos(), Ordering::Relaxed);
         self.lag_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Counts a probe that was due, and started so late; the path of every ping.
+    pub(crate) fn note_start(&self, late: Duration) {
+        self.lateness.count(late);
     }
 
     pub(crate) fn note_stalls(&self, count: u64) {
@@ -30,6 +40,10 @@ impl ShardBeat {
 
     pub(super) fn lag(&self) -> Duration {
         Duration::from_nanos(self.lag_nanos.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn lateness(&self) -> LatencyCounts {
+        self.lateness.counts()
     }
 
     /// How often it found itself too late to judge.

@@ -54,9 +54,9 @@ impl Latency {
     pub(crate) fn count(&self, took: Duration) {
         let bucket = BOUNDS.partition_point(|(bound, _)| *bound < took);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.micros.fetch_add(micros, Ordering::Relaxed);
+        add(&self.micros, micros);
         if let Some(bucket) = self.buckets.get(bucket) {
-            bucket.fetch_add(1, Ordering::Relaxed);
+            add(bucket, 1);
         }
     }
 
@@ -67,6 +67,12 @@ impl Latency {
             micros: load(&self.micros),
         }
     }
+}
+
+/// Adds to a count that nobody else writes, which needs no locked instruction.
+fn add(count: &AtomicU64, more: u64) {
+    let was = count.load(Ordering::Relaxed);
+    count.store(was.wrapping_add(more), Ordering::Relaxed);
 }
 
 impl LatencyCounts {

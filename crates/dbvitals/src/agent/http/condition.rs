@@ -70,6 +70,11 @@ impl Condition {
         self.fresh || self.max_age.is_some_and(too_old)
     }
 
+    /// Whether the evidence there is may not do.
+    pub(super) fn may_need_probe(&self) -> bool {
+        self.fresh || self.max_age.is_some()
+    }
+
     /// Says what is not the case, if anything.
     pub(super) fn unmet(&self, standing: &Standing) -> Option<String> {
         if !Sign::from(standing).meets(self.want) {

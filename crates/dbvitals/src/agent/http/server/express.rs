@@ -1,0 +1,139 @@
+//! The beginning of a connection: questions that need no router are answered in the bytes they came in.
+//!
+//! All that came at once is answered at once, with one write. The first thing that is asked for
+//! beyond that takes the connection to the router, with what came and was not answered, and for good.
+
+use std::io::{self, Cursor};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dbvitals_verdict::Moment;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::places::Place;
+use crate::agent::http::shortcut::{Shortcut, Step};
+
+/// How much is kept of what was asked and not answered yet, in bytes; a head that is longer is the
+/// router's.
+const ASKED_MAX: usize = 4 * 1024;
+/// How much is kept of answers until they are sent, in bytes; the last one may go beyond.
+const TOLD_MAX: usize = 16 * 1024;
+
+/// A connection whose questions have all been plain so far.
+#[derive(Debug)]
+pub(super) struct Express<I> {
+    stream: I,
+    shortcut: Shortcut,
+    /// What came and was not answered yet.
+    asked: Vec<u8>,
+    /// Answers that are not sent yet, the first `sent` bytes apart.
+    told: Vec<u8>,
+    sent: usize,
+    /// When it was answered last, or came.
+    answered: Moment,
+}
+
+/// How a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Onward {
+    ToRouter,
+    /// It is closed in order.
+    Parts,
+    /// It is closed at once.
+    Leaves,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
+    pub(super) fn new(stream: I, shortcut: Shortcut) -> Self {
+        Self {
+            answered: shortcut.now(),
+            stream,
+            shortcut,
+            asked: Vec::with_capacity(ASKED_MAX),
+            told: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Answers until there is something for the router, or nothing more. Cancel safe: it goes on
+    /// from where it was.
+    pub(super) async fn run(&mut self, place: &Arc<Place>) -> Onward {
+        loop {
+            let step = self.answer();
+            if self.owes() {
+                let _work = place.work();
+                if self.send().await.is_err() {
+                    return Onward::Parts;
+                }
+            }
+            match step {
+                Step::Answered(_) => continue,
+                Step::Incomplete if self.asked.len() < ASKED_MAX => {}
+                Step::Incomplete | Step::Beyond => return Onward::ToRouter,
+            }
+            match self.stream.read_buf(&mut self.asked).await {
+                Ok(1..) => {}
+                // Whatever went wrong is the client's matter.
+                Ok(0) | Err(_) => return Onward::Parts,
+            }
+        }
+    }
+
+    /// Answers all that came, or as much as answers are kept of; tells what the rest is.
+    fn answer(&mut self) -> Step {
+        let now = self.shortcut.now();
+        let mut taken = 0;
+        let last = loop {
+            let asked = &self.asked[taken..];
+            if asked.is_empty() {
+                break Step::Incomplete;
+            }
+            match self.shortcut.answer(asked, now, &mut self.told) {
+                Step::Answered(length) => taken += length,
+                rest @ (Step::Incomplete | Step::Beyond) => break rest,
+            }
+            if self.told.len() >= TOLD_MAX {
+                break Step::Answered(taken);
+            }
+        };
+        if taken > 0 {
+            self.answered = now;
+            self.asked.drain(..taken);
+        }
+        last
+    }
+
+    /// Whether there are answers that were not sent.
+    pub(super) fn owes(&self) -> bool {
+        self.sent < self.told.len()
+    }
+
+    /// Sends what is to be sent still. Cancel safe.
+    pub(super) async fn send(&mut self) -> io::Result<()> {
+        while self.owes() {
+            match self.stream.write(&self.told[self.sent..]).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => self.sent += sent,
+            }
+        }
+        self.told.clear();
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// How long the client has been silent.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.shortcut.now().since(self.answered)
+    }
+
+    /// The stream as it is.
+    pub(super) fn into_stream(self) -> I {
+        self.stream
+    }
+
+    /// The stream from the first byte on that was not answered.
+    pub(super) fn into_rest(self) -> impl AsyncRead + AsyncWrite + Unpin {
+        let (rest, answers) = tokio::io::split(self.stream);
+        tokio::io::join(Cursor::new(self.asked).chain(rest), answers)
+    }
+}
