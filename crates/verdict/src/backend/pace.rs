@@ -3,13 +3,16 @@
 //! Part of the state machine of `backend.rs`. One probe in flight per path; a regular fresh probe
 //! waits while a ping is unanswered, and a ping unanswered for longer than usual brings one fresh
 //! probe beside it. Every pace counts from the start of a probe, and jitter only shortens it, so
-//! that what [`Plan`](crate::Plan) states as bounds holds.
+//! that what [`Plan`](crate::Plan) states as bounds holds. A fresh probe that is due starts when
+//! the rations of `ration.rs` have one for it.
 
 use std::time::Duration;
 
 use super::Backend;
 use crate::action::Action;
 use crate::path::{Flight, Leaning};
+use crate::plan::JITTER;
+use crate::ration::{self, Logins};
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::stall::LATENESS_MAX;
 use crate::{Cause, Class, Course, Depth, Moment, Path, ProbeId, Verdict};
@@ -21,7 +24,7 @@ const SUSPECT_FACTOR: u32 = 4;
 /// The share of its time that a probe under another's deadline must have left: a fourth.
 const BESIDE_SHARE: u32 = 4;
 /// The share of a pace by which it may be shortened at random, in thousandths.
-const JITTER_PERMILLE: u64 = 50;
+const JITTER_PERMILLE: u64 = (JITTER * 1000.0) as u64;
 
 impl Backend {
     /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -34,7 +37,7 @@ impl Backend {
             held.and_then(Flight::halfway),
             fresh.and_then(Flight::halfway),
             self.held_due(),
-            self.fresh_due(),
+            self.fresh_turn(),
             self.stale_at(),
         ]
         .into_iter()
@@ -55,6 +58,45 @@ impl Backend {
             Some(ping) if !ping.witnessed => Some(ping.started + self.suspect_after()),
             Some(_) | None => self.fresh.next,
         }
+    }
+
+    /// When the fresh path will be asked: when it is due, though not before its turn.
+    fn fresh_turn(&self) -> Option<Moment> {
+        let due = self.fresh_due()?;
+        if !self.plan.logs_in() {
+            return Some(due);
+        }
+        let turn = self.turn.unwrap_or_default();
+        Some(due.max(turn).max(self.logins.next(self.login_pace())))
+    }
+
+    fn login_pace(&self) -> ration::Pace {
+        ration::Pace {
+            at_once: self.plan.logins_at_once(),
+            spacing: self.plan.login_spacing(),
+        }
+    }
+
+    /// Asks on the fresh path if that is due, or takes a turn for it.
+    pub(super) fn start_fresh_in_turn(
+        &mut self,
+        all: &mut Logins,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.fresh_turn().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.plan.logs_in() {
+            let turn = self.turn.take().filter(|turn| Logins::is_kept(*turn, now));
+            let turn = turn.unwrap_or_else(|| all.turn(now));
+            if turn > now {
+                self.turn = Some(turn);
+                return;
+            }
+            self.logins.take(self.login_pace(), now);
+        }
+        self.start_fresh(now, actions);
     }
 
     pub(super) fn suspect_after(&self) -> Duration {
@@ -90,7 +132,7 @@ impl Backend {
         self.start(Path::Held, depth, deadline, false, now, actions);
     }
 
-    pub(super) fn start_fresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn start_fresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let depth = match self.plan.course {
             Course::Session { depth } => depth,
             Course::Sessionless { depth, deeper } => match deeper {
