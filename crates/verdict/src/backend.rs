@@ -139,7 +139,7 @@ impl Backend {
     ) {
         self.give_up_overdue(shared, now, actions);
         self.go_stale(now, actions);
-        self.pass_halfway(now);
+        self.look(now);
         if self.held_due().is_some_and(|at| at <= now) {
             self.start_held(now, actions);
         }

@@ -34,8 +34,8 @@ impl Backend {
         [
             held.map(guard),
             fresh.map(guard),
-            held.and_then(Flight::halfway),
-            fresh.and_then(Flight::halfway),
+            held.and_then(|flight| flight.look_at),
+            fresh.and_then(|flight| flight.look_at),
             self.held_due(),
             self.fresh_turn(),
             self.stale_at(),
@@ -114,12 +114,14 @@ impl Backend {
         remembers.then(|| proof_at + self.plan.stale_after)
     }
 
-    pub(super) fn pass_halfway(&mut self, now: Moment) {
+    /// The agent is awake.
+    pub(super) fn look(&mut self, now: Moment) {
+        let budget = self.plan.slow_over;
         for path in [&mut self.held, &mut self.fresh] {
             if let Some(flight) = &mut path.flight
-                && flight.halfway().is_some_and(|at| at <= now)
+                && flight.look_at.is_some_and(|at| at <= now)
             {
-                flight.halfway_passed = true;
+                flight.look_after(now, budget);
             }
         }
     }
@@ -172,9 +174,7 @@ impl Backend {
     ) {
         self.probes = self.probes.wrapping_add(1);
         let probe = ProbeId(self.probes);
-        let state = self.path_mut(path);
-        state.next = None;
-        state.flight = Some(Flight {
+        let mut flight = Flight {
             probe,
             started: now,
             deadline,
@@ -182,8 +182,12 @@ impl Backend {
             beside,
             void_if_late: false,
             witnessed: false,
-            halfway_passed: false,
-        });
+            look_at: None,
+        };
+        flight.look_after(now, self.plan.slow_over);
+        let state = self.path_mut(path);
+        state.next = None;
+        state.flight = Some(flight);
         actions.push(Action::StartProbe {
             backend: self.id,
             probe,
