@@ -187,21 +187,22 @@ impl Backend {
         }
     }
 
-    /// Takes the end of a probe, or the end of a session that died between two.
+    /// Takes the end of a probe, or the end of a session that died between two; answers how it is
+    /// taken.
     pub(crate) fn handle_observation(
         &mut self,
         mut observation: Observation,
         shared: &mut Shared,
         now: Moment,
         actions: &mut Vec<Action>,
-    ) {
+    ) -> Option<Outcome> {
         let flight = self.path(observation.path).flight;
         let expected = match observation.probe {
             Some(probe) => flight.is_some_and(|flight| flight.probe == probe),
             None => observation.path == Path::Held && self.session && flight.is_none(),
         };
         if !expected {
-            return;
+            return None;
         }
         if let Outcome::Fail(cause) = observation.outcome
             && let Some(flight) = flight
@@ -213,7 +214,10 @@ impl Backend {
             observation.outcome = Outcome::Fail(Cause::AgentStalled);
         }
         self.hold_against_budget(&mut observation, &shared.stall);
+        self.tell_a_full_queue(&mut observation);
+        let outcome = observation.outcome;
         self.conclude_observation(observation, shared, now, actions);
+        Some(outcome)
     }
 
     /// A pass that took longer than the latency budget allows is no clean one, unless the agent
@@ -248,7 +252,6 @@ impl Backend {
         actions: &mut Vec<Action>,
     ) {
         observation.session &= self.holds_sessions();
-        self.tell_a_full_queue(&mut observation);
         let path = observation.path;
         let flight = self.path_mut(path).flight.take();
         let timed_out = observation.outcome.cause().is_some_and(Cause::is_timeout);

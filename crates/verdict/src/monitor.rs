@@ -16,7 +16,7 @@ use crate::backend::Backend;
 use crate::ration::Logins;
 use crate::shared::Shared;
 use crate::stall::Stall;
-use crate::{Admin, BackendId, Moment, Observation, Plan, Standing};
+use crate::{Admin, BackendId, Moment, Observation, Outcome, Plan, Standing};
 
 /// Judges backends: a pure state machine, see the [crate] documentation.
 #[derive(Debug)]
@@ -120,12 +120,21 @@ impl Monitor {
         }
     }
 
-    /// Takes the end of a probe, or of a held session. What nobody asked for is ignored.
-    pub fn handle_observation(&mut self, id: BackendId, observation: Observation, now: Moment) {
+    /// Takes the end of a probe, or of a held session; answers how it is taken, which is another
+    /// outcome where the agent was late, or a latency budget was used up. What nobody asked for is
+    /// ignored.
+    pub fn handle_observation(
+        &mut self,
+        id: BackendId,
+        observation: Observation,
+        now: Moment,
+    ) -> Option<Outcome> {
         self.notice(now);
+        let mut outcome = None;
         self.update(id, now, |backend, shared, actions| {
-            backend.handle_observation(observation, shared, now, actions);
+            outcome = backend.handle_observation(observation, shared, now, actions);
         });
+        outcome
     }
 
     /// Takes an operator's order.
@@ -176,6 +185,11 @@ impl Monitor {
     /// How often the agent found itself late, so that timeouts were no evidence.
     pub fn stalls(&self) -> u64 {
         self.shared.stall.count()
+    }
+
+    /// How late it was the last time it found itself so.
+    pub fn newest_stall(&self) -> Duration {
+        self.shared.stall.newest()
     }
 
     fn notice(&mut self, now: Moment) {

@@ -43,6 +43,15 @@ pub(in crate::commands) struct Agent {
     pub(in crate::commands) name: Option<String>,
     pub(in crate::commands) version: Option<String>,
     pub(in crate::commands) config: Option<String>,
+    pub(in crate::commands) vitals: Vitals,
+}
+
+/// How the agent itself fares.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::commands) struct Vitals {
+    /// How often it was too late to judge anybody.
+    pub(in crate::commands) stalls: Option<u64>,
 }
 
 /// One backend.
