@@ -39,10 +39,9 @@ use dbvitals_verdict::Admin;
 use tokio::sync::broadcast;
 
 use crate::agent::board::Board;
-use crate::agent::control::Control;
+use crate::agent::control::{Control, Watchlist};
 use crate::agent::event_loop::EventLoop;
 use crate::agent::history::Keeper;
-use crate::agent::plan::BackendPlan;
 use crate::agent::transitions::Told;
 use crate::record::Recorder;
 
@@ -73,7 +72,7 @@ impl Agent {
     ///
     /// Where the system gives no thread or no descriptor.
     pub(crate) fn start(
-        backends: &[BackendPlan],
+        watchlist: Watchlist<'_>,
         order: &dyn Fn(&str) -> Admin,
         clock: Clock,
         seed: u64,
@@ -82,7 +81,7 @@ impl Agent {
         keeper: Option<&Keeper>,
     ) -> anyhow::Result<Self> {
         let board = Arc::new(Board::new(clock));
-        let shards = shards_for(backends.len());
+        let shards = shards_for(watchlist.backends.len());
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for shard in 0..shards {
             let beat = board.add_shard();
@@ -105,7 +104,7 @@ impl Agent {
             threads.push(thread);
         }
         let control = Arc::new(Control::new(board, handles));
-        control.watch(backends, order)?;
+        control.watch(watchlist, order)?;
         Ok(Self { control, threads })
     }
 

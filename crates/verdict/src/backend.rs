@@ -24,7 +24,9 @@ use std::time::Duration;
 
 use crate::action::Action;
 use crate::path::{Leaning, PathState};
+use crate::ration::Ration;
 use crate::rise_fall::{Opinion, RiseFall};
+use crate::shared::Shared;
 use crate::stall::{LATENESS_MAX, Stall};
 use crate::{
     Admin, BackendId, Cause, Change, Course, Moment, Observation, Outcome, Path, Phases, Plan,
@@ -61,6 +63,10 @@ pub(crate) struct Backend {
     latency: Duration,
     /// When the deeper question of a sessionless course is due.
     deeper_at: Moment,
+    /// What is left of its own ration of logins.
+    logins: Ration,
+    /// Its turn among all backends, if one was given to it that it did not use.
+    turn: Option<Moment>,
     /// The id of the newest probe.
     probes: u32,
     rng: fastrand::Rng,
@@ -100,6 +106,8 @@ impl Backend {
             sessions_lost: 0,
             latency: Duration::ZERO,
             deeper_at: first_at,
+            logins: Ration::default(),
+            turn: None,
             probes,
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -123,21 +131,24 @@ impl Backend {
     }
 
     /// Does what is due.
-    pub(crate) fn handle_timeout(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        self.give_up_overdue(now, actions);
+    pub(crate) fn handle_timeout(
+        &mut self,
+        shared: &mut Shared,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        self.give_up_overdue(shared, now, actions);
         self.go_stale(now, actions);
-        self.pass_halfway(now);
+        self.look(now);
         if self.held_due().is_some_and(|at| at <= now) {
             self.start_held(now, actions);
         }
-        if self.fresh_due().is_some_and(|at| at <= now) {
-            self.start_fresh(now, actions);
-        }
+        self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 
     /// Gives up probes whose end nobody reported; a caller that keeps its deadlines never gets
     /// here.
-    fn give_up_overdue(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn give_up_overdue(&mut self, shared: &mut Shared, now: Moment, actions: &mut Vec<Action>) {
         for path in [Path::Held, Path::Fresh] {
             let Some(flight) = self.path(path).flight else {
                 continue;
@@ -161,7 +172,7 @@ impl Backend {
                 server: None,
                 detail: None,
             };
-            self.conclude_observation(observation, now, actions);
+            self.conclude_observation(observation, shared, now, actions);
         }
     }
 
@@ -176,31 +187,37 @@ impl Backend {
         }
     }
 
-    /// Takes the end of a probe, or the end of a session that died between two.
+    /// Takes the end of a probe, or the end of a session that died between two; answers how it is
+    /// taken.
     pub(crate) fn handle_observation(
         &mut self,
         mut observation: Observation,
-        stall: &Stall,
+        shared: &mut Shared,
         now: Moment,
         actions: &mut Vec<Action>,
-    ) {
+    ) -> Option<Outcome> {
         let flight = self.path(observation.path).flight;
         let expected = match observation.probe {
             Some(probe) => flight.is_some_and(|flight| flight.probe == probe),
             None => observation.path == Path::Held && self.session && flight.is_none(),
         };
         if !expected {
-            return;
+            return None;
         }
         if let Outcome::Fail(cause) = observation.outcome
             && let Some(flight) = flight
             && cause.may_be_the_agents_silence()
-            && stall.touches(observation.started, observation.ended, flight.patience())
+            && shared
+                .stall
+                .touches(observation.started, observation.ended, flight.patience())
         {
             observation.outcome = Outcome::Fail(Cause::AgentStalled);
         }
-        self.hold_against_budget(&mut observation, stall);
-        self.conclude_observation(observation, now, actions);
+        self.hold_against_budget(&mut observation, &shared.stall);
+        self.tell_a_full_queue(&mut observation);
+        let outcome = observation.outcome;
+        self.conclude_observation(observation, shared, now, actions);
+        Some(outcome)
     }
 
     /// A pass that took longer than the latency budget allows is no clean one, unless the agent
@@ -230,11 +247,11 @@ impl Backend {
     fn conclude_observation(
         &mut self,
         mut observation: Observation,
+        shared: &mut Shared,
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
         observation.session &= self.holds_sessions();
-        self.tell_a_full_queue(&mut observation);
         let path = observation.path;
         let flight = self.path_mut(path).flight.take();
         let timed_out = observation.outcome.cause().is_some_and(Cause::is_timeout);
@@ -263,9 +280,7 @@ impl Backend {
         self.conclude(now, actions);
         self.schedule(path, leaning, flight, now);
         // What became due by this answer starts now, not a wake-up later.
-        if self.fresh_due().is_some_and(|at| at <= now) {
-            self.start_fresh(now, actions);
-        }
+        self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 
     /// Draws the conclusion from the counts, and announces it if it is a new one.
@@ -315,13 +330,16 @@ impl Backend {
 
     /// Brings the next fresh probe forward. Its pace goes on from there, so that a question now and
     /// then costs no more than the probe that it brings.
-    pub(crate) fn handle_refresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(crate) fn handle_refresh(
+        &mut self,
+        shared: &mut Shared,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
         if self.fresh.flight.is_none() {
             self.fresh.next = Some(now);
         }
-        if self.fresh_due().is_some_and(|at| at <= now) {
-            self.start_fresh(now, actions);
-        }
+        self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 
     /// Goes on under another plan of the same course; counts and session are kept.

@@ -19,6 +19,7 @@
 //!   What is the checker's own fault never does.
 //! - `rise` passes or `fall` failures in a row change a verdict, nothing less.
 //! - Nothing is up before evidence, and evidence has an age.
+//! - Logins are rationed, for each backend and for all of a monitor: nobody is stormed.
 //! - What a [service](ServiceNeeds) is worth follows from the [`Sign`]s of its backends.
 //!
 //! ```
@@ -46,8 +47,10 @@ mod monitor;
 mod observation;
 mod path;
 mod plan;
+mod ration;
 mod rise_fall;
 mod service;
+mod shared;
 mod sign;
 mod stall;
 mod transition;

@@ -170,6 +170,51 @@ impl Plan {
         (self.deepest() >= depth).then(|| self.first_asked(depth) + further)
     }
 
+    /// How many fresh sessions may be begun at once before they are held to
+    /// [`login_spacing`](Self::login_spacing): as many as a change of verdict takes, and one for
+    /// whoever asks in between.
+    pub fn logins_at_once(&self) -> u32 {
+        self.rise + self.fall + 1
+    }
+
+    /// The time after which one more fresh session may be begun, whatever happens to those before:
+    /// half of the shortest pace, so that no pace is ever held up by it.
+    pub fn login_spacing(&self) -> Duration {
+        let regular = match self.course {
+            Course::Session { .. } => self.fresh_interval,
+            Course::Sessionless { .. } => self.interval,
+        };
+        self.changing_interval()
+            .min(self.down_interval)
+            .min(regular)
+            / 2
+    }
+
+    /// How many fresh sessions are begun in a second when all is well; none where nobody is asked
+    /// for more than a connect.
+    pub fn logins_per_second(&self) -> f64 {
+        let pace = match self.course {
+            _ if !self.logs_in() => return 0.0,
+            Course::Session { .. } => self.fresh_interval,
+            Course::Sessionless { .. } => self.interval,
+        };
+        // Jitter makes every pace a little faster.
+        1.0 / (pace.as_secs_f64() * (1.0 - JITTER))
+    }
+
+    /// How many fresh sessions it takes to tell that a server is down.
+    pub(crate) fn logins_to_fall(&self) -> f64 {
+        match self.logs_in() {
+            true => f64::from(self.fall.saturating_sub(1).max(1)),
+            false => 0.0,
+        }
+    }
+
+    /// Whether fresh probes are more than a connect, of which a server's program hears nothing.
+    pub(crate) fn logs_in(&self) -> bool {
+        self.deepest() > Depth::Connect
+    }
+
     /// Whether any question of this plan is refused by a server that is full.
     pub fn notices_full(&self) -> bool {
         self.deepest() >= Depth::Login
@@ -289,6 +334,9 @@ impl Plan {
         Ok(())
     }
 }
+
+/// The share by which a pace is shortened at random, at most.
+pub(crate) const JITTER: f64 = 0.05;
 
 /// The longest duration in a plan: a day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);

@@ -59,6 +59,11 @@ impl Stall {
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
+
+    /// How long the newest of these windows was.
+    pub(crate) fn newest(&self) -> Duration {
+        self.windows[0].map_or(Duration::ZERO, |(from, until)| until.since(from))
+    }
 }
 
 #[cfg(test)]

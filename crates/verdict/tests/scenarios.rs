@@ -548,3 +548,20 @@ fn the_role_is_told_before_the_verdict_that_comes_with_it() {
     };
     assert_eq!(changes, [role, verdict]);
 }
+
+// --- Logins --------------------------------------------------------------------------------------
+
+#[test]
+fn whoever_asks_for_fresh_probes_all_the_time_is_held_to_the_ration() {
+    let mut stage = Stage::up(ping());
+    for _ in 0..10_000 {
+        stage.monitor.handle_refresh(SERVER, stage.now);
+        stage.drain();
+        stage.play(MS);
+    }
+    let logins = stage.starts_on(Path::Fresh).len() as u32;
+    let paced = (10 * SECOND).div_duration_f64(stage.plan.login_spacing()) as u32;
+    let most = stage.plan.logins_at_once() + paced;
+    assert!((paced..=most).contains(&logins), "{logins}, not {most}");
+    assert_eq!(stage.verdict(), Verdict::Up);
+}

@@ -20,6 +20,14 @@ pub(crate) struct Control {
     places: Mutex<BTreeMap<Arc<str>, Place>>,
 }
 
+/// Whom to watch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watchlist<'a> {
+    pub(crate) backends: &'a [BackendPlan],
+    /// How many logins a second they may cost together, where the operator set a limit.
+    pub(crate) logins_per_second_max: Option<u32>,
+}
+
 /// Where a backend is watched.
 #[derive(Debug, Clone)]
 struct Place {
@@ -76,7 +84,10 @@ impl Control {
     /// not change keeps its session, its verdict and its place on the board.
     pub(crate) fn watch(
         &self,
-        plans: &[BackendPlan],
+        Watchlist {
+            backends: plans,
+            logins_per_second_max,
+        }: Watchlist<'_>,
         order: &dyn Fn(&str) -> Admin,
     ) -> Result<Reloaded, Busy> {
         let mut places = self.places();
@@ -123,7 +134,10 @@ impl Control {
             .filter(|name| !next.contains_key(*name))
             .count();
         for (shard, assignments) in self.shards.iter().zip(assignments) {
-            shard.tell(Command::Watch(assignments))?;
+            // Each shard has the share of its backends.
+            let share = assignments.len() as f64 / plans.len().max(1) as f64;
+            let logins = logins_per_second_max.map(|max| f64::from(max) * share);
+            shard.tell(Command::Watch(assignments, logins))?;
         }
         let shown = plans.iter().filter_map(|plan| next.get(&plan.name));
         self.board

@@ -31,6 +31,8 @@ use crate::record::{Chapter, Feed};
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How old what is shown of a path may become while nothing changes.
 const SHOW_EVERY: Duration = Duration::from_secs(5);
+/// How often it is said that the agent was late, while that goes on.
+const TELL_STALLS_EVERY: Duration = Duration::from_secs(60);
 /// How long the goodbyes at the end may take.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(1200);
 
@@ -43,8 +45,9 @@ const COMMANDS_MAX: usize = 1024;
 /// What a shard is told from outside.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// These are its backends from now on, and no others.
-    Watch(Vec<Assignment>),
+    /// These are its backends from now on, and no others; so many logins a second may they cost
+    /// together, where the operator set a limit.
+    Watch(Vec<Assignment>, Option<f64>),
     /// An operator's order about the backend at a place.
     Order(u32, Admin),
     /// A fresh probe of the backend at a place is wanted now.
@@ -111,6 +114,8 @@ pub(crate) struct EventLoop {
     history: Option<history::Feed>,
     /// Whose fresh probe has ended; told once all that follows from it is on the board.
     fresh_ended: Option<u32>,
+    /// When it was said last that this loop was late.
+    stall_told_at: Option<Moment>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -221,6 +226,7 @@ impl EventLoop {
             record,
             history,
             fresh_ended: None,
+            stall_told_at: None,
             stopping,
         };
         Ok((event_loop, handle))
@@ -248,6 +254,7 @@ impl EventLoop {
         self.due = due.filter(|due| *due <= now);
         self.settle();
         self.due = None;
+        self.tell_stalls(now);
         let until = (now + BEAT_EVERY).min(self.monitor.poll_timeout().unwrap_or(now + BEAT_EVERY));
         if let Err(error) = self.prober.wait(Some(until)) {
             // epoll refuses only what a broken program asks; going on at full speed would burn a
@@ -258,11 +265,29 @@ impl EventLoop {
         self.settle();
     }
 
+    /// Counts the times at which this loop was too late to judge anybody, and says so now and then.
+    fn tell_stalls(&mut self, now: Moment) {
+        let stalls = self.monitor.stalls();
+        if !self.beat.note_stalls(stalls) {
+            return;
+        }
+        if self
+            .stall_told_at
+            .is_none_or(|at| now.since(at) >= TELL_STALLS_EVERY)
+        {
+            self.stall_told_at = Some(now);
+            log::stall(self.monitor.newest_stall(), stalls);
+        }
+    }
+
     fn take_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             let now = self.clock.now();
             match command {
-                Command::Watch(assignments) => self.watch(assignments, now),
+                Command::Watch(assignments, logins) => {
+                    self.monitor.limit_logins(logins);
+                    self.watch(assignments, now);
+                }
                 Command::Order(place, admin) => {
                     self.monitor.handle_admin(BackendId(place), admin, now);
                 }
@@ -407,7 +432,6 @@ impl EventLoop {
         let Some(Some(watched)) = self.backends.get_mut(target.0 as usize) else {
             return;
         };
-        watched.board.count(&observation);
         if observation.path == Path::Fresh {
             self.fresh_ended = Some(target.0);
         }
@@ -419,10 +443,13 @@ impl EventLoop {
             history.note(&mut watched.minute, &watched.board.name, &observation);
         }
         watched.complain(&observation);
-        let passed = observation.outcome == Outcome::Pass;
+        let (seen, took) = (observation.outcome, observation.took());
         // What a server said of itself may be new, and a board that nothing changes grows old.
         let news = observation.server.is_some() || now.since(watched.shown_at) >= SHOW_EVERY;
-        self.monitor.handle_observation(id, observation, now);
+        let taken = self.monitor.handle_observation(id, observation, now);
+        let outcome = taken.unwrap_or(seen);
+        watched.board.count(outcome, took);
+        let passed = outcome == Outcome::Pass;
         if passed && !watched.troubled && !news {
             watched.board.note_proof(now);
             return;
@@ -434,7 +461,6 @@ impl EventLoop {
             watched.tell_losses(&standing);
             watched.board.put_up(standing);
         }
-        self.beat.note_stalls(self.monitor.stalls());
     }
 
     fn say_goodbye(&mut self) {

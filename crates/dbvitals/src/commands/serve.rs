@@ -149,6 +149,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         control: None,
         token: None,
         histograms: Histograms::default(),
+        logins_per_second_max: None,
         backends,
         services: Vec::new(),
         gates,
@@ -262,7 +263,7 @@ async fn serve(
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
     let for_http = told.subscribe();
     let agent = Agent::start(
-        &plan.backends,
+        plan.watchlist(),
         &|name| orders.admin(name),
         clock,
         fastrand::u64(..),
@@ -444,7 +445,7 @@ impl Serving<'_> {
         let reloaded = self
             .agent
             .control()
-            .watch(&plan.backends, &|name| orders.admin(name))
+            .watch(plan.watchlist(), &|name| orders.admin(name))
             .map_err(|busy| busy.to_string())?;
         self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));

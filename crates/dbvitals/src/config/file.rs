@@ -41,7 +41,7 @@ pub(super) const SECTIONS: [&str; 8] = [
     "classes",
 ];
 pub(super) const LATER_SECTIONS: [&str; 2] = ["route", "coordination"];
-pub(super) const AGENT_KEYS: [&str; 9] = [
+pub(super) const AGENT_KEYS: [&str; 10] = [
     "name",
     "http",
     "http_certificate",
@@ -51,6 +51,7 @@ pub(super) const AGENT_KEYS: [&str; 9] = [
     "control",
     "token_file",
     "histograms",
+    "logins_per_second_max",
 ];
 pub(super) const PACE_KEYS: [&str; 10] = [
     "interval",
@@ -103,6 +104,9 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
         classes: &classes,
     };
     let backends = read_backends(&mut reader, root, surroundings, &mut notices);
+    if let Some(max) = &agent.logins_per_second_max {
+        check_logins(&mut reader, max, &backends);
+    }
     let services = read_services(&mut reader, root, &backends);
     let subjects = Subjects {
         root,
@@ -130,6 +134,7 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
             control: agent.control,
             token: agent.token,
             histograms: agent.histograms,
+            logins_per_second_max: agent.logins_per_second_max.map(|it| it.value),
             backends: share_plans(backends.into_values().collect()),
             services,
             gates,
@@ -201,6 +206,7 @@ struct AgentSection {
     control: Option<PathBuf>,
     token: Option<SecretString>,
     histograms: Histograms,
+    logins_per_second_max: Option<Placed<u32>>,
 }
 
 fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
@@ -213,6 +219,7 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
         control: None,
         token: None,
         histograms: Histograms::default(),
+        logins_per_second_max: None,
     };
     let Some(section) = reader.table(root, "agent") else {
         return agent;
@@ -234,6 +241,7 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     if let Some(histograms) = reader.choice(section, "histograms", &words) {
         agent.histograms = histograms;
     }
+    agent.logins_per_second_max = reader.count(section, "logins_per_second_max");
     if let Some(given) = reader.string(section, "token_file") {
         match password::from_file(&PathBuf::from(given.value)) {
             Ok(token) => agent.token = Some(token),
@@ -248,6 +256,22 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     }
     agent.http_tls = read_tls(reader, section);
     agent
+}
+
+/// A limit below what the paces ask for when all is well would let verdicts go stale.
+fn check_logins(reader: &mut Reader, max: &Placed<u32>, backends: &BTreeMap<String, BackendPlan>) {
+    let plans = backends.values().map(|backend| &backend.plan);
+    let wanted: f64 = plans.map(|plan| plan.logins_per_second()).sum();
+    let wanted = (wanted.ceil() as u32).max(1);
+    if max.value < wanted {
+        reader.refuse(
+            max.offset,
+            format!(
+                "logins_per_second_max is {}, and the backends need {wanted} a second while all is well; allow more, or lengthen their fresh_interval",
+                max.value
+            ),
+        );
+    }
 }
 
 /// Reads the certificate and the key of HTTPS; one alone is of no use.

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::agent::Agent;
 use crate::agent::board::BackendBoard;
+use crate::agent::control::Watchlist;
 use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening::KeptSockets;
 use crate::agent::orders::Orders;
@@ -89,8 +90,12 @@ impl Stage {
         let sender = transitions::channel();
         let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
+        let watchlist = Watchlist {
+            backends: &backends,
+            logins_per_second_max: None,
+        };
         let agent = Agent::start(
-            &backends,
+            watchlist,
             &order,
             clock,
             fastrand::u64(..),

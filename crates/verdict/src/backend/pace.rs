@@ -3,13 +3,16 @@
 //! Part of the state machine of `backend.rs`. One probe in flight per path; a regular fresh probe
 //! waits while a ping is unanswered, and a ping unanswered for longer than usual brings one fresh
 //! probe beside it. Every pace counts from the start of a probe, and jitter only shortens it, so
-//! that what [`Plan`](crate::Plan) states as bounds holds.
+//! that what [`Plan`](crate::Plan) states as bounds holds. A fresh probe that is due starts when
+//! the rations of `ration.rs` have one for it.
 
 use std::time::Duration;
 
 use super::Backend;
 use crate::action::Action;
 use crate::path::{Flight, Leaning};
+use crate::plan::JITTER;
+use crate::ration::{self, Logins};
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::stall::LATENESS_MAX;
 use crate::{Cause, Class, Course, Depth, Moment, Path, ProbeId, Verdict};
@@ -21,10 +24,12 @@ const SUSPECT_FACTOR: u32 = 4;
 /// The share of its time that a probe under another's deadline must have left: a fourth.
 const BESIDE_SHARE: u32 = 4;
 /// The share of a pace by which it may be shortened at random, in thousandths.
-const JITTER_PERMILLE: u64 = 42;
+const JITTER_PERMILLE: u64 = (JITTER * 1000.0) as u64 - GATHERED_PERMILLE;
 /// The share of a pace by which it may be shortened beyond that, so that many backends are asked in
-/// one go: a 128th. Both together stay below a twentieth.
+/// one go: a 128th. Both together stay within [`JITTER`].
 const GATHERED_SHARE: u32 = 128;
+/// That share in thousandths, rounded up.
+const GATHERED_PERMILLE: u64 = 8;
 /// The most by which a pace is shortened for that: 2^22 ns, about four milliseconds.
 const GATHERED_WITHIN: Duration = Duration::from_nanos(1 << 22);
 
@@ -36,10 +41,10 @@ impl Backend {
         [
             held.map(guard),
             fresh.map(guard),
-            held.and_then(Flight::halfway),
-            fresh.and_then(Flight::halfway),
+            held.and_then(|flight| flight.look_at),
+            fresh.and_then(|flight| flight.look_at),
             self.held_due(),
-            self.fresh_due(),
+            self.fresh_turn(),
             self.stale_at(),
         ]
         .into_iter()
@@ -62,6 +67,45 @@ impl Backend {
         }
     }
 
+    /// When the fresh path will be asked: when it is due, though not before its turn.
+    fn fresh_turn(&self) -> Option<Moment> {
+        let due = self.fresh_due()?;
+        if !self.plan.logs_in() {
+            return Some(due);
+        }
+        let turn = self.turn.unwrap_or_default();
+        Some(due.max(turn).max(self.logins.next(self.login_pace())))
+    }
+
+    fn login_pace(&self) -> ration::Pace {
+        ration::Pace {
+            at_once: self.plan.logins_at_once(),
+            spacing: self.plan.login_spacing(),
+        }
+    }
+
+    /// Asks on the fresh path if that is due, or takes a turn for it.
+    pub(super) fn start_fresh_in_turn(
+        &mut self,
+        all: &mut Logins,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.fresh_turn().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.plan.logs_in() {
+            let turn = self.turn.take().filter(|turn| Logins::is_kept(*turn, now));
+            let turn = turn.unwrap_or_else(|| all.turn(now));
+            if turn > now {
+                self.turn = Some(turn);
+                return;
+            }
+            self.logins.take(self.login_pace(), now);
+        }
+        self.start_fresh(now, actions);
+    }
+
     pub(super) fn suspect_after(&self) -> Duration {
         (self.latency * SUSPECT_FACTOR)
             .max(SUSPECT_AFTER_MIN)
@@ -77,12 +121,14 @@ impl Backend {
         remembers.then(|| proof_at + self.plan.stale_after)
     }
 
-    pub(super) fn pass_halfway(&mut self, now: Moment) {
+    /// The agent is awake.
+    pub(super) fn look(&mut self, now: Moment) {
+        let budget = self.plan.slow_over;
         for path in [&mut self.held, &mut self.fresh] {
             if let Some(flight) = &mut path.flight
-                && flight.halfway().is_some_and(|at| at <= now)
+                && flight.look_at.is_some_and(|at| at <= now)
             {
-                flight.halfway_passed = true;
+                flight.look_after(now, budget);
             }
         }
     }
@@ -95,7 +141,7 @@ impl Backend {
         self.start(Path::Held, depth, deadline, false, now, actions);
     }
 
-    pub(super) fn start_fresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn start_fresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let depth = match self.plan.course {
             Course::Session { depth } => depth,
             Course::Sessionless { depth, deeper } => match deeper {
@@ -135,9 +181,7 @@ impl Backend {
     ) {
         self.probes = self.probes.wrapping_add(1);
         let probe = ProbeId(self.probes);
-        let state = self.path_mut(path);
-        state.next = None;
-        state.flight = Some(Flight {
+        let mut flight = Flight {
             probe,
             started: now,
             deadline,
@@ -145,8 +189,12 @@ impl Backend {
             beside,
             void_if_late: false,
             witnessed: false,
-            halfway_passed: false,
-        });
+            look_at: None,
+        };
+        flight.look_after(now, self.plan.slow_over);
+        let state = self.path_mut(path);
+        state.next = None;
+        state.flight = Some(flight);
         actions.push(Action::StartProbe {
             backend: self.id,
             probe,

@@ -7,8 +7,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dbvitals_probe::Target;
 use dbvitals_verdict::{
-    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Sign, Standing, Transition,
-    Verdict,
+    Admin, Cause, Change, Evidence, Moment, Outcome, Plan, Sign, Standing, Transition, Verdict,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -78,10 +77,10 @@ impl BackendBoard {
 
     // --- Written by the backend's shard alone --------------------------------------------------
 
-    /// Counts a probe; the path of every ping.
-    pub(crate) fn count(&self, observation: &Observation) {
-        match observation.outcome {
-            Outcome::Pass => self.latency.count(observation.took()),
+    /// Counts a probe that is taken so; the path of every ping.
+    pub(crate) fn count(&self, outcome: Outcome, took: Duration) {
+        match outcome {
+            Outcome::Pass => self.latency.count(took),
             Outcome::Fail(cause) => {
                 let counters = self
                     .failures

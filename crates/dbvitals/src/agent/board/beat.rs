@@ -30,8 +30,9 @@ impl ShardBeat {
         self.lateness.count(late);
     }
 
-    pub(crate) fn note_stalls(&self, count: u64) {
-        self.stalls.store(count, Ordering::Relaxed);
+    /// Notes how often the loop was too late to judge; answers whether that is more than before.
+    pub(crate) fn note_stalls(&self, count: u64) -> bool {
+        self.stalls.swap(count, Ordering::Relaxed) < count
     }
 
     pub(super) fn last(&self) -> Moment {
