@@ -29,8 +29,16 @@ pub(crate) struct Setting {
     pub(crate) options: &'static str,
 }
 
-/// Defaults under which nothing but pings happens while one measures.
-pub(crate) const PINGS_ALONE: &str = "fresh_interval = \"1h\"\nstale_after = \"2h\"\n";
+impl Setting {
+    /// Nothing but pings happens while one measures.
+    pub(crate) fn pings_alone(backends: u32) -> Self {
+        Self {
+            backends,
+            defaults: "fresh_interval = \"1h\"\nstale_after = \"2h\"\n",
+            options: "",
+        }
+    }
+}
 
 fn control_socket(bench: &Bench) -> PathBuf {
     bench.scratch.join("control.sock")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Row;
 use super::ping;
 use super::punctuality::Lateness;
-use crate::agent::{self, PINGS_ALONE, Setting};
+use crate::agent::{self, Setting};
 use crate::bench::Bench;
 use crate::scripted::{Protocol, Scripted};
 use crate::sheet::{Sheet, median};
@@ -49,11 +49,7 @@ fn run(bench: &Bench) -> anyhow::Result<Vec<Sheet>> {
 
 fn once(bench: &Bench, sessions: u32) -> anyhow::Result<Vec<Measured>> {
     let mut server = Scripted::start(bench, Protocol::MySql)?;
-    let setting = Setting {
-        backends: sessions,
-        defaults: PINGS_ALONE,
-        options: "",
-    };
+    let setting = Setting::pings_alone(sessions);
     let agent = agent::start(bench, &mut server, setting)?;
     let before = Lateness::read(bench)?;
     // What asking for metrics takes is not what a session costs.

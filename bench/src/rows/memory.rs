@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::Row;
-use crate::agent::{self, PINGS_ALONE, Setting};
+use crate::agent::{self, Setting};
 use crate::bench::Bench;
 use crate::scripted::{Protocol, Scripted};
 use crate::sheet::{Goal, Sheet};
@@ -47,11 +47,7 @@ fn once(bench: &Bench, sessions: u32) -> anyhow::Result<Vec<Measured>> {
 /// The resident memory of an agent that holds so many sessions.
 fn resident_kib(bench: &Bench, sessions: u32) -> anyhow::Result<f64> {
     let mut server = Scripted::start(bench, Protocol::MySql)?;
-    let setting = Setting {
-        backends: sessions,
-        defaults: PINGS_ALONE,
-        options: "",
-    };
+    let setting = Setting::pings_alone(sessions);
     let agent = agent::start(bench, &mut server, setting)?;
     thread::sleep(bench.window);
     agent.resident_kib()

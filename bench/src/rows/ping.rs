@@ -4,7 +4,7 @@
 use std::thread;
 
 use super::Row;
-use crate::agent::{self, PINGS_ALONE, Setting};
+use crate::agent::{self, Setting};
 use crate::bench::Bench;
 use crate::child::Child;
 use crate::scripted::{Protocol, Scripted};
@@ -47,11 +47,7 @@ fn compare(bench: &Bench, protocol: Protocol, sessions: u32) -> anyhow::Result<S
 /// One run of the agent.
 fn ours(bench: &Bench, protocol: Protocol, sessions: u32) -> anyhow::Result<Vec<Measured>> {
     let mut server = Scripted::start(bench, protocol)?;
-    let setting = Setting {
-        backends: sessions,
-        defaults: PINGS_ALONE,
-        options: "",
-    };
+    let setting = Setting::pings_alone(sessions);
     let agent = agent::start(bench, &mut server, setting)?;
     cost(bench, &mut server, &agent)
 }

@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::Context;
 
 use super::Row;
-use crate::agent::{self, PINGS_ALONE, Setting};
+use crate::agent::{self, Setting};
 use crate::bench::Bench;
 use crate::scripted::{Protocol, Scripted};
 use crate::sheet::{Goal, Sheet};
@@ -35,11 +35,7 @@ fn run(bench: &Bench) -> anyhow::Result<Vec<Sheet>> {
 
 fn once(bench: &Bench, sessions: u32) -> anyhow::Result<Vec<Measured>> {
     let mut server = Scripted::start(bench, Protocol::MySql)?;
-    let setting = Setting {
-        backends: sessions,
-        defaults: PINGS_ALONE,
-        options: "",
-    };
+    let setting = Setting::pings_alone(sessions);
     let _agent = agent::start(bench, &mut server, setting)?;
     let before = Lateness::read(bench)?;
     thread::sleep(bench.window);

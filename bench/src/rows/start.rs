@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::Row;
-use crate::agent::{self, PINGS_ALONE, Setting};
+use crate::agent::{self, Setting};
 use crate::bench::Bench;
 use crate::child::Child;
 use crate::clock;
@@ -47,11 +47,7 @@ fn run(bench: &Bench) -> anyhow::Result<Vec<Sheet>> {
 /// Each transition is a line of `serve --json`: the first line is the first verdict.
 fn once(bench: &Bench, backends: u32) -> anyhow::Result<Vec<Measured>> {
     let server = Scripted::start(bench, Protocol::MySql)?;
-    let setting = Setting {
-        backends,
-        defaults: PINGS_ALONE,
-        options: "",
-    };
+    let setting = Setting::pings_alone(backends);
     let configuration = agent::configure(bench, &server, setting)?;
     let started = clock::now();
     let mut agent = Child::start(agent::command(bench, &configuration).arg("--json"))?;
