@@ -3,7 +3,8 @@
 //! ```text
 //!   event loop (one thread per shard)              publishers (their own thread)
 //!   Monitor ⇄ Prober ──── writes ───▶ Board ◀─── read ──── gates, HTTP, metrics
-//!                   └── transitions ─────────────────────▶ log, demo, --json
+//!      ▲            └── transitions ─────────────────────▶ log, demo, --json
+//!      └── looks ── accept queues (a thread) ── writes ──▶ Board
 //! ```
 //!
 //! Backends are dealt out to shards; a shard knows nothing of the others. What crosses between
@@ -25,6 +26,7 @@ pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
 pub(crate) mod publishers;
+pub(crate) mod queues;
 mod seen;
 pub(crate) mod subject;
 pub(crate) mod transition_line;
@@ -42,6 +44,7 @@ use crate::agent::board::Board;
 use crate::agent::control::{Control, Watchlist};
 use crate::agent::event_loop::EventLoop;
 use crate::agent::history::Keeper;
+use crate::agent::queues::QueueWatch;
 use crate::agent::transitions::Told;
 use crate::record::Recorder;
 
@@ -62,6 +65,7 @@ pub(crate) fn shards_for(backends: usize) -> usize {
 pub(crate) struct Agent {
     control: Arc<Control>,
     threads: Vec<JoinHandle<()>>,
+    queues: QueueWatch,
 }
 
 impl Agent {
@@ -105,7 +109,12 @@ impl Agent {
         }
         let control = Arc::new(Control::new(board, handles));
         control.watch(watchlist, order)?;
-        Ok(Self { control, threads })
+        let queues = QueueWatch::start(&control).context("failed to start a thread")?;
+        Ok(Self {
+            control,
+            threads,
+            queues,
+        })
     }
 
     /// What is known now.
@@ -120,6 +129,7 @@ impl Agent {
 
     /// Says goodbye to every server and ends; takes about a second at most.
     pub(crate) fn stop(self) {
+        self.queues.stop();
         self.control.stop();
         for thread in self.threads {
             // A shard that panicked has said so already.

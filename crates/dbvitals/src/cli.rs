@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Tell how soon each kind of fault is noticed, and what that costs a server
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
+    /// Show the accept queues of listeners: is one overflowing, whose, and since when
+    #[command(after_help = QUEUES_EXAMPLES)]
+    Queues(QueuesArgs),
     /// Show what another configuration would have concluded from a record of `serve --record`
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -163,6 +166,18 @@ Examples:
   dbvitals explain --interval 500ms --timeout 2s --fall 3
   dbvitals explain mysql://vitals@10.0.0.11?depth=role
   dbvitals explain -c /etc/dbvitals/dbvitals.toml";
+
+const QUEUES_EXAMPLES: &str = "\
+With no arguments it shows all listeners of this network namespace. It works for every user; what
+is hidden without privileges (other users' processes, limits in other namespaces) is said.
+Exit codes: 0 room everywhere, 1 over 80 %, or overflowed during the watch, 2 full, or nothing
+listens there, 3 misuse.
+
+Examples:
+  dbvitals queues
+  dbvitals queues 3306 /run/mysqld/mysqld.sock
+  dbvitals queues --watch --for 10m /run/php/php-fpm.sock
+  dbvitals queues --everywhere 5432";
 
 const REPLAY_EXAMPLES: &str = "\
 Exit codes: 0 the same conclusions, 1 others, 3 misuse, or a record that cannot be read.
@@ -484,4 +499,27 @@ pub(crate) struct ReplayArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
+}
+
+/// Arguments of `queues`.
+#[derive(Debug, Args)]
+pub(crate) struct QueuesArgs {
+    /// A port, an address with its port, the path of a unix socket, or @NAME for an abstract one
+    #[arg(value_name = "PORT|PATH")]
+    pub(crate) places: Vec<String>,
+    /// Go on until Ctrl-C: peaks, overflows per second, and a line when a queue fills or drains
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// How often a watch is told; it looks 50 times a second whatever this says
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse, requires = "watch")]
+    pub(crate) interval: Duration,
+    /// End the watch after this time
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse, requires = "watch")]
+    pub(crate) duration: Option<Duration>,
+    /// Look into the network namespace of this process, a container's for instance
+    #[arg(long, value_name = "PID", conflicts_with = "everywhere")]
+    pub(crate) pid: Option<u32>,
+    /// Look into all network namespaces of this machine
+    #[arg(long)]
+    pub(crate) everywhere: bool,
 }

@@ -8,6 +8,7 @@ mod ending;
 pub(crate) mod explain;
 pub(crate) mod man;
 mod pace;
+pub(crate) mod queues;
 pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod set;

@@ -15,12 +15,14 @@ mod duration;
 mod exit;
 mod expectation;
 mod journal;
+mod locality;
 mod misuse;
 mod password;
 mod probing;
 mod record;
 mod rehearsal;
 mod report;
+mod standstill;
 mod suggestion;
 mod systemd;
 mod target_url;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
         Command::Explain(args) => commands::explain::run(args, json),
+        Command::Queues(args) => commands::queues::run(args, json),
         Command::Replay(args) => commands::replay::run(args, json),
     };
     match ended {

@@ -14,6 +14,7 @@
 //! {"t":1000210,"b":0,"p":"h","d":210}                 a held session was asked at t, for d, and passed
 //! {"t":2000420,"b":0,"p":"f","d":90,"c":"refused"}    a fresh probe ended with a cause
 //! {"t":2000400,"b":0,"p":"h","e":1,"c":"reset"}       a held session ended by itself
+//! {"t":2000450,"b":0,"p":"q","e":1,"c":"queue_full"}  a look at the accept queue told this, unasked
 //! {"t":2000520,"b":0,"v":["up","down"],"c":"refused"} the verdict changed
 //! {"t":2100000,"n":0,"l":250000}                      shard n was late by l when t came
 //! {"t":2200000,"lost":12}                             so many lines were lost before this one

@@ -52,6 +52,11 @@ pub(crate) trait World {
     /// When a session that was held at `since` ends by itself, and why, unless a probe tells.
     fn session_end(&self, since: Moment) -> Option<(Moment, Cause)>;
 
+    /// What looks at the accept queue told, in the order of their ends.
+    fn looks(&self) -> &[Observation] {
+        &[]
+    }
+
     /// When a loop goes on that wanted to be woken at a moment.
     fn woken(&self, at: Moment) -> Moment;
 }
@@ -67,6 +72,8 @@ pub(crate) struct Rehearsal<'a, W> {
     fresh: Option<Flight>,
     /// Since when the held session has been open, or was last heard of.
     session: Option<Moment>,
+    /// How many looks at the queue were told.
+    looks_told: usize,
     /// What was observed so far, where somebody looks at it.
     pub(crate) observations: Option<Vec<Observation>>,
     pub(crate) transitions: Vec<Transition>,
@@ -94,6 +101,7 @@ impl<'a, W: World> Rehearsal<'a, W> {
             held: None,
             fresh: None,
             session: None,
+            looks_told: world.looks().partition_point(|look| look.ended < now),
             observations: None,
             transitions: Vec::new(),
         }
@@ -130,7 +138,11 @@ impl<'a, W: World> Rehearsal<'a, W> {
         let flights = [self.held, self.fresh].into_iter().flatten();
         let ends = flights.map(|flight| flight.answer.ended);
         let death = self.death().map(|(at, _)| at);
-        ends.chain(death).chain(self.monitor.poll_timeout()).min()
+        let look = self.look().map(|look| look.ended);
+        ends.chain(death)
+            .chain(look)
+            .chain(self.monitor.poll_timeout())
+            .min()
     }
 
     /// When the held session ends with no probe under way on it.
@@ -141,7 +153,16 @@ impl<'a, W: World> Rehearsal<'a, W> {
         }
     }
 
+    /// The next look at the queue.
+    fn look(&self) -> Option<&'a Observation> {
+        self.world.looks().get(self.looks_told)
+    }
+
     fn deliver(&mut self) {
+        while let Some(look) = self.look().filter(|look| look.ended <= self.now) {
+            self.looks_told += 1;
+            self.hear(look.clone());
+        }
         let mut ended: Vec<_> = [&mut self.held, &mut self.fresh]
             .into_iter()
             .filter_map(|flight| flight.take_if(|flight| flight.answer.ended <= self.now))
@@ -162,11 +183,12 @@ impl<'a, W: World> Rehearsal<'a, W> {
         let session = match asked.path {
             Path::Held => answer.goes_on,
             Path::Fresh => answer.goes_on && self.holds && self.session.is_none(),
+            Path::Queue => false,
         };
         match asked.path {
             Path::Held => self.session = session.then_some(self.now),
             Path::Fresh if session => self.session = Some(self.now),
-            Path::Fresh => {}
+            Path::Fresh | Path::Queue => {}
         }
         let mut seen = observation(
             asked.path,
@@ -221,11 +243,14 @@ impl<'a, W: World> Rehearsal<'a, W> {
                     match path {
                         Path::Held => self.held = flight,
                         Path::Fresh => self.fresh = flight,
+                        // Nobody is asked there.
+                        Path::Queue => {}
                     }
                 }
                 Action::CancelProbe { path, .. } => match path {
                     Path::Held => (self.held, self.session) = (None, None),
                     Path::Fresh => self.fresh = None,
+                    Path::Queue => {}
                 },
                 Action::Announce(transition) => self.transitions.push(*transition),
             }

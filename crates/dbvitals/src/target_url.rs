@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::expectation::{Expectation, parse_want};
-use crate::{depth, duration};
+use crate::{depth, duration, locality};
 
 /// A target as a URL describes it; TLS is read from disk by [`TargetUrl::target`].
 #[derive(Debug, Clone)]
@@ -140,6 +140,11 @@ impl TargetUrl {
         if self.protocol == Protocol::Opaque && depth > Depth::Connect {
             return Err(format!(
                 "the depth {depth} needs a database protocol, and {shown} names none; use mysql:// or postgres://, or the depth connect"
+            ));
+        }
+        if depth == Depth::Listening && !locality::is_here(&self.address) {
+            return Err(format!(
+                "the depth listening sees sockets of this machine alone, and {shown} is elsewhere or a name that may be; use an address of this machine, localhost, a unix socket, or the depth connect"
             ));
         }
         if depth.needs_user() && self.user.is_none() {

@@ -96,10 +96,7 @@ fn an_option_that_is_unknown_is_answered_with_the_known_ones() {
         "mysql://db?depth=deep",
         &["\"deep\"", "ping, query, role, lag and write"],
     );
-    check_target(
-        "mysql://db?depth=listening",
-        &["listening", "not there yet"],
-    );
+    check_target("mysql://db?depth=listening", &["listening", "this machine"]);
     check_target("mysql://u@db?want=leader", &["\"leader\"", "replica"]);
     check_target("mysql://db?ca=/etc/ca.pem", &["ca=", "without tls=verify"]);
 }
@@ -171,8 +168,8 @@ fn arguments_that_make_no_sense_are_told_in_the_usual_form() {
         &["\"deep\"", "greeting"],
     );
     check_usage(
-        &["check", target, "--depth", "listening"],
-        &["listening", "not there yet"],
+        &["check", target, "--depth", "hearing"],
+        &["\"hearing\"", "listening"],
     );
     check_usage(&["check", target, "--equals", "1"], &["--query"]);
     check_usage(

@@ -145,3 +145,27 @@ fn contradictions_are_refused_as_serve_refuses_them() {
         assert!(run.stderr.contains(words), "{words:?} in {}", run.stderr);
     }
 }
+
+#[test]
+fn a_server_of_this_machine_is_seen_to_freeze_sooner_while_clients_come() {
+    let it = backend(&["mysql://vitals@127.0.0.1:3306", "--interval", "10s"]);
+    assert_eq!(it["noticed_ms"]["freeze"], 11_000.0);
+    assert_eq!(it["noticed_ms"]["freeze_with_clients"], 1600.0);
+    let elsewhere = backend(&["mysql://vitals@192.0.2.1:3306"]);
+    assert!(elsewhere["noticed_ms"]["freeze_with_clients"].is_null());
+}
+
+#[test]
+fn depth_listening_costs_a_server_nothing_and_says_what_it_does_not_see() {
+    let target = "mysql://127.0.0.1:3306?depth=listening";
+    let it = backend(&[target]);
+    let (noticed, cost) = (&it["noticed_ms"], &it["per_day"]);
+    assert!(noticed["freeze"].is_null() && noticed["black_hole"].is_null());
+    assert_eq!(noticed["freeze_with_clients"], 600.0);
+    assert_eq!(noticed["crash"], 1200.0);
+    for nothing in ["connections", "sessions", "packets", "bytes", "log_lines"] {
+        assert_eq!(cost[nothing], 0, "{nothing}: {cost}");
+    }
+    let page = explain(&[target]).stdout;
+    assert!(page.contains("no connection"), "{page}");
+}

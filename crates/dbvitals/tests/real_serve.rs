@@ -26,6 +26,8 @@ mod gate;
     reason = "the tests of serve without databases use more of it"
 )]
 mod http;
+#[path = "real_serve/queues.rs"]
+mod queues;
 #[path = "real_serve/quiet.rs"]
 mod quiet;
 #[path = "real_serve/rotation.rs"]

@@ -35,6 +35,8 @@ mod output;
 mod patroni;
 #[path = "serve/plain_questions.rs"]
 mod plain_questions;
+#[path = "serve/queues.rs"]
+mod queues;
 #[path = "serve/reload.rs"]
 mod reload;
 #[path = "serve/reload_load.rs"]

@@ -35,6 +35,11 @@ impl Clock {
         Moment::ORIGIN + since
     }
 
+    /// How much processor time the calling thread has taken so far.
+    pub fn processor_time(&self) -> Duration {
+        duration(clock_gettime(ClockId::ThreadCPUTime))
+    }
+
     /// The wall-clock time of a moment, as the wall clock stood when this clock was made: steps
     /// of the wall clock since then do not tear records apart.
     pub fn wall(&self, moment: Moment) -> SystemTime {
@@ -43,7 +48,11 @@ impl Clock {
 }
 
 fn since_boot() -> Duration {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+    duration(clock_gettime(ClockId::Boottime))
+}
+
+fn duration(time: Timespec) -> Duration {
+    let Timespec { tv_sec, tv_nsec } = time;
     // The kernel's values are never negative, and nanoseconds stay below a second.
     let seconds = u64::try_from(tv_sec).unwrap_or(0);
     let nanos = u32::try_from(tv_nsec).unwrap_or(0);

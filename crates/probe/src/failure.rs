@@ -68,6 +68,8 @@ impl Failure {
             ),
             // A moment before, the same server said that it takes writes.
             Phase::Write => (Cause::WriteFailed, "the write to be committed"),
+            // The kernel answers within the call; only the agent itself can be late with it.
+            Phase::Listening => (Cause::AgentStalled, "the kernel to tell who listens"),
         };
         Self::new(
             cause,
@@ -78,7 +80,9 @@ impl Failure {
     /// The peer closed the connection.
     pub(crate) fn closed(phase: Phase) -> Self {
         let when = match phase {
-            Phase::Resolve | Phase::Connect | Phase::Greeting => "before saying anything",
+            Phase::Resolve | Phase::Listening | Phase::Connect | Phase::Greeting => {
+                "before saying anything"
+            }
             Phase::Tls => "in the TLS handshake",
             Phase::Login => "during the login",
             Phase::Ping => "instead of answering the ping",
@@ -186,9 +190,12 @@ fn mysql_cause(refusal: &Refusal, phase: Phase) -> Cause {
             // Whatever else the login is refused for (1045 wrong password or no TLS, 1044 and
             // 1049 the database, 1130 the host, 1251 and 2059 the method, 1862 an expired
             // password), the server lives and the check is at fault.
-            Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Greeting | Phase::Login => {
-                Cause::AccessDenied
-            }
+            Phase::Resolve
+            | Phase::Listening
+            | Phase::Connect
+            | Phase::Tls
+            | Phase::Greeting
+            | Phase::Login => Cause::AccessDenied,
         },
     }
 }

@@ -13,7 +13,8 @@
 //! The only code of the project that dials databases, and the only one that reads a clock. It
 //! decides nothing: an [`Order`] says what to do, an observation says what was seen; retries,
 //! schedules and conclusions are `dbvitals-verdict`'s. It is quiet: a handshake that it starts is
-//! finished, a session ends with a goodbye, a connect probe ends before the server notices it.
+//! finished, a session ends with a goodbye, a connect probe ends before the server notices it, and
+//! at depth `listening` the kernel alone is asked.
 //!
 //! One [`Prober`] is one epoll loop for any number of targets, in the thread that calls it.
 //!
@@ -54,6 +55,7 @@ mod clock;
 mod conversation;
 mod failure;
 mod learned;
+mod listening;
 mod order;
 mod probe;
 mod prober;

@@ -135,6 +135,12 @@ impl Probe {
         self.phase_started = now;
     }
 
+    /// Notes that somebody listens, which is all that was asked.
+    pub(crate) fn hear_listening(&mut self, now: Moment) {
+        self.enter(Phase::Listening, now);
+        self.reach(Depth::Listening);
+    }
+
     /// Notes that the connection stands; ends the probe if that is all that was asked.
     pub(crate) fn hear_connected(&mut self, now: Moment) {
         self.reach(Depth::Connect);

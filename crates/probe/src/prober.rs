@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::conversation::{Conversation, Scratch};
 use crate::failure::Failure;
 use crate::learned::Learned;
+use crate::listening::Lookout;
 use crate::order::{Order, TargetId};
 use crate::probe::Probe;
 use crate::question::Question;
@@ -68,6 +69,7 @@ pub struct Prober {
     /// When the loop last came back from waiting: whatever is read now had come by then.
     woken: Moment,
     observations: VecDeque<(TargetId, Observation)>,
+    lookout: Lookout,
     scratch: Scratch,
     serial: u32,
     leaving: usize,
@@ -151,6 +153,7 @@ impl Prober {
             questions: Agenda::default(),
             woken: clock.now(),
             observations: VecDeque::new(),
+            lookout: Lookout::default(),
             scratch: Scratch::new(),
             serial: 0,
             leaving: 0,
@@ -217,6 +220,8 @@ impl Prober {
         match order.path {
             Path::Held => self.start_held(order, now),
             Path::Fresh => self.start_fresh(order, now),
+            // Looks at queues are nobody's order.
+            Path::Queue => {}
         }
         now
     }
@@ -230,6 +235,7 @@ impl Prober {
         let key = match path {
             Path::Held => entry.held.take(),
             Path::Fresh => entry.fresh.take(),
+            Path::Queue => None,
         };
         if let Some(key) = key {
             self.leave(key);

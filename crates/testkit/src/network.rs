@@ -13,7 +13,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,12 +96,24 @@ impl Network {
         let mut words = match geteuid().is_root() {
             true => vec![
                 "nsenter".to_owned(),
-                format!("--net=/proc/{}/ns/net", self.holder.process.pid()),
+                format!("--net={}", self.file().display()),
             ],
             false => self.entrance(),
         };
         words.push("--".to_owned());
         words
+    }
+
+    /// The file that stands for the namespace, for those who may enter it themselves.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.pid()))
+    }
+
+    /// A process that lives in the namespace as long as it exists.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.holder.process.pid()
     }
 
     /// Lets every packet of the loopback vanish, those of connected sessions too, without a word
@@ -122,7 +134,7 @@ impl Network {
     /// Panics when the kernel does not tell.
     #[must_use]
     pub fn packets(&self) -> u64 {
-        let file = format!("/proc/{}/net/dev", self.holder.process.pid());
+        let file = format!("/proc/{}/net/dev", self.pid());
         let counters = fs::read_to_string(file).expect("a namespace has counters");
         let loopback = counters
             .lines()
@@ -135,7 +147,7 @@ impl Network {
 
     /// The words that put a command of the servers' account inside; it is root of the namespace.
     pub(crate) fn entrance(&self) -> Vec<String> {
-        let target = format!("--target={}", self.holder.process.pid());
+        let target = format!("--target={}", self.pid());
         [
             "nsenter",
             &target,

@@ -10,6 +10,10 @@
 //!   is passing; if it fails, the loss counts too.
 //! - A pass on the held path does not outweigh a failure on the fresh one: new clients go the
 //!   fresh way. Nor does a shallow answer outweigh what the deeper question found.
+//! - The accept queue, where it can be seen, speaks unasked: a full one, and one in which nobody is
+//!   accepted, count against a clean verdict like answers do, and nothing but the queue itself takes
+//!   that back, or somebody who was accepted since. Behind it the server is suspect, so both paths
+//!   are asked soon.
 //! - Evidence that is too old is forgotten, counts and all.
 //!
 //! When to ask is `backend/pace.rs`, what an answer counts for `backend/judgement.rs`, what others
@@ -23,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::Action;
-use crate::path::{Leaning, PathState};
+use crate::path::{Leaning, PathState, SILENT};
 use crate::ration::Ration;
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::shared::Shared;
@@ -40,6 +44,8 @@ pub(crate) struct Backend {
     plan: Arc<Plan>,
     held: PathState,
     fresh: PathState,
+    /// What looks at the accept queue said; most backends have none.
+    queue: Option<Box<PathState>>,
     /// A session is held open.
     session: bool,
     /// A session was lost and the fresh path has not spoken since; what the loss counts for.
@@ -91,6 +97,7 @@ impl Backend {
                 next: Some(first_at),
                 ..PathState::default()
             },
+            queue: None,
             session: false,
             loss: None,
             short_lived: 0,
@@ -182,6 +189,7 @@ impl Backend {
             self.alive = RiseFall::UNDECIDED;
             self.held.leaning = None;
             self.fresh.leaning = None;
+            self.queue = None;
             self.loss = None;
             self.conclude(now, actions);
         }
@@ -199,7 +207,11 @@ impl Backend {
         let flight = self.path(observation.path).flight;
         let expected = match observation.probe {
             Some(probe) => flight.is_some_and(|flight| flight.probe == probe),
-            None => observation.path == Path::Held && self.session && flight.is_none(),
+            None => match observation.path {
+                Path::Held => self.session && flight.is_none(),
+                Path::Fresh => false,
+                Path::Queue => true,
+            },
         };
         if !expected {
             return None;
@@ -232,16 +244,24 @@ impl Backend {
     }
 
     /// Connects that nobody answers, to a server that answers on its open session meanwhile, are
-    /// what a full accept queue looks like over TCP: the kernel drops what has no room.
+    /// what a full accept queue looks like over TCP: the kernel drops what has no room. Where the
+    /// queue can be seen, nothing has to be inferred.
     fn tell_a_full_queue(&self, observation: &mut Observation) {
-        let unanswered = observation.outcome == Outcome::Fail(Cause::ConnectTimeout);
+        if observation.outcome != Outcome::Fail(Cause::ConnectTimeout) {
+            return;
+        }
         let answers_meanwhile =
             |held: &Observation| held.outcome == Outcome::Pass && held.ended >= observation.started;
-        if unanswered && self.session && self.held.last.as_ref().is_some_and(answers_meanwhile) {
-            observation.outcome = Outcome::Fail(Cause::QueueFull);
-            let detail = "no connect is answered while the open session is: the accept queue is full, or something drops new connects";
-            observation.detail = Some(detail.into());
-        }
+        let held = self.held.last.as_ref().filter(|_| self.session);
+        let detail = if held.is_some_and(answers_meanwhile) {
+            "no connect is answered while the open session is: the accept queue is full, or something drops new connects"
+        } else if !self.session && self.path(Path::Queue).cause == Some(Cause::QueueFull) {
+            "no connect is answered: the accept queue is full"
+        } else {
+            return;
+        };
+        observation.outcome = Outcome::Fail(Cause::QueueFull);
+        observation.detail = Some(detail.into());
     }
 
     fn conclude_observation(
@@ -260,16 +280,17 @@ impl Backend {
             true => Leaning::Nothing,
             false => self.leaning(&observation),
         };
-        if leaning != Leaning::Nothing {
+        if path != Path::Queue && leaning != Leaning::Nothing {
             self.proof_at = self.proof_at.max(Some(observation.ended.min(now)));
         }
-        if leaning == Leaning::Pass {
+        if path != Path::Queue && leaning == Leaning::Pass {
             self.pass_at = self.pass_at.max(Some(observation.ended.min(now)));
         }
         let role = observation.server.as_ref().and_then(|facts| facts.role);
         match path {
             Path::Held => self.hear_held(&observation, leaning, flight, now),
             Path::Fresh => self.hear_fresh(&observation, leaning, flight, now),
+            Path::Queue => self.hear_queue(&observation, leaning, now),
         }
         self.path_mut(path).last = Some(observation);
         self.path_mut(path).cut_short = void;
@@ -279,7 +300,11 @@ impl Backend {
         }
         self.conclude(now, actions);
         self.schedule(path, leaning, flight, now);
-        // What became due by this answer starts now, not a wake-up later.
+        // What became due by this answer starts now, not a wake-up later; the ping first, beside
+        // which a fresh probe waits for a moment.
+        if path == Path::Queue && self.held_due().is_some_and(|at| at <= now) {
+            self.start_held(now, actions);
+        }
         self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 
@@ -293,7 +318,8 @@ impl Backend {
             Opinion::Up => {
                 if !was_alive {
                     // What it rose on decides whether it is clean.
-                    let degraded = self.fresh.is_degraded() || self.held.is_degraded();
+                    let paths = [&self.fresh, &self.held, self.path(Path::Queue)];
+                    let degraded = paths.into_iter().any(PathState::is_degraded);
                     self.clean = RiseFall::settled(!degraded, rise, fall);
                 }
                 match self.clean.opinion(rise) {
@@ -368,6 +394,7 @@ impl Backend {
         match path {
             Path::Held => &self.held,
             Path::Fresh => &self.fresh,
+            Path::Queue => self.queue.as_deref().unwrap_or(&SILENT),
         }
     }
 
@@ -375,6 +402,7 @@ impl Backend {
         match path {
             Path::Held => &mut self.held,
             Path::Fresh => &mut self.fresh,
+            Path::Queue => self.queue.get_or_insert_default(),
         }
     }
 }

@@ -123,6 +123,7 @@ causes! {
     TlsWrongName, "tls_wrong_name", Unfit, "The server's certificate names another host.";
     TooManyConnections, "too_many_connections", Full, "The server is alive, but all its connections are taken.";
     QueueFull, "queue_full", Full, "The server's accept queue is full.";
+    NotAccepting, "not_accepting", Full, "Clients wait to be accepted, and the server accepts none of them.";
     OverBudget, "over_budget", Slow, "The server answers, but slower than its latency budget.";
     AccessDenied, "access_denied", Ours, "The server is alive, and refused the login of this check.";
     HostBlocked, "host_blocked", Ours, "The server is alive, and has blocked this host.";
@@ -144,7 +145,11 @@ impl Cause {
         self.default_class() != Class::Dead
             && !matches!(
                 self,
-                Self::QueueFull | Self::DnsFailed | Self::OutOfDescriptors | Self::AgentStalled
+                Self::QueueFull
+                    | Self::NotAccepting
+                    | Self::DnsFailed
+                    | Self::OutOfDescriptors
+                    | Self::AgentStalled
             )
     }
 

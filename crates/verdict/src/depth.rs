@@ -110,11 +110,13 @@ pub enum Phase {
     Lag,
     /// The write.
     Write,
+    /// The look for a listener, in place of all others.
+    Listening,
 }
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Resolve,
         Self::Connect,
         Self::Tls,
@@ -125,6 +127,7 @@ impl Phase {
         Self::Role,
         Self::Lag,
         Self::Write,
+        Self::Listening,
     ];
 
     /// The name in JSON and tables.
@@ -140,12 +143,13 @@ impl Phase {
             Self::Role => "role",
             Self::Lag => "lag",
             Self::Write => "write",
+            Self::Listening => "listening",
         }
     }
 
     /// Whether it is a question on a session that is logged in.
     pub fn is_question(self) -> bool {
-        self >= Self::Ping
+        (Self::Ping..=Self::Write).contains(&self)
     }
 }
 

@@ -1,20 +1,24 @@
-//! What one probe saw: the only kind of evidence there is.
+//! What one probe, or one look at an accept queue, saw: the only kind of evidence there is.
 //!
-//! Observations are made by whoever probes, carried into [`Monitor`](crate::Monitor), kept as the
-//! evidence of a verdict and shown to people. They are data; nothing here decides.
+//! Observations are made by whoever probes or looks, carried into [`Monitor`](crate::Monitor), kept
+//! as the evidence of a verdict and shown to people. They are data; nothing here decides.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Cause, Depth, Moment, Phases};
 
-/// The two ways on which a backend is asked; they are kept apart.
+/// The two ways on which a backend is asked, and the one on which it is looked at unasked; they are
+/// kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Path {
     /// On a session kept open.
     Held,
     /// On a session, or a mere connection, opened for this probe.
     Fresh,
+    /// By a look at its accept queue, of which the server knows nothing. Nobody orders a probe on
+    /// this path.
+    Queue,
 }
 
 impl Path {
@@ -23,6 +27,7 @@ impl Path {
         match self {
             Self::Held => "held",
             Self::Fresh => "fresh",
+            Self::Queue => "queue",
         }
     }
 }
@@ -55,7 +60,8 @@ impl Outcome {
 pub struct Observation {
     /// The path it went.
     pub path: Path,
-    /// Which probe this ends; `None` where a held session ended by itself, between two probes.
+    /// Which probe this ends; `None` of a held session that ended by itself, between two probes, and
+    /// of a look at a queue.
     pub probe: Option<ProbeId>,
     /// When it began.
     pub started: Moment,
@@ -82,8 +88,11 @@ impl Observation {
     }
 
     /// Whether it shows that a server answers: a refusal that came from one, not a way there that
-    /// this machine itself bars.
+    /// this machine itself bars, nor a look at a queue.
     pub fn proves_a_server(&self) -> bool {
+        if self.path == Path::Queue {
+            return false;
+        }
         let by_itself = |cause: Cause| cause.proves_a_server() && self.depth.is_some();
         self.outcome.cause().is_none_or(by_itself)
     }

@@ -1,6 +1,7 @@
-//! One of the two paths to a backend: when it is asked next, what is under way, what it last said.
+//! One of the paths to a backend: when it is asked next, what is under way, what it last said.
 //!
-//! Used by `backend.rs` alone. A path is either waiting or has exactly one probe in flight.
+//! Used by `backend.rs` alone. A path is either waiting or has exactly one probe in flight; the
+//! queue's is never asked.
 
 use std::time::Duration;
 
@@ -54,6 +55,16 @@ impl Flight {
         self.look_at = looks.filter(|at| *at > after).min();
     }
 }
+
+/// A path of which nothing was heard.
+pub(crate) static SILENT: PathState = PathState {
+    next: None,
+    flight: None,
+    last: None,
+    leaning: None,
+    cause: None,
+    cut_short: false,
+};
 
 /// The state of one path.
 #[derive(Debug, Default)]

@@ -105,6 +105,9 @@ pub struct Evidence {
     pub held: Option<Observation>,
     /// The newest observation on the fresh path.
     pub fresh: Option<Observation>,
+    /// The newest look at the accept queue that told anything: what is wrong, or that it is over.
+    /// Apart, because most backends have none.
+    pub queue: Option<Box<Observation>>,
     /// The cause behind the verdict, where it is not up.
     pub cause: Option<Cause>,
     /// The class of that cause under the plan in force.
@@ -116,7 +119,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// The observation that shows the cause: the fresh path's word counts before the held one's.
+    /// The observation that shows the cause: the fresh path's word counts before the held one's,
+    /// and both before a look at the queue.
     pub fn decisive(&self) -> Option<&Observation> {
         let shows = |observation: &&Observation| match self.cause {
             Some(cause) => observation.outcome.cause() == Some(cause),
@@ -124,11 +128,12 @@ impl Evidence {
         };
         let fresh = self.fresh.as_ref().filter(shows);
         let held = self.held.as_ref().filter(shows);
+        let queue = self.queue.as_deref().filter(|_| self.cause.is_some());
         match (held, fresh) {
             (Some(held), Some(fresh)) if self.cause.is_none() && held.ended > fresh.ended => {
                 Some(held)
             }
-            (held, fresh) => fresh.or(held),
+            (held, fresh) => fresh.or(held).or(queue.filter(shows)),
         }
     }
 

@@ -565,3 +565,151 @@ fn whoever_asks_for_fresh_probes_all_the_time_is_held_to_the_ration() {
     assert!((paced..=most).contains(&logins), "{logins}, not {most}");
     assert_eq!(stage.verdict(), Verdict::Up);
 }
+
+// --- The accept queue --------------------------------------------------------------------------
+
+fn listening() -> Plan {
+    Plan::new(Course::Sessionless {
+        depth: Depth::Listening,
+        deeper: None,
+    })
+}
+
+/// From one look at the queue to the next.
+const LOOK: Duration = Duration::from_millis(200);
+
+#[test]
+fn a_full_queue_degrades_a_server_whose_session_is_answered_before_any_connect_is_refused() {
+    let mut stage = Stage::up(ping());
+    let logins = stage.starts_on(Path::Fresh).len();
+    for _ in 0..2 {
+        stage.look(Some(Cause::QueueFull));
+        stage.play(LOOK);
+    }
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    let evidence = stage.standing().evidence;
+    assert_eq!(evidence.cause, Some(Cause::QueueFull));
+    assert_eq!(evidence.class, Some(Class::Full));
+    let shown = evidence.decisive().map(|seen| seen.path);
+    assert_eq!(shown, Some(Path::Queue));
+    assert_eq!(stage.starts_on(Path::Fresh).len(), logins);
+    stage.play(5 * SECOND);
+    assert_eq!(stage.verdict(), Verdict::Degraded);
+    stage.look(None);
+    stage.play(SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded, Verdict::Up]);
+}
+
+#[test]
+fn a_queue_that_nobody_leaves_has_both_paths_asked_long_before_their_turn() {
+    let mut stage = Stage::up(Plan {
+        interval: 10 * SECOND,
+        ..ping()
+    });
+    stage.play(5 * SECOND);
+    stage.starts.clear();
+    stage.both(FROZEN);
+    let suspected = stage.now;
+    stage.look(Some(Cause::NotAccepting));
+    assert_eq!(stage.starts_on(Path::Held).len(), 1);
+    assert_eq!(stage.starts_on(Path::Fresh).len(), 0, "no login before it");
+    stage.play(2 * SECOND);
+    let down = stage.announced(Verdict::Down).unwrap();
+    assert!(down <= suspected + stage.plan.timeout, "{down}");
+    assert_eq!(stage.standing().evidence.cause, Some(Cause::NoGreeting));
+}
+
+#[test]
+fn a_server_that_answers_its_session_and_accepts_nobody_is_asked_for_a_fresh_one_at_once() {
+    let mut stage = Stage::up(ping());
+    stage.fresh = FROZEN;
+    let suspected = stage.now;
+    stage.look(Some(Cause::NotAccepting));
+    stage.play(5 * SECOND);
+    let down = stage.announced(Verdict::Down).unwrap();
+    assert!(down < suspected + 4 * SECOND, "{down}");
+}
+
+#[test]
+fn one_look_at_a_queue_changes_no_verdict_and_neither_does_a_thousand_by_itself_take_down() {
+    let mut stage = Stage::up(ping());
+    stage.look(Some(Cause::NotAccepting));
+    stage.play(LOOK);
+    stage.look(None);
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdicts(), []);
+    for _ in 0..1000 {
+        stage.look(Some(Cause::NotAccepting));
+        stage.play(LOOK);
+    }
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+}
+
+#[test]
+fn room_in_a_queue_brings_nobody_up_and_keeps_no_evidence_young() {
+    let mut stage = Stage::new(ping());
+    stage.fresh = Reply::Fail(Cause::DnsFailed);
+    for _ in 0..10 {
+        stage.look(None);
+        stage.play(LOOK);
+    }
+    assert_eq!(stage.verdict(), Verdict::Unknown);
+    assert_eq!(stage.standing().evidence.proof_at, None);
+}
+
+#[test]
+fn behind_a_full_queue_that_nobody_is_asked_about_a_server_is_full_while_the_queue_moves() {
+    let mut stage = Stage::up(listening());
+    stage.fresh = Reply::Fail(Cause::QueueFull);
+    stage.play(3 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    stage.look(Some(Cause::NotAccepting));
+    stage.play(3 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Degraded, Verdict::Down]);
+    assert_eq!(stage.standing().evidence.class, Some(Class::Dead));
+}
+
+#[test]
+fn an_operator_may_have_a_queue_take_a_server_down() {
+    let mut plan = listening();
+    plan.classes.set(Cause::NotAccepting, Class::Dead);
+    let mut stage = Stage::up(plan);
+    for _ in 0..2 {
+        stage.look(Some(Cause::NotAccepting));
+        stage.play(LOOK);
+    }
+    stage.play(5 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Down]);
+    stage.look(None);
+    stage.play(3 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Down, Verdict::Up]);
+}
+
+#[test]
+fn an_unanswered_connect_before_a_queue_that_is_seen_full_met_that() {
+    let mut stage = Stage::up(connect_and_greet());
+    stage.look(Some(Cause::QueueFull));
+    stage.both(Reply::Silent(Cause::ConnectTimeout));
+    stage.play(5 * SECOND);
+    assert_eq!(stage.verdict(), Verdict::Down);
+    assert_eq!(stage.standing().evidence.cause, Some(Cause::QueueFull));
+}
+
+#[test]
+fn whoever_is_let_in_takes_back_that_nobody_is_accepted() {
+    let mut stage = Stage::up(ping());
+    stage.both(FROZEN);
+    for _ in 0..3 {
+        stage.look(Some(Cause::NotAccepting));
+        stage.play(LOOK);
+    }
+    stage.play(2 * SECOND);
+    assert_eq!(stage.verdict(), Verdict::Down);
+    // Before anybody looks again.
+    stage.both(Reply::Pass);
+    stage.play(3 * SECOND);
+    assert_eq!(
+        stage.verdicts(),
+        [Verdict::Degraded, Verdict::Down, Verdict::Up]
+    );
+}

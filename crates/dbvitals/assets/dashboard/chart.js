@@ -134,41 +134,44 @@ export class LatencyChart {
   }
 
   paint(names, data, width) {
-    const ink = colours();
-    const { from, to } = shown();
-    const axis = { stroke: ink.soft, grid: { stroke: ink.line, width: 1 }, ticks: { stroke: ink.line, width: 1 }, font: ink.font };
-    const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3]];
-    const options = {
-      width,
-      height: HEIGHT,
-      padding: [8, 8, 0, 0],
-      scales: { x: { time: true, auto: false, min: from / 1000, max: to / 1000 }, y: { distr: 3 } },
-      series: [
-        { value: (plot, at) => (at === null ? "–" : axisTime(at * 1000, 60e3)) },
-        ...names.map((name, place) => ({
-          label: name,
-          stroke: ink.series[place % ink.series.length],
-          // Told apart by their dashes too.
-          dash: dashes[place % dashes.length],
-          width: 1.6,
-          spanGaps: false,
-          points: { show: data[0].length < 30, size: 4 },
-          value: (plot, value) => (value === null ? "–" : took(value)),
-        })),
-      ],
-      axes: [
-        { ...axis, size: 30, values: (plot, ticks) => { const { from: a, to: b } = shown(); return ticks.map((it) => axisTime(it * 1000, b - a)); } },
-        { ...axis, size: 62, values: (plot, ticks) => ticks.map((it) => (it === null ? "" : took(it).replace(/\.0+ /, " "))) },
-      ],
-      cursor: { drag: { x: true, y: false, setScale: false } },
-      hooks: { setSelect: [(plot) => {
-        if (plot.select.width < 5) return;
-        const begin = plot.posToVal(plot.select.left, "x") * 1000;
-        const end = plot.posToVal(plot.select.left + plot.select.width, "x") * 1000;
-        plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-        zoom(end - begin, Math.min(end, now()));
-      }] },
-    };
-    return new uPlot(options, data, this.place);
+    const figures = { scale: { distr: 3 }, told: took, ticked: (it) => took(it).replace(/\.0+ /, " ") };
+    return new uPlot(overTime(names, data, { width, height: HEIGHT }, figures), data, this.place);
   }
+}
+
+/// How figures over time are drawn: curves told apart by their dashes too, and dragging zooms.
+export function overTime(names, data, size, { scale, told, ticked }) {
+  const ink = colours();
+  const { from, to } = shown();
+  const axis = { stroke: ink.soft, grid: { stroke: ink.line, width: 1 }, ticks: { stroke: ink.line, width: 1 }, font: ink.font };
+  const dashes = [[], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [1, 3]];
+  return {
+    ...size,
+    padding: [8, 8, 0, 0],
+    scales: { x: { time: true, auto: false, min: from / 1000, max: to / 1000 }, y: scale },
+    series: [
+      { value: (plot, at) => (at === null ? "–" : axisTime(at * 1000, 60e3)) },
+      ...names.map((name, place) => ({
+        label: name,
+        stroke: ink.series[place % ink.series.length],
+        dash: dashes[place % dashes.length],
+        width: 1.6,
+        spanGaps: false,
+        points: { show: data[0].length < 30, size: 4 },
+        value: (plot, value) => (value === null ? "–" : told(value)),
+      })),
+    ],
+    axes: [
+      { ...axis, size: 30, values: (plot, ticks) => { const { from: a, to: b } = shown(); return ticks.map((it) => axisTime(it * 1000, b - a)); } },
+      { ...axis, size: 62, values: (plot, ticks) => ticks.map((it) => (it === null ? "" : ticked(it))) },
+    ],
+    cursor: { drag: { x: true, y: false, setScale: false } },
+    hooks: { setSelect: [(plot) => {
+      if (plot.select.width < 5) return;
+      const begin = plot.posToVal(plot.select.left, "x") * 1000;
+      const end = plot.posToVal(plot.select.left + plot.select.width, "x") * 1000;
+      plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+      zoom(end - begin, Math.min(end, now()));
+    }] },
+  };
 }

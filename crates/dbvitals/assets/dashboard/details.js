@@ -6,6 +6,7 @@ import { LatencyChart } from "./chart.js";
 import { el, say, show } from "./dom.js";
 import { happened } from "./happened.js";
 import { orderForm } from "./orders.js";
+import { QueueView } from "./queue.js";
 import { now, segments, shown, store, zoom } from "./store.js";
 import { drawStrip } from "./strip.js";
 import { age, CLASSES, clockTime, known, lasting, sign, spanWords, took } from "./words.js";
@@ -28,6 +29,7 @@ export class Details {
     this.strip = el("canvas", { class: "wide strip", role: "img", tabindex: "0" });
     this.stripNote = el("p", { class: "quiet" });
     this.chart = new LatencyChart(name);
+    this.queue = new QueueView(name);
     this.past = el("div");
     this.element = el("div", { class: "details", data: { name } },
       el("button", { type: "button", class: "back", on: { click: close } }, "← all"),
@@ -39,12 +41,14 @@ export class Details {
       el("section", { class: "paths", "aria-label": "Paths" }, this.held.element, this.fresh.element),
       el("section", { "aria-label": "Time line" }, el("h3", { text: "Time line" }), this.strip, this.stripNote),
       this.chart.element,
+      this.queue.element,
       el("section", { "aria-label": "What happened" }, el("h3", { text: "What happened" }), this.past));
     dragToZoom(this.strip);
   }
 
   end() {
     this.chart.end();
+    this.queue.end();
   }
 
   update(kinds) {
@@ -56,6 +60,7 @@ export class Details {
     if (kinds.has("transitions") || kinds.has("all")) this.past.replaceChildren(...happened(this.name, null));
     if (["list", "range", "tick", "size", "all", "transitions"].some((kind) => kinds.has(kind))) this.drawTime();
     this.chart.update();
+    this.queue.update();
   }
 
   fill(backend) {

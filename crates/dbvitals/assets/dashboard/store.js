@@ -96,6 +96,8 @@ export function takeBackends(list, all) {
 function update(known, said) {
   const backend = known ?? { sparks: [], samples: null };
   Object.assign(backend, said);
+  backend.queue ??= null;
+  keepQueue(backend, now());
   backend.since_ms = Date.parse(said.since);
   backend.proof_ms = provenAt(said);
   backend.words = [said.name, said.address, said.cause, said.class, said.role, said.admin,
@@ -121,6 +123,10 @@ export function takeObservation(said) {
   if (!backend) return;
   backend[said.path] = said;
   const ended = Date.parse(said.ended);
+  if (said.queue !== undefined) {
+    backend.queue = said.queue;
+    keepQueue(backend, ended);
+  }
   backend.proof_ms = provenAt(said) ?? backend.proof_ms;
   if (said.outcome === "pass") {
     if (said.path === "held" || !backend.held) {
@@ -137,6 +143,15 @@ export function takeObservation(said) {
     changed("list");
   }
   changed("backends");
+}
+
+/// Keeps how full the queue of a server is that somebody looked at.
+function keepQueue(backend, at) {
+  if (!backend.samples || !backend.queue) return;
+  backend.queues ??= [];
+  if (at <= backend.queues.at(-1)?.at) return;
+  backend.queues.push({ at, length: backend.queue.length, limit: backend.queue.limit });
+  if (backend.queues.length > SAMPLES_MAX) backend.queues.shift();
 }
 
 /// Keeps whole samples of a server from now on.

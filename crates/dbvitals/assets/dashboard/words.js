@@ -71,6 +71,11 @@ export function took(ms) {
   return `${ms.toFixed(2)} ms`;
 }
 
+/// How full an accept queue is; its limit may be hidden.
+export function fill(queue) {
+  return queue.limit === null ? String(queue.length) : `${queue.length}/${queue.limit}`;
+}
+
 /// How old evidence is: what is younger than two seconds just changes too fast to read.
 export function age(ms) {
   if (!Number.isFinite(ms)) return "none yet";

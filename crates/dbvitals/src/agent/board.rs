@@ -19,7 +19,7 @@ use dbvitals_probe::Clock;
 use dbvitals_verdict::{Admin, Moment};
 use jiff::Timestamp;
 
-pub(crate) use backend::{BackendBoard, Order};
+pub(crate) use backend::{AcceptQueue, BackendBoard, Order};
 pub(crate) use beat::ShardBeat;
 pub(crate) use edition::Edition;
 pub(crate) use latency::LatencyCounts;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dbvitals_verdict::{Admin, Course};
+use dbvitals_verdict::{Admin, Course, Observation};
 
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::event_loop::{Assignment, Busy, Command, ShardHandle};
@@ -133,15 +133,20 @@ impl Control {
             .keys()
             .filter(|name| !next.contains_key(*name))
             .count();
+        let before = self.board.backends();
+        let shown = plans.iter().filter_map(|plan| next.get(&plan.name));
+        // Before the shards begin: what a service's histogram does not know yet, it does not count.
+        self.board
+            .show(shown.map(|place| Arc::clone(&place.board)).collect());
         for (shard, assignments) in self.shards.iter().zip(assignments) {
             // Each shard has the share of its backends.
             let share = assignments.len() as f64 / plans.len().max(1) as f64;
             let logins = logins_per_second_max.map(|max| f64::from(max) * share);
-            shard.tell(Command::Watch(assignments, logins))?;
+            if let Err(busy) = shard.tell(Command::Watch(assignments, logins)) {
+                self.board.show(before.to_vec());
+                return Err(busy);
+            }
         }
-        let shown = plans.iter().filter_map(|plan| next.get(&plan.name));
-        self.board
-            .show(shown.map(|place| Arc::clone(&place.board)).collect());
         *places = next;
         Ok(reloaded)
     }
@@ -167,6 +172,12 @@ impl Control {
     /// Asks for a fresh probe now; `false` where there is no such backend.
     pub(crate) fn refresh(&self, name: &str) -> Result<bool, Busy> {
         self.tell(name, Command::Refresh)
+    }
+
+    /// Passes on what a look at a backend's accept queue tells; `false` where there is no such
+    /// backend.
+    pub(crate) fn look(&self, name: &str, observation: Observation) -> Result<bool, Busy> {
+        self.tell(name, |index| Command::Look(index, Box::new(observation)))
     }
 
     fn tell(&self, name: &str, command: impl FnOnce(u32) -> Command) -> Result<bool, Busy> {

@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Order(u32, Admin),
     /// A fresh probe of the backend at a place is wanted now.
     Refresh(u32),
+    /// What a look at the accept queue of the backend at a place tells.
+    Look(u32, Box<Observation>),
 }
 
 /// One backend that a shard watches, and where: its index there, its id in the monitor and in the
@@ -132,6 +134,8 @@ struct Watched {
     sessions_lost: u64,
     /// The fault of our own that was complained of last, and has not gone away since.
     complained: Option<Cause>,
+    /// What the newest look at its accept queue found wrong.
+    queue_trouble: Option<Cause>,
     /// Where it is in the record, if there is one.
     chapter: Option<Arc<Chapter>>,
     /// How long its probes took, for the history.
@@ -163,6 +167,7 @@ impl Watched {
             shown_at: now,
             sessions_lost: 0,
             complained: None,
+            queue_trouble: None,
             chapter: None,
             minute: MinuteUnderWay::default(),
         }
@@ -292,6 +297,7 @@ impl EventLoop {
                     self.monitor.handle_admin(BackendId(place), admin, now);
                 }
                 Command::Refresh(place) => self.monitor.handle_refresh(BackendId(place), now),
+                Command::Look(place, observation) => self.look(place, *observation, now),
             }
             self.settle();
         }
@@ -459,6 +465,28 @@ impl EventLoop {
             watched.troubled = !passed || standing.verdict != Verdict::Up;
             watched.shown_at = now;
             watched.tell_losses(&standing);
+            watched.board.put_up(standing);
+        }
+    }
+
+    /// Takes what a look at an accept queue tells. It is no probe: nobody was asked, and it counts
+    /// nowhere as one.
+    fn look(&mut self, place: u32, observation: Observation, now: Moment) {
+        let id = BackendId(place);
+        let Some(Some(watched)) = self.backends.get_mut(place as usize) else {
+            return;
+        };
+        if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
+            record.observe(chapter, &observation);
+        }
+        let trouble = observation.outcome.cause();
+        if std::mem::replace(&mut watched.queue_trouble, trouble) != trouble {
+            log::queue(&watched.board, &observation);
+        }
+        self.monitor.handle_observation(id, observation, now);
+        if let Some(standing) = self.monitor.standing(id) {
+            watched.troubled = trouble.is_some() || standing.verdict != Verdict::Up;
+            watched.shown_at = now;
             watched.board.put_up(standing);
         }
     }

@@ -102,6 +102,22 @@ pub(crate) fn stall(late: Duration, stalls: u64) {
     );
 }
 
+/// Logs what a look at the accept queue found wrong, before anybody was asked, or that it is over.
+pub(crate) fn queue(backend: &BackendBoard, observation: &Observation) {
+    let name = &*backend.name;
+    let detail = observation.detail.as_deref();
+    match observation.outcome.cause() {
+        None => tracing::info!(backend = name, "the accept queue has room and moves again"),
+        Some(Cause::NotAccepting) => tracing::warn!(
+            backend = name,
+            cause = Cause::NotAccepting.name(),
+            detail,
+            "suspected to be frozen: clients wait and nobody is accepted"
+        ),
+        Some(cause) => tracing::warn!(backend = name, %cause, detail, "the accept queue is full"),
+    }
+}
+
 /// Logs that the check fails by the checker's own fault.
 pub(crate) fn own_fault(backend: &BackendBoard, cause: Cause, detail: Option<&str>) {
     tracing::warn!(

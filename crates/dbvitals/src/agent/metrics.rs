@@ -8,6 +8,7 @@ mod durations;
 mod history;
 mod hooks;
 mod process;
+mod queues;
 mod services;
 
 use std::fmt::{self, Write};
@@ -137,6 +138,7 @@ fn write_all(
             "dbvitals_sessions_lost_total{{backend=\"{name}\"}} {lost}"
         )?;
     }
+    queues::write(out, named(), now)?;
     head(
         out,
         "dbvitals_agent_loop_lag_seconds",

@@ -22,6 +22,7 @@ use crate::agent::plan::default_plan;
 use crate::cli::ExplainArgs;
 use crate::config;
 use crate::exit::Exit;
+use crate::locality::is_here;
 use crate::misuse::Misuse;
 use crate::target_url::TargetUrl;
 
@@ -32,6 +33,8 @@ struct Subject {
     protocol: Protocol,
     /// Whether a user is named.
     user: bool,
+    /// Whether its accept queue is on this machine.
+    is_here: bool,
     plan: Plan,
 }
 
@@ -64,6 +67,7 @@ fn subjects(args: &ExplainArgs) -> Result<Vec<Subject>, Misuse> {
             name: backend.name.to_string(),
             protocol: backend.target.protocol,
             user: backend.target.credentials.is_some(),
+            is_here: is_here(&backend.target.address),
             plan: Plan::clone(&backend.plan),
         });
         return Ok(subjects.collect());
@@ -89,6 +93,7 @@ fn hypothetical(depth: Option<Depth>) -> Subject {
         name: "any server".to_owned(),
         protocol: Protocol::MySql,
         user: true,
+        is_here: false,
         plan: Plan::new(course),
     }
 }
@@ -98,6 +103,7 @@ fn of_url(text: &str, depth: Option<Depth>) -> Result<Subject, Misuse> {
     url.check_depth(depth.or(url.depth).unwrap_or_else(|| url.default_depth()))?;
     Ok(Subject {
         plan: default_plan(&url, depth),
+        is_here: is_here(&url.address),
         name: url.name,
         protocol: url.protocol,
         user: url.user.is_some(),

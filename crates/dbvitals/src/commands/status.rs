@@ -13,7 +13,7 @@ use std::io::{self, Write};
 
 use dbvitals_probe::Clock;
 
-pub(super) use self::details::{ago, describe, meaning};
+pub(super) use self::details::{ago, describe, describe_queue, meaning};
 use self::document::Document;
 pub(super) use self::overview::{age_of, ms, order_words, since};
 use self::page::Page;

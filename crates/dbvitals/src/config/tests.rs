@@ -240,7 +240,7 @@ fn wrong_files_are_refused_with_place_and_remedy() {
         &["interval plus timeout"],
     );
     check_refused(&add("depth = \"deep\""), "3:9", &["\"deep\" is no depth"]);
-    check_refused(&add("depth = \"listening\""), "3:9", &["not there yet"]);
+    check_refused(&add("depth = \"listening\""), "3:9", &["this machine"]);
     check_refused(&add("depth = \"write\""), "3:9", &["needs a database"]);
     check_refused(&add("want = \"leader\""), "3:8", &["\"leader\"", "replica"]);
     check_refused(&add("max_lag = 10"), "3:11", &["10 is no duration"]);

@@ -131,7 +131,7 @@ impl Show {
                 (bound + PATIENCE, Some(bound))
             }
         };
-        let conclusion = self.conclusion(scene.server, since, watched).await;
+        let conclusion = self.conclusion(scene, since, watched).await;
         let wants_open = scene.expected.opens_gate();
         let member = self.stage.member(scene.server);
         let is_open = self.look_at_gate(member.gate(), wants_open).await;
@@ -156,15 +156,15 @@ impl Show {
         Ok(())
     }
 
-    /// The first verdict on a server since then, or, after so long without one, the old one.
+    /// The first verdict on a scene's server since then, or, after so long without one, the old one.
     async fn conclusion(
         &mut self,
-        server: ServerName,
+        scene: &'static Scene,
         since: Moment,
         watched: Duration,
     ) -> Conclusion {
         self.unheard.retain(|told| told.transition.at >= since);
-        match timeout(watched, self.next_verdict(server, since)).await {
+        match timeout(watched, self.next_verdict(scene, since)).await {
             Ok((told, verdict)) => Conclusion {
                 changed_at: Some(told.transition.at),
                 verdict,
@@ -172,7 +172,7 @@ impl Show {
             },
             Err(_) => {
                 // The board knows of a change, too, that came before anybody could listen.
-                let standing = self.stage.member(server).board.standing();
+                let standing = self.stage.member(scene.server).board.standing();
                 Conclusion {
                     changed_at: (standing.since >= since).then_some(standing.since),
                     verdict: standing.verdict,
@@ -182,9 +182,9 @@ impl Show {
         }
     }
 
-    async fn next_verdict(&mut self, server: ServerName, since: Moment) -> (Arc<Told>, Verdict) {
+    async fn next_verdict(&mut self, scene: &'static Scene, since: Moment) -> (Arc<Told>, Verdict) {
         loop {
-            if let Some(found) = self.take_verdict(server, since) {
+            if let Some(found) = self.take_verdict(scene, since) {
                 return found;
             }
             match self.told.recv().await {
@@ -196,13 +196,19 @@ impl Show {
         }
     }
 
-    fn take_verdict(&mut self, server: ServerName, since: Moment) -> Option<(Arc<Told>, Verdict)> {
+    fn take_verdict(
+        &mut self,
+        scene: &'static Scene,
+        since: Moment,
+    ) -> Option<(Arc<Told>, Verdict)> {
+        // A server on its way down may be seen to accept nobody first.
+        let falls = scene.expected.verdict() == Verdict::Down;
         let verdict = |told: &Told| match told.transition.change {
-            Change::Verdict { to, .. } => Some(to),
+            Change::Verdict { to, .. } => Some(to).filter(|to| !falls || *to != Verdict::Degraded),
             Change::Role { .. } | Change::Admin { .. } => None,
         };
         let place = self.unheard.iter().position(|told| {
-            &*told.backend.name == server.name()
+            &*told.backend.name == scene.server.name()
                 && told.transition.at >= since
                 && verdict(told).is_some()
         })?;

@@ -214,6 +214,7 @@ impl Line {
             p: Some(match seen.path {
                 Path::Held => 'h',
                 Path::Fresh => 'f',
+                Path::Queue => 'q',
             }),
             d: seen.probe.map(|_| micros(seen.took())),
             e: seen.probe.is_none().then_some(1),
@@ -271,6 +272,7 @@ impl Line {
         let path = match self.p? {
             'h' => Path::Held,
             'f' => Path::Fresh,
+            'q' => Path::Queue,
             _ => return None,
         };
         let outcome = match self.cause()? {

@@ -48,7 +48,8 @@ fn general(cause: Cause, case: &Case<'_>) -> String {
             "Check routes, addresses and firewalls between this host and {address} (`ip route get ADDRESS`, then the same from the other side); a host that is off looks the same."
         ),
         Cause::ConnectTimeout => format!(
-            "The host may be off, a firewall may drop packets, or the accept queue at {address} is full: look from the server's own host, where `ss -ltn` shows a full queue as Recv-Q above Send-Q."
+            "The host may be off, a firewall may drop packets, or the accept queue at {address} is full: look from the server's own host, where `{}` shows a full queue.",
+            queues(case)
         ),
         Cause::Reset | Cause::Closed => format!(
             "Look into the server's log at {address}: it may be crashing, stopping, or refusing this host (TCP wrappers, a proxy in between)."
@@ -81,11 +82,12 @@ fn general(cause: Cause, case: &Case<'_>) -> String {
         Cause::TlsWrongName => certificate::wrong_name(case),
         Cause::TooManyConnections => "Find who holds the connections, lower the pools' sizes, or raise the server's limit.".to_owned(),
         Cause::QueueFull => format!(
-            "The server accepts too slowly: look whether it is stuck, then at its backlog. `{}` on its host shows the queue as Recv-Q and its limit as Send-Q.",
-            match (case.is_unix, case.port) {
-                (false, Some(port)) => format!("ss -ltn sport = :{port}"),
-                (true, _) | (false, None) => format!("ss -lx src {address}"),
-            }
+            "The server accepts too slowly: look whether it is stuck, then at its backlog. `{}` on its host shows the queue, its limit and where that comes from, overflows, and who waits.",
+            queues(case)
+        ),
+        Cause::NotAccepting => format!(
+            "Look whether the process is stopped, waits for its disk, or is out of threads, before its clients run into their timeouts: `{}` on its host names the process, what it does, and who waits.",
+            queues(case)
         ),
         Cause::OverBudget => "Find out what makes the server slow, or raise the budget (slow_over, --slow-over); it is held against the answer, not against the way there.".to_owned(),
         Cause::AccessDenied => access_denied(case),
@@ -101,6 +103,14 @@ fn general(cause: Cause, case: &Case<'_>) -> String {
         Cause::OutOfDescriptors => "Raise this process's limit of open files (ulimit -n, LimitNOFILE=).".to_owned(),
         Cause::AgentStalled => "Give this host or this process more CPU: it was too late to judge anybody.".to_owned(),
         Cause::SessionLost => "Nothing has to be done; somebody or some timeout ended the session.".to_owned(),
+    }
+}
+
+/// The command that shows the accept queue, on the server's own host.
+fn queues(case: &Case<'_>) -> String {
+    match case.port {
+        Some(port) => format!("dbvitals queues {port}"),
+        None => format!("dbvitals queues {}", case.address),
     }
 }
 

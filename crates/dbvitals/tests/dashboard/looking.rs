@@ -1,8 +1,11 @@
 //! Search, filters, zoom and the keyboard.
 
 use std::fmt::Write as _;
+use std::net::{TcpListener, TcpStream};
 
-use crate::agent::{Agent, ConfigFile};
+use dbvitals_testkit::eventually;
+
+use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::{QUICK, Service, launch, look_at, set_stage, shows};
 
 /// The names in the list, in its order.
@@ -141,5 +144,34 @@ fn a_time_line_shows_what_is_kept_and_no_verdict_while_nobody_watched() {
     browser.wait_for(
         "/^30 days: not recorded 10d 0h, .*down 2m 0s/.test(document.querySelector('.details canvas.strip').ariaLabel)",
     );
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_queue_that_nobody_leaves_is_told_and_drawn_against_its_limit() {
+    let mut browser = launch!();
+    let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = server.local_addr().expect("it listens");
+    let config = ConfigFile::new(&format!(
+        "{QUICK}[backend.db]\nurl = \"tcp://{address}\"\ndepth = \"listening\"\n"
+    ));
+    let agent = Agent::start(config.serve());
+    look_at(&mut browser, &agent, "#/db");
+    let line = "document.querySelector('.details .queue')";
+    browser.wait_for(&format!("{line}?.textContent.startsWith('0/')"));
+    browser.wait_for("document.querySelector('.details .queue + .plot canvas') !== null");
+    let mut clients = Vec::new();
+    let waiting = "dbvitals_accept_queue_length{backend=\"db\"}";
+    let still = "dbvitals_accept_queue_standstill_seconds{backend=\"db\"}";
+    let stands = eventually(PATIENCE, || {
+        if agent.metric(waiting) >= clients.len() as f64 {
+            clients.push(TcpStream::connect(address).expect("there is room"));
+        }
+        agent.metric(still) > 0.0
+    });
+    assert!(stands, "{} clients", clients.len());
+    browser.wait_for(&format!("{line}.textContent.includes('not_accepting')"));
+    browser.wait_for(&shows("db", "degraded"));
+    assert!(browser.text(".details .queue").contains("nobody accepted"));
     assert_eq!(browser.complaints(), [""; 0]);
 }

@@ -208,6 +208,33 @@ impl Prober {
         self.dial(key);
     }
 
+    /// Looks who listens at the addresses in place of dialling them: the probe that goes no deeper
+    /// than that makes no connection.
+    fn look_for_listener(&mut self, key: usize) {
+        let now = self.clock.now();
+        let Some(Line {
+            target,
+            purpose: Purpose::Probe(probe),
+            ..
+        }) = self.lines.get_mut(key)
+        else {
+            return;
+        };
+        let Some(Some(entry)) = self.targets.get(target.0 as usize) else {
+            return;
+        };
+        probe.restart(Phase::Listening, now);
+        let mut addresses = mem::take(&mut probe.addresses);
+        addresses.reverse();
+        match self.lookout.look(&entry.target.address, &addresses, now) {
+            Ok(()) => {
+                probe.hear_listening(self.clock.now());
+                self.end_probe(key);
+            }
+            Err(failure) => self.fail_probe(key, failure),
+        }
+    }
+
     /// Dials the next address; the probe has failed when none is left.
     pub(super) fn dial(&mut self, key: usize) {
         loop {
@@ -221,6 +248,10 @@ impl Prober {
             let Purpose::Probe(probe) = &mut line.purpose else {
                 return;
             };
+            if probe.depth == Depth::Listening {
+                self.look_for_listener(key);
+                return;
+            }
             if probe.phase != Phase::Connect {
                 probe.restart(Phase::Connect, now);
             }

@@ -30,7 +30,7 @@ impl Asker {
                 self.pass(depth, Path::Held);
             }
             Path::Fresh if depth >= Depth::Role => self.pass(depth, Path::Fresh),
-            Path::Fresh => {}
+            Path::Fresh | Path::Queue => {}
         }
     }
 

@@ -205,7 +205,7 @@ impl<S: Measured> Pair<S> {
         asker.pass(row.depth, row.path);
         let times = match row.path {
             Path::Held => HELD_PER_ROUND,
-            Path::Fresh => FRESH_PER_ROUND,
+            Path::Fresh | Path::Queue => FRESH_PER_ROUND,
         };
         let micros = |nanos: u64| nanos as f64 / 1000.0 / times as f64;
         let mut unit = 0.0;

@@ -6,7 +6,7 @@
 use super::Backend;
 use crate::action::Action;
 use crate::path::Leaning;
-use crate::{Cause, Change, Class, Evidence, Moment, Standing, Transition, Verdict};
+use crate::{Cause, Change, Class, Evidence, Moment, Path, Standing, Transition, Verdict};
 
 impl Backend {
     pub(crate) fn standing(&self) -> Standing {
@@ -37,6 +37,7 @@ impl Backend {
         Evidence {
             held: self.held.last.clone(),
             fresh: self.fresh.last.clone(),
+            queue: self.path(Path::Queue).last.clone().map(Box::new),
             cause,
             class: cause.map(|cause| self.class_of(cause)),
             proof_at: self.proof_at,
@@ -55,14 +56,15 @@ impl Backend {
     }
 
     /// The cause that the paths show for the verdict just now: where both are broken, the fresh
-    /// one's; nothing while they speak for a change that has not come about yet.
+    /// one's, and a look at the queue comes last; nothing while they speak for a change that has not
+    /// come about yet.
     pub(super) fn shown_cause(&self) -> Option<Cause> {
         let wanted = match self.verdict {
             Verdict::Degraded => Leaning::Degrade,
             Verdict::Down => Leaning::Fail,
             Verdict::Up | Verdict::Unknown => return None,
         };
-        [&self.fresh, &self.held]
+        [&self.fresh, &self.held, self.path(Path::Queue)]
             .into_iter()
             .find(|path| path.leaning == Some(wanted))
             .and_then(|path| path.cause)

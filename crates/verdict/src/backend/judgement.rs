@@ -96,6 +96,9 @@ impl Backend {
         if leaning == Leaning::Nothing {
             return;
         }
+        if leaning == Leaning::Pass {
+            self.take_back_standstill(flight);
+        }
         let suspect_after = self.suspect_after();
         if leaning == Leaning::Fail
             && let Some(ping) = &mut self.held.flight
@@ -122,6 +125,31 @@ impl Backend {
         }
     }
 
+    /// Who was let in since the last look has come after all who waited then: somebody accepts. What
+    /// the look named stays, so that the next one that says the same is no news.
+    fn take_back_standstill(&mut self, flight: Option<Flight>) {
+        let Some(queue) = &mut self.queue else { return };
+        let was_let_in = flight.is_some_and(|flight| {
+            let looked = queue.last.as_ref().map(|look| look.ended);
+            flight.depth >= Depth::Greeting && Some(flight.started) >= looked
+        });
+        if was_let_in && queue.cause == Some(Cause::NotAccepting) {
+            queue.leaning = Some(Leaning::Pass);
+        }
+    }
+
+    /// Takes what a look at the accept queue told. A server that accepts nobody is suspect before
+    /// any probe has run into its deadline.
+    pub(super) fn hear_queue(&mut self, observation: &Observation, leaning: Leaning, now: Moment) {
+        let before = self.path(Path::Queue).cause;
+        let cause = observation.outcome.cause();
+        self.path_mut(Path::Queue).lean(leaning, cause);
+        self.count(Path::Queue, leaning);
+        if cause != before {
+            self.ask_soon(now, cause == Some(Cause::NotAccepting));
+        }
+    }
+
     /// Whether a probe asked the shallow question of a course that has a deeper one.
     pub(super) fn is_shallow(&self, flight: Option<Flight>) -> bool {
         match self.plan.course {
@@ -136,17 +164,20 @@ impl Backend {
     /// Counts what one path said, in the light of what the other said last.
     fn count(&mut self, path: Path, leaning: Leaning) {
         let (rise, fall) = (self.plan.rise, self.plan.fall);
-        let held_back = path == Path::Held && self.fresh.is_failing();
+        let queue = self.path(Path::Queue);
+        let held_back = (path == Path::Held && self.fresh.is_failing()) || queue.is_failing();
         match leaning {
-            Leaning::Pass if held_back => {}
+            // Room in a queue proves nobody behind it.
+            Leaning::Pass if held_back || path == Path::Queue => {}
             Leaning::Pass => {
+                let queue_is_clean = !queue.is_degraded();
                 self.alive.pass(rise, fall);
-                if path == Path::Fresh || !self.fresh.is_degraded() {
+                if queue_is_clean && (path == Path::Fresh || !self.fresh.is_degraded()) {
                     self.clean.pass(rise, fall);
                 }
             }
             Leaning::Degrade => {
-                if !held_back {
+                if !held_back && path != Path::Queue {
                     self.alive.pass(rise, fall);
                 }
                 self.clean.fail(rise, fall);
@@ -167,11 +198,25 @@ impl Backend {
         match self.plan.classes.of(cause) {
             Class::Dead | Class::Unfit => Leaning::Fail,
             // A full queue in front of a server that answers nobody is not full but dead.
-            Class::Full if cause == Cause::QueueFull && !self.session => Leaning::Fail,
+            Class::Full if cause == Cause::QueueFull && self.is_unanswered(observation) => {
+                Leaning::Fail
+            }
             Class::Full | Class::Slow => Leaning::Degrade,
             Class::Ours if observation.proves_a_server() => Leaning::Degrade,
             Class::Ours => Leaning::Nothing,
             Class::Passing => Leaning::Pass,
+        }
+    }
+
+    /// Whether nobody answers behind the full queue that an observation met. Where nobody is ever
+    /// asked, the queue itself tells: it moves or it does not.
+    fn is_unanswered(&self, observation: &Observation) -> bool {
+        let accepts = self.path(Path::Queue).cause != Some(Cause::NotAccepting);
+        let is_never_asked = self.plan.deepest() == Depth::Listening;
+        match observation.path {
+            Path::Held | Path::Fresh if is_never_asked => !accepts,
+            Path::Held | Path::Fresh => !self.session,
+            Path::Queue => false,
         }
     }
 }

@@ -170,6 +170,22 @@ impl Backend {
         self.fresh.is_failing() || now >= self.deeper_at
     }
 
+    /// Asks again as soon as a changing opinion allows: what the queue says is about to be confirmed
+    /// or over. The fresh path costs the server a session, so only a suspect one is asked there.
+    pub(super) fn ask_soon(&mut self, now: Moment, is_suspect: bool) {
+        let pace = self.plan.changing_interval();
+        let asks_fresh = is_suspect || !self.session;
+        for (path, is_asked) in [(Path::Held, self.session), (Path::Fresh, asks_fresh)] {
+            let state = self.path_mut(path);
+            if !is_asked || state.flight.is_some() {
+                continue;
+            }
+            let earliest = state.last.as_ref().map_or(now, |last| last.started + pace);
+            let soonest = earliest.max(now);
+            state.next = state.next.map(|next| next.min(soonest));
+        }
+    }
+
     fn start(
         &mut self,
         path: Path,
@@ -218,8 +234,8 @@ impl Backend {
                 let pace = self.jittered_pace(Path::Held, leaning);
                 self.held.next = Some(gathered(started, pace).max(now));
             }
-            // The loss of the session has settled it already.
-            Path::Held => {}
+            // The loss of the session has settled it already; and a queue is looked at by others.
+            Path::Held | Path::Queue => {}
             Path::Fresh => {
                 let pace = self.jittered_fresh_pace(leaning, flight, now);
                 self.fresh.next = Some(gathered(started, pace).max(now));
@@ -274,6 +290,8 @@ impl Backend {
             && (down || self.clean.is_settled(plan.rise, plan.fall));
         let changing = plan.changing_interval();
         match (path, leaning) {
+            // Nobody is asked on this path.
+            (Path::Queue, _) => plan.interval,
             (Path::Held, _) if !settled => changing,
             (Path::Held, _) if down => plan.down_interval,
             (Path::Held, _) => plan.interval,

@@ -150,7 +150,7 @@ impl Stage {
         match (start.path, self.at_depth) {
             (Path::Held, _) => self.held,
             (Path::Fresh, Some((depth, reply))) if depth == start.depth => reply,
-            (Path::Fresh, _) => self.fresh,
+            (Path::Fresh | Path::Queue, _) => self.fresh,
         }
     }
 
@@ -185,11 +185,11 @@ impl Stage {
             || matches!(self.reply_to(&start), Reply::FailOn(_));
         seen.session = match start.path {
             Path::Held => goes_on,
-            Path::Fresh => goes_on && holds && !self.session,
+            Path::Fresh | Path::Queue => goes_on && holds && !self.session,
         };
         self.session = match start.path {
             Path::Held => goes_on,
-            Path::Fresh => self.session || seen.session,
+            Path::Fresh | Path::Queue => self.session || seen.session,
         };
         seen.server = self.role.map(|role| {
             Arc::new(ServerFacts {
@@ -198,6 +198,13 @@ impl Stage {
             })
         });
         self.hear(seen);
+    }
+
+    /// A look at the accept queue shows this, or nothing wrong.
+    pub(crate) fn look(&mut self, cause: Option<Cause>) {
+        let outcome = cause.map_or(Outcome::Pass, Outcome::Fail);
+        let look = observe(Path::Queue, None, (self.now, self.now), outcome);
+        self.hear(look);
     }
 
     pub(crate) fn hear(&mut self, observation: Observation) {

@@ -18,6 +18,7 @@ use dbvitals_verdict::{
 };
 
 use crate::server::Condition;
+use crate::site::Site;
 use crate::story::Leaning;
 
 /// What the lateness of the loop and half-finished round trips may add to any bound.
@@ -192,6 +193,7 @@ impl Bounds {
         }
         let answers = (self.changing_interval() + self.latency_max) * plan.rise;
         let last_failure = (self.quiet_since + plan.timeout).max(self.lingers_until);
+        let last_failure = last_failure + Site::look_interval(plan);
         last_failure + wait + plan.interval + answers + SLACK
     }
 
@@ -201,6 +203,7 @@ impl Bounds {
         let (earlier, least) = match path {
             Path::Held => (self.pace.held_at.replace(now), self.least_pace()),
             Path::Fresh => (self.pace.fresh_at.replace(now), self.least_pace()),
+            Path::Queue => panic!("a probe on the queue's path"),
         };
         if path == Path::Held {
             self.pace.brought = 0;
@@ -266,6 +269,7 @@ impl Bounds {
         match path {
             Path::Held => self.lose_session(),
             Path::Fresh => self.newest_fresh = Some(Leaning::Mute),
+            Path::Queue => {}
         }
     }
 
@@ -280,6 +284,13 @@ impl Bounds {
     }
 
     pub(crate) fn hear(&mut self, observation: &Observation, leaning: Leaning) {
+        if observation.path == Path::Queue {
+            if leaning == Leaning::Impaired {
+                self.since_change.impaired += 1;
+                self.goods_in_row = 0;
+            }
+            return;
+        }
         // A full queue counts as a failure after all when the ping beside it is lost.
         let lost = observation.path == Path::Held && !observation.session;
         let twice = lost && leaning == Leaning::Bad && self.queue_was_full;
@@ -314,6 +325,7 @@ impl Bounds {
                     self.pace.held_at = None;
                 }
             }
+            Path::Queue => {}
         }
     }
 

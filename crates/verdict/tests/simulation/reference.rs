@@ -92,6 +92,7 @@ impl Reference {
             leaning: Leaning::Mute,
             cause: Some(Cause::AgentStalled),
             session: false,
+            let_in: false,
             shallow: false,
         }));
     }
@@ -109,6 +110,7 @@ impl Reference {
             leaning,
             cause: observation.outcome.cause(),
             session: observation.session,
+            let_in: leaning == Leaning::Good && start.is_some_and(|start| self.lets_in(start)),
             shallow: self.is_shallow(start),
         }));
         leaning
@@ -121,10 +123,33 @@ impl Reference {
         let answered = newest.is_some_and(|held| {
             held.cause.is_none() && held.session && held.ended >= observation.started
         });
-        if observation.outcome == Outcome::Fail(Cause::ConnectTimeout) && answered {
+        let seen = self.newest_look().map(|(cause, _)| cause);
+        let is_seen_full = !self.holds_session() && seen == Some(Cause::QueueFull);
+        let unanswered = observation.outcome == Outcome::Fail(Cause::ConnectTimeout);
+        if unanswered && (answered || is_seen_full) {
             observation.outcome = Outcome::Fail(Cause::QueueFull);
         }
         observation
+    }
+
+    /// What the newest look at the queue found wrong, as far as it is remembered, and when.
+    fn newest_look(&self) -> Option<(Cause, Moment)> {
+        let remembered = self.entries.iter().rev();
+        let mut remembered = remembered.take_while(|entry| !matches!(entry, Entry::Forgotten));
+        remembered.find_map(|entry| match entry {
+            Entry::Heard(heard) if heard.path == Path::Queue => {
+                Some(heard.cause.map(|cause| (cause, heard.ended)))
+            }
+            Entry::Heard(_) | Entry::Counts { .. } | Entry::Forgotten => None,
+        })?
+    }
+
+    /// Whether a probe that passes was let in although nobody seemed to be.
+    fn lets_in(&self, start: Start) -> bool {
+        let stood_still = |(cause, at)| cause == Cause::NotAccepting && start.at >= at;
+        start.path == Path::Fresh
+            && start.depth >= Depth::Greeting
+            && self.newest_look().is_some_and(stood_still)
     }
 
     /// Time passes: what is too old is forgotten.
@@ -133,7 +158,7 @@ impl Reference {
         let newest_proof = remembered
             .take_while(|entry| !matches!(entry, Entry::Forgotten))
             .find_map(|entry| match entry {
-                Entry::Heard(heard) if heard.leaning != Leaning::Mute => Some(heard.ended),
+                Entry::Heard(heard) if heard.is_proof() => Some(heard.ended),
                 Entry::Heard(_) | Entry::Counts { .. } | Entry::Forgotten => None,
             });
         if newest_proof.is_some_and(|ended| ended + self.plan.stale_after <= now) {
@@ -176,6 +201,7 @@ impl Reference {
         }
         match self.plan.classes.of(cause) {
             Class::Dead | Class::Unfit => Leaning::Bad,
+            Class::Full if observation.path == Path::Queue => Leaning::Impaired,
             Class::Full if cause == Cause::QueueFull && !self.holds_session() => Leaning::Bad,
             Class::Full | Class::Slow => Leaning::Impaired,
             Class::Ours if cause.proves_a_server() => Leaning::Impaired,

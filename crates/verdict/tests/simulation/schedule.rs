@@ -17,6 +17,8 @@ pub(crate) enum Happening {
     Turn(usize, Condition),
     /// An administrator kills the held session.
     Kill(usize),
+    /// For a moment a server accepts nobody, and whoever looks at its queue sees it.
+    Hiccup(usize),
     /// The agent does not run for a while; shorter or longer than the probes are patient.
     Stall(Duration),
     /// A plan changes its numbers.
@@ -33,7 +35,7 @@ impl Happening {
     /// Whether the agent's own loop has to do it.
     pub(crate) fn needs_the_loop(&self) -> bool {
         match self {
-            Self::Turn(..) | Self::Kill(_) | Self::Stall(_) => false,
+            Self::Turn(..) | Self::Kill(_) | Self::Hiccup(_) | Self::Stall(_) => false,
             Self::Retune(..) | Self::Replace(..) | Self::Remove(_) | Self::Order(..) => true,
         }
     }
@@ -107,6 +109,7 @@ fn draw_happening(
             let orders = [Admin::Ready, Admin::Drain, Admin::Maint];
             Happening::Order(slot, orders[rng.usize(0..orders.len())])
         }
+        9 => Happening::Hiccup(slot),
         _ => Happening::Turn(slot, draw_condition(rng, harmless)),
     };
     if let Happening::Turn(..) = happening {

@@ -202,6 +202,17 @@ impl Server {
         }
     }
 
+    /// What a look at its accept queue shows, while clients come.
+    pub(crate) fn queue(&self, rng: &mut fastrand::Rng) -> Option<Cause> {
+        let full = [Cause::QueueFull, Cause::NotAccepting];
+        let is = |condition| self.condition == condition;
+        if is(Condition::Frozen) {
+            return Some(Cause::NotAccepting);
+        }
+        let is_full = is(Condition::FrozenFull) || is(Condition::Jammed);
+        is_full.then(|| full[rng.usize(0..full.len())])
+    }
+
     /// What the prober says of a server that did not answer in time.
     fn silence(&self, held: bool, connects_only: bool) -> Cause {
         let is = |condition| self.condition == condition;

@@ -5,6 +5,7 @@
 //! `world.rs` says when.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dbvitals_verdict::{
     Cause, Course, Depth, Moment, Observation, Outcome, Path, Phases, Plan, ProbeId,
@@ -33,6 +34,27 @@ pub(crate) struct Session {
     pub(crate) dead_at: Option<Moment>,
 }
 
+/// Who looks at an accept queue: the sampler's part, which tells what is wrong each time, and once
+/// that it is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookout {
+    /// When the next look may show something.
+    pub(crate) look_at: Option<Moment>,
+    /// The server accepts nobody just now, whatever its condition.
+    hiccup: bool,
+    told: Option<Cause>,
+}
+
+impl Lookout {
+    pub(crate) fn from(now: Moment) -> Self {
+        Self {
+            look_at: Some(now),
+            hiccup: false,
+            told: None,
+        }
+    }
+}
+
 /// One backend: its server, what the prober keeps for it, and what is checked about it.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -41,6 +63,8 @@ pub(crate) struct Site {
     pub(crate) held: Option<Line>,
     pub(crate) fresh: Option<Line>,
     pub(crate) session: Option<Session>,
+    /// What looks at its accept queue, where it can be seen.
+    pub(crate) lookout: Option<Lookout>,
     /// Observations that come late, or twice.
     pub(crate) strays: Vec<(Moment, Observation)>,
     pub(crate) reference: Reference,
@@ -62,7 +86,33 @@ impl Site {
             .filter_map(line)
             .chain(self.death_due())
             .chain(self.strays.first().map(|(at, _)| *at))
+            .chain(self.lookout.and_then(|lookout| lookout.look_at))
             .min()
+    }
+
+    /// From one look at the queue to the next.
+    pub(crate) fn look_interval(plan: &Plan) -> Duration {
+        (plan.interval / 3).max(Duration::from_millis(50))
+    }
+
+    /// Looks at the queue, if it can be seen; answers what is to be told of it.
+    pub(crate) fn look(&mut self, now: Moment, rng: &mut fastrand::Rng) -> Option<Observation> {
+        let lookout = self.lookout.as_mut()?;
+        let hiccup = std::mem::take(&mut lookout.hiccup).then_some(Cause::NotAccepting);
+        let cause = self.server.queue(rng).or(hiccup);
+        lookout.look_at = cause.map(|_| now + Self::look_interval(&self.plan));
+        let before = std::mem::replace(&mut lookout.told, cause);
+        before.or(cause)?;
+        let outcome = cause.map_or(Outcome::Pass, Outcome::Fail);
+        Some(observe(Path::Queue, None, now, now, outcome, false))
+    }
+
+    /// The server accepts nobody for a moment.
+    pub(crate) fn hiccup(&mut self, now: Moment) {
+        if let Some(lookout) = &mut self.lookout {
+            self.bounds.interfere(now + Self::look_interval(&self.plan));
+            (lookout.hiccup, lookout.look_at) = (true, Some(now));
+        }
     }
 
     /// When the end of the held session is told, if no probe tells it.
@@ -96,6 +146,7 @@ impl Site {
                 &mut self.held
             }
             Path::Fresh => &mut self.fresh,
+            Path::Queue => panic!("a probe on the queue's path"),
         };
         assert!(vacant.is_none(), "two probes in flight on one path");
         *vacant = Some(Line {
@@ -116,6 +167,7 @@ impl Site {
                 self.held.take()
             }
             Path::Fresh => self.fresh.take(),
+            Path::Queue => panic!("a probe on the queue's path"),
         };
         // A backend that starts anew has abandoned its probes before it is told to.
         let Some(line) = line else { return };
@@ -161,6 +213,7 @@ impl Site {
         let line = match path {
             Path::Held => &mut self.held,
             Path::Fresh => &mut self.fresh,
+            Path::Queue => return None,
         };
         let line = line.take_if(|line| match answered {
             true => line.answer.at.is_some_and(|at| at <= now),
@@ -177,6 +230,7 @@ impl Site {
         let session = match path {
             Path::Held => survives,
             Path::Fresh => survives && self.holds_sessions() && self.session.is_none(),
+            Path::Queue => false,
         };
         match path {
             Path::Held if !session => self.session = None,
@@ -186,7 +240,7 @@ impl Site {
                 let dead_at = line.doomed.or(cut_off);
                 self.session = Some(Session { dead_at });
             }
-            Path::Held | Path::Fresh => {}
+            Path::Held | Path::Fresh | Path::Queue => {}
         }
         let probe = Some(line.probe);
         Some(observe(path, probe, line.started, now, outcome, session))
@@ -198,6 +252,10 @@ impl Site {
     pub(crate) fn turn(&mut self, condition: Condition, now: Moment, rng: &mut fastrand::Rng) {
         let before = std::mem::replace(&mut self.server.condition, condition);
         self.bounds.turn(condition, now);
+        if let Some(lookout) = &mut self.lookout {
+            let look_in = Self::look_interval(&self.plan).mul_f64(rng.f64());
+            lookout.look_at = Some(now + look_in);
+        }
         if condition == Condition::Crashed {
             self.reset(now);
         } else if condition.is_silent() {

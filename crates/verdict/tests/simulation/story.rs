@@ -26,8 +26,17 @@ pub(crate) struct Heard {
     pub(crate) leaning: Leaning,
     pub(crate) cause: Option<Cause>,
     pub(crate) session: bool,
+    /// It was let in by a server that accepted nobody when its queue was looked at last.
+    pub(crate) let_in: bool,
     /// It was the shallow question, and there is a deeper one.
     pub(crate) shallow: bool,
+}
+
+impl Heard {
+    /// Whether it proves anything about a server: who waits in a queue proves nobody behind it.
+    pub(crate) fn is_proof(&self) -> bool {
+        self.path != Path::Queue && self.leaning != Leaning::Mute
+    }
 }
 
 /// One line of the list.
@@ -115,11 +124,17 @@ impl Story {
             }
             Path::Held => self.hear_loss(heard),
             Path::Fresh => self.hear_fresh(heard),
+            Path::Queue => {
+                self.speak(heard);
+                if heard.leaning == Leaning::Impaired {
+                    self.vote_clean(false);
+                }
+            }
         }
         let was_up = matches!(before, Verdict::Up | Verdict::Degraded);
         if self.is_up == Some(true) && !was_up {
             // What it rose on decides.
-            let words = [Path::Held, Path::Fresh].map(|path| self.newest_word(path));
+            let words = [Path::Held, Path::Fresh, Path::Queue].map(|path| self.newest_word(path));
             self.is_clean = !words.contains(&Some(Leaning::Impaired));
             self.clean_votes.clear();
         }
@@ -148,7 +163,10 @@ impl Story {
         match leaning {
             Leaning::Good => {
                 self.vote(true);
-                self.vote_clean(true);
+                // What is wrong at the queue, the queue alone takes back.
+                if self.newest_word(Path::Queue) != Some(Leaning::Impaired) {
+                    self.vote_clean(true);
+                }
             }
             Leaning::Impaired => {
                 self.vote(true);
@@ -194,6 +212,9 @@ impl Story {
         if heard.leaning == Leaning::Mute {
             return;
         }
+        if heard.let_in {
+            self.words.push((Path::Queue, Leaning::Good, None));
+        }
         if self.pending_loss.take() == Some(true) && heard.leaning == Leaning::Bad {
             self.vote(false);
         }
@@ -228,7 +249,7 @@ impl Story {
             Verdict::Down => Leaning::Bad,
             Verdict::Up | Verdict::Unknown => return None,
         };
-        [Path::Fresh, Path::Held]
+        [Path::Fresh, Path::Held, Path::Queue]
             .into_iter()
             .filter_map(|path| self.newest(path))
             .find(|(_, leaning, _)| *leaning == wanted)

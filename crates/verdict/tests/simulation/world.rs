@@ -18,7 +18,7 @@ use crate::journal::{Journal, note};
 use crate::reference::Reference;
 use crate::schedule::{Happening, Schedule};
 use crate::server::{Condition, Server};
-use crate::site::{Site, observe};
+use crate::site::{Lookout, Site, observe};
 
 /// A world that is not at its end by then is left alone.
 const STEPS_MAX: u32 = 500;
@@ -33,6 +33,7 @@ enum Due {
     Arrival(usize, Path),
     Deadline(usize, Path),
     Death(usize),
+    Look(usize),
     Stray(usize),
     Wake,
 }
@@ -102,6 +103,7 @@ impl<'a> World<'a> {
             held: None,
             fresh: None,
             session: None,
+            lookout: self.rng.bool().then(|| Lookout::from(self.now)),
             strays: Vec::new(),
             reference: Reference::new(Arc::clone(&plan)),
             bounds,
@@ -126,6 +128,11 @@ impl<'a> World<'a> {
             Happening::Kill(slot) => {
                 if let Some(site) = &mut self.sites[slot] {
                     site.kill(now);
+                }
+            }
+            Happening::Hiccup(slot) => {
+                if let Some(site) = &mut self.sites[slot] {
+                    site.hiccup(now);
                 }
             }
             Happening::Stall(duration) => {
@@ -234,6 +241,10 @@ impl<'a> World<'a> {
             if site.death_due().is_some_and(|at| at <= now) {
                 due.push(Due::Death(slot));
             }
+            let look_at = site.lookout.and_then(|lookout| lookout.look_at);
+            if look_at.is_some_and(|at| at <= now) {
+                due.push(Due::Look(slot));
+            }
             if site.strays.first().is_some_and(|(at, _)| *at <= now) {
                 due.push(Due::Stray(slot));
             }
@@ -273,6 +284,13 @@ impl<'a> World<'a> {
                     let outcome = Outcome::Fail(causes[self.rng.usize(0..2)]);
                     let death = observe(Path::Held, None, now, now, outcome, false);
                     self.hear(slot, death);
+                }
+            }
+            Due::Look(slot) => {
+                let site = self.sites[slot].as_mut();
+                let told = site.and_then(|site| site.look(now, &mut self.rng));
+                if let Some(told) = told {
+                    self.hear(slot, told);
                 }
             }
             Due::Stray(slot) => {

@@ -24,6 +24,21 @@ pub(crate) struct Order {
     pub(crate) until: Option<Timestamp>,
 }
 
+/// A backend's accept queue at the newest look; of a group that shares an address, all together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AcceptQueue {
+    /// How many wait to be accepted.
+    pub(crate) length: u32,
+    /// The limit in force; one more fits. `None` where it cannot be seen.
+    pub(crate) limit: Option<u32>,
+    pub(crate) is_full: bool,
+    /// How many connections met it full since the agent looks, at most; `None` where nothing counts
+    /// them, as on unix sockets.
+    pub(crate) overflows: Option<u64>,
+    /// Since when clients wait and nobody was accepted, once that is a standstill.
+    pub(crate) still_since: Option<Moment>,
+}
+
 /// What is known of one backend.
 #[derive(Debug)]
 pub(crate) struct BackendBoard {
@@ -40,6 +55,8 @@ pub(crate) struct BackendBoard {
     order: ArcSwapOption<Order>,
     /// Of plan, target, standing and order.
     editions: Editions,
+    /// Its accept queue, where that can be seen.
+    queue: ArcSwapOption<AcceptQueue>,
     /// Nanoseconds of the newest proof; 0 before there is any.
     proof_at: AtomicU64,
     /// Passes, by how long they took.
@@ -68,6 +85,7 @@ impl BackendBoard {
             fresh_ended: OnceLock::new(),
             order: ArcSwapOption::empty(),
             editions: Editions::default(),
+            queue: ArcSwapOption::empty(),
             proof_at: AtomicU64::new(0),
             latency: Latency::default(),
             failures: OnceLock::new(),
@@ -203,6 +221,16 @@ impl BackendBoard {
     pub(crate) fn show_order(&self, order: Option<Order>) {
         self.order.store(order.map(Arc::new));
         self.editions.begin();
+    }
+
+    /// Its accept queue at the newest look, where it can be seen.
+    pub(crate) fn queue(&self) -> Option<AcceptQueue> {
+        self.queue.load().as_deref().copied()
+    }
+
+    /// Shows its accept queue; written by whoever looks at queues.
+    pub(crate) fn show_queue(&self, queue: Option<AcceptQueue>) {
+        self.queue.store(queue.map(Arc::new));
     }
 
     /// How old the newest proof is; `None` before there is any.

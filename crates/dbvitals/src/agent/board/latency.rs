@@ -123,12 +123,18 @@ impl LatencyGroups {
     /// one begins at zero, whoever comes or goes.
     pub(crate) fn regroup(&self, membership: Membership) {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A backend is read once: what it counts between two readings would be in neither sum.
+        let mut read = BTreeMap::new();
+        let mut counts_of = |backend: &Arc<BackendBoard>| {
+            let counts = read.entry(Arc::as_ptr(backend));
+            *counts.or_insert_with(|| backend.latency())
+        };
         let regrouped = membership.into_iter().map(|(name, members)| {
             let was = match groups.get(&name) {
-                Some(group) => group.counts(),
+                Some(group) => group.counts_by(&mut counts_of),
                 None => LatencyCounts::default(),
             };
-            let offset = was.each(sum(&members), u64::wrapping_sub);
+            let offset = was.each(sum(&members, &mut counts_of), u64::wrapping_sub);
             (name, Group { members, offset })
         });
         *groups = regrouped.collect();
@@ -144,12 +150,23 @@ impl LatencyGroups {
 
 impl Group {
     fn counts(&self) -> LatencyCounts {
-        self.offset.each(sum(&self.members), u64::wrapping_add)
+        self.counts_by(&mut |backend| backend.latency())
+    }
+
+    fn counts_by(
+        &self,
+        counts_of: &mut impl FnMut(&Arc<BackendBoard>) -> LatencyCounts,
+    ) -> LatencyCounts {
+        self.offset
+            .each(sum(&self.members, counts_of), u64::wrapping_add)
     }
 }
 
-fn sum(members: &[Arc<BackendBoard>]) -> LatencyCounts {
-    let counts = members.iter().map(|it| it.latency());
+fn sum(
+    members: &[Arc<BackendBoard>],
+    counts_of: &mut impl FnMut(&Arc<BackendBoard>) -> LatencyCounts,
+) -> LatencyCounts {
+    let counts = members.iter().map(counts_of);
     counts.fold(LatencyCounts::default(), |sum, it| {
         sum.each(it, u64::wrapping_add)
     })
@@ -215,6 +232,23 @@ mod tests {
             assert_eq!(word.parse(), Ok(bound.as_secs_f64()), "{word}");
         }
         assert!(BOUNDS.is_sorted());
+    }
+
+    #[test]
+    fn a_probe_that_passes_while_groups_are_made_anew_is_counted() {
+        const PASSES: u64 = 200_000;
+        let one = backend("1");
+        let groups = LatencyGroups::default();
+        groups.regroup(Membership::from([group("a", &[&one])]));
+        std::thread::scope(|scope| {
+            let shard = scope.spawn(|| {
+                (0..PASSES).for_each(|_| one.count_latency(Duration::from_millis(1)));
+            });
+            while !shard.is_finished() {
+                groups.regroup(Membership::from([group("a", &[&one])]));
+            }
+        });
+        assert_eq!(groups.counts()[0].1.count(), PASSES);
     }
 
     #[test]

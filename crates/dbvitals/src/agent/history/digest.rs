@@ -53,10 +53,12 @@ impl PathName {
         }
     }
 
-    fn of(path: Path) -> Self {
+    /// The name of a path on which questions are answered.
+    fn of(path: Path) -> Option<Self> {
         match path {
-            Path::Held => Self::Held,
-            Path::Fresh => Self::Fresh,
+            Path::Held => Some(Self::Held),
+            Path::Fresh => Some(Self::Fresh),
+            Path::Queue => None,
         }
     }
 }
@@ -92,6 +94,7 @@ impl Series {
             Some(Phase::Role) => 8,
             Some(Phase::Lag) => 9,
             Some(Phase::Write) => 10,
+            Some(Phase::Listening) => 11,
         };
         path << 12 | depth << 6 | phase
     }
@@ -127,7 +130,9 @@ impl Digests {
         let Some(depth) = seen.depth.filter(|_| answered) else {
             return;
         };
-        let path = PathName::of(seen.path);
+        let Some(path) = PathName::of(seen.path) else {
+            return;
+        };
         let series = |phase| Series { path, depth, phase };
         self.of(series(None)).note(seen.took());
         let mut phases = seen.phases.iter();
@@ -391,7 +396,7 @@ mod tests {
         let count = numbers.len();
         numbers.sort_unstable();
         numbers.dedup();
-        assert_eq!((numbers.len(), count), (198, 198));
+        assert_eq!((numbers.len(), count), (216, 216));
     }
 
     #[test]
@@ -420,6 +425,7 @@ mod tests {
             (8, "role"),
             (9, "lag"),
             (10, "write"),
+            (11, "listening"),
         ];
         for series in Series::all() {
             let number = series.number();

@@ -73,6 +73,7 @@ struct Reopening {
 struct EvidenceEntry {
     held: Option<Seen>,
     fresh: Option<Seen>,
+    queue: Option<Seen>,
     remedy: Option<String>,
 }
 
@@ -358,6 +359,7 @@ fn row(told: &Told, clock: Clock) -> TransitionRow {
     let entry = EvidenceEntry {
         held: evidence.held.as_ref().map(seen),
         fresh: evidence.fresh.as_ref().map(seen),
+        queue: evidence.queue.as_deref().map(seen),
         remedy: shown.map(|(cause, observation)| remedy(cause, &*target, observation)),
     };
     // Nothing that is told has a map with keys other than strings.

@@ -116,10 +116,9 @@ impl Happening<'_> {
     pub(super) fn document(&self) -> String {
         let evidence = &self.told.transition.evidence;
         let (change, from, to) = words(&self.told.transition.change);
-        let seen = |observation: &Option<Observation>| {
+        let seen = |observation: Option<&Observation>| {
             let classes = &self.told.backend.plan().classes;
-            let observation = observation.as_ref()?;
-            Some(Seen::new(observation, classes, self.clock))
+            Some(Seen::new(observation?, classes, self.clock))
         };
         let document = Document {
             schema: "dbvitals.hook.v1",
@@ -137,8 +136,9 @@ impl Happening<'_> {
             role: self.standing.role.map(Role::name),
             admin: self.standing.admin.name(),
             detail: self.detail(),
-            held: seen(&evidence.held),
-            fresh: seen(&evidence.fresh),
+            held: seen(evidence.held.as_ref()),
+            fresh: seen(evidence.fresh.as_ref()),
+            queue: seen(evidence.queue.as_deref()),
         };
         // Numbers, strings and options of them always have a form.
         let mut text = serde_json::to_string(&document).unwrap_or_default();
@@ -175,4 +175,6 @@ struct Document<'a> {
     /// What each path saw last.
     held: Option<Seen>,
     fresh: Option<Seen>,
+    /// What the newest look at the accept queue told, where any did.
+    queue: Option<Seen>,
 }

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use dbvitals_verdict::{Class, Observation, Standing, Verdict};
+use dbvitals_verdict::{Cause, Class, Moment, Observation, Outcome, Standing, Verdict};
 use serde::Serialize;
 
 use super::health::{Given, State, whole_ms};
-use crate::agent::board::{BackendBoard, Board};
+use crate::agent::board::{AcceptQueue, BackendBoard, Board};
 use crate::agent::seen::Seen;
 use crate::duration::rfc3339;
 use crate::report::remedy;
@@ -32,6 +32,44 @@ struct Backend {
     sessions_lost: u64,
     held: Option<Seen>,
     fresh: Option<Seen>,
+    /// Its accept queue, where that can be seen.
+    queue: Option<Queue>,
+}
+
+/// An accept queue at the newest look.
+#[derive(Debug, Serialize)]
+pub(super) struct Queue {
+    length: u32,
+    limit: Option<u32>,
+    full: bool,
+    overflows: Option<u64>,
+    /// For how long clients have waited of whom nobody was accepted.
+    standstill_ms: Option<u64>,
+    /// What is wrong with it, before any probe has ended.
+    cause: Option<&'static str>,
+    detail: Option<String>,
+}
+
+impl Queue {
+    /// That of a backend, where it can be seen.
+    pub(super) fn of(backend: &BackendBoard, standing: &Standing, now: Moment) -> Option<Self> {
+        let queue = backend.queue()?;
+        Some(Self::new(&queue, standing, now))
+    }
+
+    fn new(queue: &AcceptQueue, standing: &Standing, now: Moment) -> Self {
+        let looked = standing.evidence.queue.as_deref();
+        let wrong = looked.filter(|look| look.outcome != Outcome::Pass);
+        Self {
+            length: queue.length,
+            limit: queue.limit,
+            full: queue.is_full,
+            overflows: queue.overflows,
+            standstill_ms: queue.still_since.map(|since| whole_ms(now.since(since))),
+            cause: wrong.and_then(|look| look.outcome.cause().map(Cause::name)),
+            detail: wrong.and_then(|look| look.detail.as_deref().map(str::to_owned)),
+        }
+    }
 }
 
 impl Backends {
@@ -70,8 +108,24 @@ impl State {
     }
 }
 
-/// Says that the check itself fails, where it does.
+/// Says that the check itself fails, where it does, or that a server is suspect that is up.
 pub(super) fn warning(backend: &BackendBoard, standing: &Standing) -> Option<String> {
+    own_fault(backend, standing).or_else(|| suspicion(standing))
+}
+
+/// What its accept queue says against a server before a verdict does.
+fn suspicion(standing: &Standing) -> Option<String> {
+    let look = standing.evidence.queue.as_deref()?;
+    let cause = look.outcome.cause()?;
+    let detail = look.detail.as_deref()?;
+    let what = match cause == Cause::NotAccepting {
+        true => "suspected to be frozen",
+        false => "the accept queue is full",
+    };
+    (standing.verdict == Verdict::Up).then(|| format!("{what}: {detail}"))
+}
+
+fn own_fault(backend: &BackendBoard, standing: &Standing) -> Option<String> {
     let evidence = &standing.evidence;
     let newest = [&evidence.fresh, &evidence.held].into_iter().flatten();
     let mut causes = newest.filter_map(|observation| observation.outcome.cause());
@@ -103,6 +157,7 @@ impl Backend {
             sessions_lost: standing.sessions_lost,
             held: seen(&evidence.held),
             fresh: seen(&evidence.fresh),
+            queue: Queue::of(backend, &standing, board.clock().now()),
         }
     }
 }

@@ -47,7 +47,7 @@ macro_rules! sources {
     };
 }
 
-const PARTS: [Source; 17] = sources![
+const PARTS: [Source; 18] = sources![
     "app.js": SCRIPT,
     "chart.js": SCRIPT,
     "details.js": SCRIPT,
@@ -57,6 +57,7 @@ const PARTS: [Source; 17] = sources![
     "icon.svg": DRAWING,
     "list.js": SCRIPT,
     "orders.js": SCRIPT,
+    "queue.js": SCRIPT,
     "services.js": SCRIPT,
     "store.js": SCRIPT,
     "strip.js": SCRIPT,

@@ -12,6 +12,7 @@ use dbvitals_verdict::{Moment, Observation};
 use serde::Serialize;
 use tokio::time::sleep;
 
+use super::backends::Queue;
 use super::health::whole_ms;
 use super::history::{Event, History};
 use crate::agent::board::{BackendBoard, Board};
@@ -34,6 +35,7 @@ struct Sample<'a> {
     evidence_age_ms: Option<u64>,
     #[serde(flatten)]
     seen: Seen,
+    queue: Option<Queue>,
 }
 
 /// Tells samples while somebody listens, until it is dropped.
@@ -95,6 +97,7 @@ fn newest(
         verdict: standing.verdict.name(),
         evidence_age_ms: age.map(whole_ms),
         seen: Seen::new(observation, &backend.plan().classes, board.clock()),
+        queue: Queue::of(backend, &standing, board.clock().now()),
     };
     let event = Event::passing("observation", Some(Arc::clone(&backend.name)), &sample);
     Some((observation.ended, event))

@@ -50,7 +50,10 @@ impl Cost {
     fn add(&mut self, subject: &Subject, depth: Depth, path: Path, count: u64) {
         match path {
             Path::Held => self.pings += count,
+            // The kernel alone is asked.
+            Path::Fresh if depth == Depth::Listening => {}
             Path::Fresh => self.connections += count,
+            Path::Queue => {}
         }
         let Some(one) = figures(subject.protocol, subject.user, depth, path) else {
             return;
@@ -82,6 +85,7 @@ mod tests {
             name: "any".to_owned(),
             protocol: Protocol::MySql,
             user: true,
+            is_here: false,
             plan: Plan::new(Course::Session { depth }),
         });
         assert_eq!((cost.pings, cost.connections), (86_400, 2880));

@@ -91,7 +91,7 @@ fn entry(subject: &Subject) -> BackendEntry {
         deeper: deeper.map(Depth::name),
         held_session,
         plan: plan_entry(plan),
-        noticed_ms: by_key(&faults(plan)),
+        noticed_ms: by_key(&faults(plan, subject.is_here)),
         recovered_ms: by_key(&recoveries(plan)),
         per_day: CostEntry {
             pings: cost.pings,

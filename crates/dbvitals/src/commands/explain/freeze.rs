@@ -133,7 +133,7 @@ impl World for Server {
         let in_time = answered < asked.deadline;
         let silence = match asked.path {
             Path::Held => Cause::Unresponsive,
-            Path::Fresh => Cause::NoGreeting,
+            Path::Fresh | Path::Queue => Cause::NoGreeting,
         };
         Answer {
             ended: answered.min(asked.deadline),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 use dbvitals_probe::Protocol;
-use dbvitals_verdict::{Course, Plan};
+use dbvitals_verdict::{Course, Depth, Plan};
 
 use super::Subject;
 use super::cost::{Cost, a_day};
@@ -23,7 +23,11 @@ pub(super) fn write_page(out: &mut dyn Write, subject: &Subject) -> io::Result<(
     let plan = &subject.plan;
     writeln!(out, "{BOLD}{}{BOLD:#}  {}", subject.name, course(plan))?;
     writeln!(out, "{DIM}{}{DIM:#}", pace(plan))?;
-    write_promises(out, "noticed after, at most", &faults(plan))?;
+    write_promises(
+        out,
+        "noticed after, at most",
+        &faults(plan, subject.is_here),
+    )?;
     write_promises(out, "well again, and up after, at most", &recoveries(plan))?;
     writeln!(out, "{DIM}  answers take their own time on top{DIM:#}")?;
     write_cost(out, subject, &a_day(subject))?;
@@ -48,6 +52,10 @@ fn course(plan: &Plan) -> String {
             "depth {depth}, and {deeper} every {}",
             show_bound(plan.fresh_interval)
         ),
+        Course::Sessionless {
+            depth: Depth::Listening,
+            deeper: None,
+        } => "depth listening, no connection".to_owned(),
         Course::Sessionless {
             depth,
             deeper: None,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use dbvitals_verdict::{Course, Depth, Plan};
 
+use crate::agent::queues::LOOK_EVERY;
+
 /// One promise: within how long at the latest, and why; no time where the plan does not notice.
 #[derive(Debug)]
 pub(super) struct Promise {
@@ -24,8 +26,9 @@ pub(super) fn show_bound(duration: Duration) -> String {
     format!("{} s", seconds.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// How soon each kind of fault is noticed at the latest.
-pub(super) fn faults(plan: &Plan) -> Vec<Promise> {
+/// How soon each kind of fault is noticed at the latest; of a server on this machine, whose accept
+/// queue can be seen, a freeze while clients come as well.
+pub(super) fn faults(plan: &Plan, is_here: bool) -> Vec<Promise> {
     let holds = matches!(plan.course, Course::Session { .. });
     let promise = |key, title, within, why: &str| Promise {
         key,
@@ -33,15 +36,28 @@ pub(super) fn faults(plan: &Plan) -> Vec<Promise> {
         within,
         why: why.to_owned(),
     };
+    let listens = plan.deepest() == Depth::Listening;
     let freeze = plan.notices_freeze().then(|| plan.freeze_bound());
     let unfit = plan.unfit_bound(Depth::Role);
-    vec![
+    let with_clients = is_here.then(|| {
+        promise(
+            "freeze_with_clients",
+            "… under clients",
+            Some(freeze_with_clients(plan)),
+            match plan.notices_freeze() {
+                true => "nobody leaves the accept queue: the server is asked at once",
+                false => "nobody leaves the accept queue: degraded",
+            },
+        )
+    });
+    let mut promises = vec![
         promise(
             "crash",
             "crash",
             Some(plan.crash_bound()),
             match holds {
                 true => "the kernel ends the held session; fresh probes confirm it",
+                false if listens => "the next probe finds no listener",
                 false => "the next probe is refused",
             },
         ),
@@ -49,9 +65,10 @@ pub(super) fn faults(plan: &Plan) -> Vec<Promise> {
         promise(
             "black_hole",
             "black hole",
-            Some(plan.black_hole_bound()),
+            (!listens).then(|| plan.black_hole_bound()),
             match holds {
                 true => "both paths are silent until one deadline",
+                false if listens => "not noticed: no packet is sent",
                 false => "each probe waits for its deadline",
             },
         ),
@@ -67,12 +84,38 @@ pub(super) fn faults(plan: &Plan) -> Vec<Promise> {
                 None => "not noticed: nobody asks; depth = \"role\" or \"lag\" does",
             },
         ),
-    ]
+    ];
+    // Beside the freeze.
+    let beside = promises.iter().position(|it| it.key == "black_hole");
+    if let (Some(promise), Some(place)) = (with_clients, beside) {
+        promises.insert(place, promise);
+    }
+    promises
+}
+
+/// From the first client that is not accepted, while others come at each look: two looks raise the
+/// suspicion, and what is asked then is asked no sooner than opinions change and waits for its
+/// timeout. Where nobody is asked, `fall` looks in a row have to say the same.
+fn freeze_with_clients(plan: &Plan) -> Duration {
+    let look = LOOK_EVERY.min(plan.interval);
+    if !plan.notices_freeze() {
+        return look * (plan.fall + 1);
+    }
+    let asked = look * 2 + plan.fast_interval.min(plan.interval);
+    let further = match plan.course {
+        Course::Session { .. } => plan.fall.saturating_sub(2),
+        Course::Sessionless { .. } => plan.fall.saturating_sub(1),
+    };
+    let bound = asked + plan.timeout * (1 + further);
+    bound.min(plan.freeze_bound())
 }
 
 fn freeze_why(plan: &Plan) -> &'static str {
     match plan.course {
         Course::Session { .. } => "the next ping is not answered, nor is a fresh session",
+        Course::Sessionless { .. } if plan.deepest() == Depth::Listening => {
+            "only clients who wait in its accept queue show it: degraded"
+        }
         Course::Sessionless { .. } if !plan.notices_freeze() => {
             "not noticed: the kernel makes connections for a frozen server"
         }
@@ -141,6 +184,12 @@ pub(super) fn relation(plan: &Plan) -> [String; 2] {
     let second = match plan.course {
         Course::Session { .. } => format!(
             "A server that falls silent just after an answer is asked again one interval later and given up one timeout after that, on both paths at once{fall}: you know after {known} at most{sum}."
+        ),
+        Course::Sessionless {
+            depth: Depth::Listening,
+            ..
+        } => format!(
+            "A listener that is gone is missed one interval later{fall}; the kernel answers at once, so the timeout hardly matters, and no server hears of a shorter interval."
         ),
         Course::Sessionless { .. } => format!(
             "A server from which nothing comes any more is asked one interval later and has failed one timeout after that{fall}: you know after {known} at most, and a shorter interval costs the server connections."

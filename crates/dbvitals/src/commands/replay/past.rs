@@ -33,6 +33,8 @@ const NEAR_SHARE: u32 = 10;
 pub(super) struct Past {
     held: Vec<Fact>,
     fresh: Vec<Fact>,
+    /// What looks at the accept queue told.
+    looks: Vec<Observation>,
     /// When held sessions ended by themselves.
     ends: Vec<(Moment, Cause)>,
     late: Vec<(Moment, Moment)>,
@@ -150,13 +152,15 @@ impl Past {
         let mut past = Self {
             held: Vec::new(),
             fresh: Vec::new(),
+            looks: Vec::new(),
             ends: Vec::new(),
             late: recorded.late.clone(),
             deepest: recorded.plans.first.deepest(),
         };
         past.late.sort_unstable();
         // A record that begins in the middle of a run begins with a session, if pings come first.
-        let first = recorded.observations.first();
+        let mut asked = recorded.observations.iter();
+        let first = asked.find(|it| it.path != Path::Queue);
         let mut session = first.is_some_and(|first| first.path == Path::Held);
         for observation in &recorded.observations {
             let fact = Fact::of(observation);
@@ -172,6 +176,7 @@ impl Past {
                     session |= observation.session;
                     past.fresh.push(fact);
                 }
+                Path::Queue => past.looks.push(observation.clone()),
             }
         }
         let ends = past.held.iter().filter_map(|fact| match fact.seen {
@@ -186,6 +191,8 @@ impl Past {
         match path {
             Path::Held => &self.held,
             Path::Fresh => &self.fresh,
+            // Looks are told as they came; nobody is asked.
+            Path::Queue => &[],
         }
     }
 
@@ -314,6 +321,10 @@ impl World for Past {
         self.ends.get(index).copied()
     }
 
+    fn looks(&self) -> &[Observation] {
+        &self.looks
+    }
+
     fn woken(&self, at: Moment) -> Moment {
         let index = self.late.partition_point(|(from, _)| *from <= at);
         let earlier = self.late.get(..index).unwrap_or_default();
@@ -336,6 +347,7 @@ fn too_late(asked: &Asked, fact: &Fact) -> Cause {
                 Phase::Resolve => Cause::DnsFailed,
                 Phase::Connect => Cause::ConnectTimeout,
                 Phase::Greeting => Cause::NoGreeting,
+                Phase::Listening => Cause::AgentStalled,
                 Phase::Tls
                 | Phase::Login
                 | Phase::Ping

@@ -1,12 +1,12 @@
 //! One backend in full: what both paths saw, phase by phase, what it means, and what to do.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use dbvitals_verdict::Cause;
 
-use super::overview::{ms, paint, time};
+use super::overview::{fill, ms, paint, time};
 use super::page::{BOLD, DIM, PLAIN, Page, Span};
-use super::picture::{Backend, Seen, Server};
+use super::picture::{Backend, Queue, Seen, Server};
 use crate::duration;
 
 /// Adds a backend to the page.
@@ -28,6 +28,9 @@ pub(super) fn add(page: &mut Page, backend: &Backend, now: SystemTime) {
         .and_then(|seen| seen.server.as_ref());
     if let Some(server) = server.map(describe).filter(|it| !it.is_empty()) {
         page.line([field("server"), (PLAIN, server)]);
+    }
+    if let Some(queue) = &backend.queue {
+        page.line([field("queue"), (PLAIN, describe_queue(queue))]);
     }
     if backend.sessions_lost > 0 {
         let lost = format!(
@@ -76,6 +79,19 @@ fn add_path(page: &mut Page, name: &str, seen: Option<&Seen>, now: SystemTime) {
 pub(in crate::commands) fn meaning(cause: &str) -> Option<&'static str> {
     let cause = Cause::ALL.into_iter().find(|it| it.name() == cause)?;
     Some(cause.meaning())
+}
+
+/// `3/80 wait to be accepted, 12 overflows, nobody accepted for 1.2 s`
+pub(in crate::commands) fn describe_queue(queue: &Queue) -> String {
+    let mut parts = vec![format!("{} wait to be accepted", fill(queue))];
+    parts.extend(queue.full.then(|| "full".to_owned()));
+    parts.extend(queue.overflows.map(|count| match count {
+        1 => "1 overflow".to_owned(),
+        count => format!("{count} overflows"),
+    }));
+    let still = queue.standstill_ms.map(Duration::from_millis);
+    parts.extend(still.map(|still| format!("nobody accepted for {}", duration::show(still))));
+    parts.join(", ")
 }
 
 fn field(name: &str) -> Span {

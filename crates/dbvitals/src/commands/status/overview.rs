@@ -7,7 +7,7 @@ use dbvitals_verdict::Verdict;
 use jiff::Timestamp;
 
 use super::page::{ALARM, BOLD, Columns, DIM, PLAIN, Page, Span};
-use super::picture::{Backend, Change, Order, Picture, Seen, Service};
+use super::picture::{Backend, Change, Order, Picture, Queue, Seen, Service};
 use crate::duration;
 use crate::report::colour;
 
@@ -51,10 +51,15 @@ pub(super) fn page(picture: &Picture, now: SystemTime) -> Page {
         services.add_to(&mut page);
     }
     if !picture.backends.is_empty() {
-        let mut backends = Columns::new(&BACKEND_HEADS);
+        let shows_queues = picture.backends.iter().any(|it| it.told.queue.is_some());
+        let queue_head = Some("queue").filter(|_| shows_queues);
+        let heads: Vec<_> = BACKEND_HEADS.into_iter().chain(queue_head).collect();
+        let mut backends = Columns::new(&heads);
         for backend in &picture.backends {
             let backend = &backend.told;
-            backends.row(backend_cells(backend, now), backend_notes(backend));
+            let queue = shows_queues.then(|| (PLAIN, queue_cell(backend.queue.as_ref())));
+            let cells = backend_cells(backend, now).into_iter().chain(queue);
+            backends.row(cells.collect(), backend_notes(backend));
         }
         page.gap();
         backends.add_to(&mut page);
@@ -128,6 +133,23 @@ fn backend_cells(backend: &Backend, now: SystemTime) -> Vec<Span> {
         (PLAIN, latency(backend.held.as_ref())),
         (PLAIN, latency(backend.fresh.as_ref())),
     ]
+}
+
+/// `3/80`, and of one that overflowed how often: `81/80 +12`.
+fn queue_cell(queue: Option<&Queue>) -> String {
+    let Some(queue) = queue else {
+        return "-".to_owned();
+    };
+    let overflows = queue.overflows.filter(|count| *count > 0);
+    let overflows = overflows.map_or_else(String::new, |count| format!(" +{count}"));
+    format!("{}{overflows}", fill(queue))
+}
+
+/// `3/80`; the length alone where the limit is hidden.
+pub(in crate::commands) fn fill(queue: &Queue) -> String {
+    let length = queue.length;
+    let limit = queue.limit;
+    limit.map_or_else(|| length.to_string(), |limit| format!("{length}/{limit}"))
 }
 
 fn backend_notes(backend: &Backend) -> Vec<Vec<Span>> {

@@ -81,6 +81,18 @@ pub(in crate::commands) struct Backend {
     pub(in crate::commands) sessions_lost: u64,
     pub(in crate::commands) held: Option<Seen>,
     pub(in crate::commands) fresh: Option<Seen>,
+    pub(in crate::commands) queue: Option<Queue>,
+}
+
+/// An accept queue, where the agent can see it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::commands) struct Queue {
+    pub(in crate::commands) length: u32,
+    pub(in crate::commands) limit: Option<u32>,
+    pub(in crate::commands) full: bool,
+    pub(in crate::commands) overflows: Option<u64>,
+    pub(in crate::commands) standstill_ms: Option<u64>,
 }
 
 /// What an operator said with an order.

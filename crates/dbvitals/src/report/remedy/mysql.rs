@@ -58,6 +58,7 @@ pub(super) fn remedy(cause: Cause, case: &Case<'_>) -> Option<String> {
         | Cause::TlsExpired
         | Cause::TlsWrongName
         | Cause::QueueFull
+        | Cause::NotAccepting
         | Cause::OverBudget
         | Cause::DnsFailed
         | Cause::OutOfDescriptors

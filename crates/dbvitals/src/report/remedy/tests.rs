@@ -471,7 +471,7 @@ fn silence_is_told_by_what_was_asked_last() {
         full,
         &[Phase::Connect],
         "",
-        &["ss -ltn sport = :3306"],
+        &["dbvitals queues 3306"],
     );
     let socket = "unix:///run/db.sock";
     check(
@@ -479,7 +479,14 @@ fn silence_is_told_by_what_was_asked_last() {
         full,
         &[Phase::Connect],
         "",
-        &["ss -lx src /run/db.sock"],
+        &["dbvitals queues /run/db.sock"],
+    );
+    check(
+        socket,
+        Cause::NotAccepting,
+        &[],
+        "",
+        &["dbvitals queues /run/db.sock", "stopped"],
     );
     let unresponsive = |phase, parts: &[&str]| {
         check(

@@ -7,7 +7,9 @@ use super::super::feed::Minute;
 use super::super::ink::{BOLD, DIM, PLAIN, line, shape, spark, text};
 use super::super::rows::Row;
 use super::{Scene, since, wrapped};
-use crate::commands::status::{Backend, Seen, Service, ago, describe, meaning, ms, order_words};
+use crate::commands::status::{
+    Backend, Seen, Service, ago, describe, describe_queue, meaning, ms, order_words,
+};
 use crate::duration::show;
 
 /// How much room the names of fields have.
@@ -83,6 +85,8 @@ fn add_backend(page: &mut Page, it: &Backend, scene: Scene<'_>) {
         .max_by(|one, other| one.ended.cmp(&other.ended))
         .and_then(|seen| seen.server.as_ref());
     page.field_of("server", PLAIN, server.map(describe).as_deref());
+    let queue = it.queue.as_ref().map(describe_queue);
+    page.field_of("queue", PLAIN, queue.as_deref());
     if it.sessions_lost > 0 {
         let lost = format!(
             "{} held sessions, while a fresh one worked",

@@ -1,0 +1,8 @@
+//! Fuzzes the reading of the kernel's tables in /proc; what has to hold is in `drive_queues.rs`.
+
+#![no_main]
+
+#[path = "../drive_queues.rs"]
+mod drive_queues;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive_queues::proc_tables(data));
