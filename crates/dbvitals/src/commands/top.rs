@@ -6,7 +6,7 @@
 //!     └── orders ── Clerk ◀── Deed ── View ◀── keys ─────┘
 //! ```
 //!
-//! [`Known`](known::Known) is what was told, [`View`](view::View) what a person wants to see of it;
+//! [`Known`] is what was told, [`View`] what a person wants to see of it;
 //! drawing reads both, and nothing else. Nothing is concluded here but the exit code.
 
 mod draw;
