@@ -160,7 +160,10 @@ impl<'a> Ground<'a> {
 
     /// Pings on held sessions.
     fn held(&self) -> anyhow::Result<Vec<Measured>> {
-        let mut sections = format!("[defaults]\n{}\n", agent::PINGS_ALONE);
+        let mut sections = format!(
+            "[defaults]\n{}\n",
+            agent::Setting::pings_alone(self.watched).defaults
+        );
         for (number, address) in self.addresses(self.watched).iter().enumerate() {
             let url = self.protocol.url(address);
             sections.push_str(&format!("[backend.b{number}]\nurl = \"{url}?tls=off\"\n"));

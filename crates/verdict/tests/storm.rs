@@ -51,10 +51,11 @@ enum Arrival {
 type ProbeNumber = u32;
 
 impl Arrival {
+    /// Nobody looks at accept queues here.
     fn end(path: Path, probe: ProbeId) -> Self {
         match path {
             Path::Held => Self::PingEnds(probe.0),
-            Path::Fresh => Self::FreshEnds(probe.0),
+            Path::Fresh | Path::Queue => Self::FreshEnds(probe.0),
         }
     }
 }
@@ -194,14 +195,14 @@ impl Fleet {
         let is_away = server.is_away();
         let line = match path {
             Path::Held => &mut server.held,
-            Path::Fresh => &mut server.fresh,
+            Path::Fresh | Path::Queue => &mut server.fresh,
         };
         let Some(ended) = line.take_if(|line| line.id == probe) else {
             return;
         };
         let silence = match path {
             Path::Held => Cause::Unresponsive,
-            Path::Fresh => Cause::NoGreeting,
+            Path::Fresh | Path::Queue => Cause::NoGreeting,
         };
         let outcome = match (is_away, self.fault) {
             // Its answer was under way, or the server came back in time for it.
@@ -218,11 +219,11 @@ impl Fleet {
         let passed = outcome == Outcome::Pass;
         let session = match path {
             Path::Held => passed,
-            Path::Fresh => passed && !server.session,
+            Path::Fresh | Path::Queue => passed && !server.session,
         };
         server.session = match path {
             Path::Held => passed,
-            Path::Fresh => server.session || session,
+            Path::Fresh | Path::Queue => server.session || session,
         };
         self.hear(id, path, Some(ended), outcome, session);
     }
@@ -259,7 +260,7 @@ impl Fleet {
                     let server = &mut self.servers[backend.0 as usize];
                     match path {
                         Path::Held => (server.session, server.held) = (false, None),
-                        Path::Fresh => server.fresh = None,
+                        Path::Fresh | Path::Queue => server.fresh = None,
                     }
                 }
                 Action::Announce(transition) => {
@@ -287,7 +288,7 @@ impl Fleet {
         };
         match path {
             Path::Held => server.held = Some(line),
-            Path::Fresh => {
+            Path::Fresh | Path::Queue => {
                 server.fresh = Some(line);
                 server.logins.push(self.now);
             }
