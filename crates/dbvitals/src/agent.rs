@@ -22,6 +22,7 @@ pub(crate) mod hooks;
 pub(crate) mod http;
 pub(crate) mod listening;
 pub(crate) mod log;
+mod look;
 pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;

@@ -510,7 +510,8 @@ pub(crate) struct QueuesArgs {
     /// Go on until Ctrl-C: peaks, overflows per second, and a line when a queue fills or drains
     #[arg(long)]
     pub(crate) watch: bool,
-    /// How often a watch is told; it looks 50 times a second whatever this says
+    /// How often a watch is told; it looks 50 times a second whatever this says, and more rarely
+    /// where listeners are many
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse, requires = "watch")]
     pub(crate) interval: Duration,
     /// End the watch after this time

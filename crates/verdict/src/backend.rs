@@ -11,9 +11,9 @@
 //! - A pass on the held path does not outweigh a failure on the fresh one: new clients go the
 //!   fresh way. Nor does a shallow answer outweigh what the deeper question found.
 //! - The accept queue, where it can be seen, speaks unasked: a full one, and one in which nobody is
-//!   accepted, count against a clean verdict like answers do, and nothing but the queue itself takes
-//!   that back, or somebody who was accepted since. Behind it the server is suspect, so both paths
-//!   are asked soon.
+//!   accepted, count against a clean verdict like answers do, however often one looks no sooner one
+//!   after the other than those, and nothing but the queue itself takes that back, or somebody who was
+//!   accepted since. Behind it the server is suspect, so both paths are asked soon.
 //! - Evidence that is too old is forgotten, counts and all.
 //!
 //! When to ask is `backend/pace.rs`, what an answer counts for `backend/judgement.rs`, what others
@@ -235,7 +235,11 @@ impl Backend {
     /// A pass that took longer than the latency budget allows is no clean one, unless the agent
     /// itself was late to hear the answer.
     fn hold_against_budget(&self, observation: &mut Observation, stall: &Stall) {
-        let Some(budget) = self.plan.slow_over else {
+        let Some(budget) = self
+            .plan
+            .slow_over
+            .filter(|_| observation.path != Path::Queue)
+        else {
             return;
         };
         if !stall.touches(observation.started, observation.ended, budget) {
@@ -244,10 +248,12 @@ impl Backend {
     }
 
     /// Connects that nobody answers, to a server that answers on its open session meanwhile, are
-    /// what a full accept queue looks like over TCP: the kernel drops what has no room. Where the
-    /// queue can be seen, nothing has to be inferred.
+    /// what a full accept queue looks like over TCP: the kernel drops what has no room. Where it was
+    /// seen to have room all the while, something else drops them.
     fn tell_a_full_queue(&self, observation: &mut Observation) {
-        if observation.outcome != Outcome::Fail(Cause::ConnectTimeout) {
+        if observation.outcome != Outcome::Fail(Cause::ConnectTimeout)
+            || self.had_room_since(observation.started)
+        {
             return;
         }
         let answers_meanwhile =
@@ -262,6 +268,14 @@ impl Backend {
         };
         observation.outcome = Outcome::Fail(Cause::QueueFull);
         observation.detail = Some(detail.into());
+    }
+
+    /// Whether the accept queue was seen to have room at that moment, and at each look since then.
+    fn had_room_since(&self, moment: Moment) -> bool {
+        let look = self.path(Path::Queue).last.as_ref();
+        look.is_some_and(|look| {
+            look.outcome == Outcome::Pass && look.started <= moment && look.ended > moment
+        })
     }
 
     fn conclude_observation(

@@ -69,7 +69,8 @@ pub(crate) static SILENT: PathState = PathState {
 /// The state of one path.
 #[derive(Debug, Default)]
 pub(crate) struct PathState {
-    /// When the next probe is due, unless one is in flight.
+    /// When the next probe is due, unless one is in flight; of the queue, which nobody asks, from when
+    /// on a look counts again.
     pub(crate) next: Option<Moment>,
     /// The probe under way.
     pub(crate) flight: Option<Flight>,

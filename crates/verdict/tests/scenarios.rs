@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{
-    Admin, Cause, Change, Class, Course, Depth, Outcome, Path, Plan, Role, Verdict,
+    Admin, Cause, Change, Class, Course, Depth, Moment, Outcome, Path, Plan, Role, Verdict,
 };
 
 use crate::stage::{FROZEN, MS, Reply, SECOND, SERVER, Stage, observe};
@@ -663,10 +663,59 @@ fn behind_a_full_queue_that_nobody_is_asked_about_a_server_is_full_while_the_que
     stage.fresh = Reply::Fail(Cause::QueueFull);
     stage.play(3 * SECOND);
     assert_eq!(stage.verdicts(), [Verdict::Degraded]);
-    stage.look(Some(Cause::NotAccepting));
-    stage.play(3 * SECOND);
+    // Slow as it is, nobody was accepted between two looks now and then.
+    for _ in 0..10 {
+        let looked = stage.now;
+        stage.play(LOOK);
+        stage.look_since(looked, Some(Cause::NotAccepting));
+        stage.play(LOOK);
+        stage.look(Some(Cause::QueueFull));
+    }
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    let stopped = stage.now;
+    for _ in 0..15 {
+        stage.play(LOOK);
+        stage.look_since(stopped, Some(Cause::NotAccepting));
+    }
     assert_eq!(stage.verdicts(), [Verdict::Degraded, Verdict::Down]);
     assert_eq!(stage.standing().evidence.class, Some(Class::Dead));
+    let down = stage.announced(Verdict::Down).unwrap();
+    assert!(down >= stopped + stage.plan.timeout, "{down}");
+}
+
+#[test]
+fn looks_that_follow_each_other_faster_than_answers_count_no_faster() {
+    let mut stage = Stage::up(ping());
+    let began = stage.now;
+    while stage.verdict() == Verdict::Up {
+        stage.look(Some(Cause::QueueFull));
+        stage.play(LOOK / 10);
+        stage.look(None);
+        stage.play(LOOK / 10);
+        assert!(stage.now <= began + 2 * SECOND);
+    }
+    let degraded = stage.announced(Verdict::Degraded).unwrap();
+    assert!(degraded >= began + stage.plan.fast_interval, "{degraded}");
+}
+
+#[test]
+fn an_unanswered_connect_before_a_queue_that_had_room_all_the_while_met_something_else() {
+    let unanswered = |since: fn(&Stage) -> Moment| {
+        let mut stage = Stage::up(Plan {
+            fresh_interval: SECOND,
+            ..ping()
+        });
+        stage.fresh = Reply::Silent(Cause::ConnectTimeout);
+        for _ in 0..20 {
+            stage.play(LOOK);
+            stage.look_since(since(&stage), None);
+        }
+        stage.standing().evidence.fresh.unwrap().outcome.cause()
+    };
+    let always = |_: &Stage| Moment::ORIGIN;
+    assert_eq!(unanswered(always), Some(Cause::ConnectTimeout));
+    // Nobody knows how it was between two looks.
+    assert_eq!(unanswered(|stage| stage.now), Some(Cause::QueueFull));
 }
 
 #[test]

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dbvitals_verdict::{Admin, Course, Observation};
+use dbvitals_verdict::{Admin, Course};
 
 use crate::agent::board::{BackendBoard, Board};
 use crate::agent::event_loop::{Assignment, Busy, Command, ShardHandle};
+use crate::agent::look::Look;
 use crate::agent::plan::{BackendPlan, Origin};
 
 /// Gives the shards their work.
@@ -176,8 +177,9 @@ impl Control {
 
     /// Passes on what a look at a backend's accept queue tells; `false` where there is no such
     /// backend.
-    pub(crate) fn look(&self, name: &str, observation: Observation) -> Result<bool, Busy> {
-        self.tell(name, |index| Command::Look(index, Box::new(observation)))
+    pub(crate) fn look(&self, look: Look) -> Result<bool, Busy> {
+        let name = Arc::clone(&look.backend.name);
+        self.tell(&name, |index| Command::Look(index, Box::new(look)))
     }
 
     fn tell(&self, name: &str, command: impl FnOnce(u32) -> Command) -> Result<bool, Busy> {

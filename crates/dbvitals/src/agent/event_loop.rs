@@ -23,6 +23,7 @@ use tokio::sync::broadcast;
 use crate::agent::board::{BackendBoard, ShardBeat};
 use crate::agent::history::{self, MinuteUnderWay};
 use crate::agent::log;
+use crate::agent::look::{self, Look, Trouble};
 use crate::agent::plan::BackendPlan;
 use crate::agent::transitions::Told;
 use crate::record::{Chapter, Feed};
@@ -53,7 +54,7 @@ pub(crate) enum Command {
     /// A fresh probe of the backend at a place is wanted now.
     Refresh(u32),
     /// What a look at the accept queue of the backend at a place tells.
-    Look(u32, Box<Observation>),
+    Look(u32, Box<Look>),
 }
 
 /// One backend that a shard watches, and where: its index there, its id in the monitor and in the
@@ -134,8 +135,8 @@ struct Watched {
     sessions_lost: u64,
     /// The fault of our own that was complained of last, and has not gone away since.
     complained: Option<Cause>,
-    /// What the newest look at its accept queue found wrong.
-    queue_trouble: Option<Cause>,
+    /// What is wrong with its accept queue.
+    queue_trouble: Trouble,
     /// Where it is in the record, if there is one.
     chapter: Option<Arc<Chapter>>,
     /// How long its probes took, for the history.
@@ -167,7 +168,7 @@ impl Watched {
             shown_at: now,
             sessions_lost: 0,
             complained: None,
-            queue_trouble: None,
+            queue_trouble: Trouble::default(),
             chapter: None,
             minute: MinuteUnderWay::default(),
         }
@@ -297,7 +298,7 @@ impl EventLoop {
                     self.monitor.handle_admin(BackendId(place), admin, now);
                 }
                 Command::Refresh(place) => self.monitor.handle_refresh(BackendId(place), now),
-                Command::Look(place, observation) => self.look(place, *observation, now),
+                Command::Look(place, look) => self.look(place, *look, now),
             }
             self.settle();
         }
@@ -435,6 +436,9 @@ impl EventLoop {
 
     fn observe(&mut self, target: TargetId, observation: Observation, now: Moment) {
         let id = BackendId(target.0);
+        if observation.outcome == Outcome::Fail(Cause::ConnectTimeout) {
+            self.look_for_room(target.0, now);
+        }
         let Some(Some(watched)) = self.backends.get_mut(target.0 as usize) else {
             return;
         };
@@ -471,16 +475,20 @@ impl EventLoop {
 
     /// Takes what a look at an accept queue tells. It is no probe: nobody was asked, and it counts
     /// nowhere as one.
-    fn look(&mut self, place: u32, observation: Observation, now: Moment) {
+    fn look(&mut self, place: u32, look: Look, now: Moment) {
         let id = BackendId(place);
         let Some(Some(watched)) = self.backends.get_mut(place as usize) else {
             return;
         };
+        if !look.is_of(&watched.board) {
+            return;
+        }
+        let observation = look.observation;
         if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
             record.observe(chapter, &observation);
         }
         let trouble = observation.outcome.cause();
-        if std::mem::replace(&mut watched.queue_trouble, trouble) != trouble {
+        if watched.queue_trouble.note(trouble, now) {
             log::queue(&watched.board, &observation);
         }
         self.monitor.handle_observation(id, observation, now);
@@ -489,6 +497,24 @@ impl EventLoop {
             watched.shown_at = now;
             watched.board.put_up(standing);
         }
+    }
+
+    /// Tells the monitor of a queue that was seen to have room, before it concludes from an unanswered
+    /// connect that it was full.
+    fn look_for_room(&mut self, place: u32, now: Moment) {
+        let Some(Some(watched)) = self.backends.get(place as usize) else {
+            return;
+        };
+        let roomy = watched.board.queue().and_then(|queue| queue.roomy);
+        let Some(roomy) = roomy.filter(|_| watched.queue_trouble.found().is_none()) else {
+            return;
+        };
+        let observation = look::observation(roomy, Outcome::Pass);
+        if let (Some(record), Some(chapter)) = (&self.record, &watched.chapter) {
+            record.observe(chapter, &observation);
+        }
+        self.monitor
+            .handle_observation(BackendId(place), observation, now);
     }
 
     fn say_goodbye(&mut self) {
@@ -523,11 +549,9 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_a_loop_knew_is_unknown_after_its_end() {
-        let clock = Clock::start();
-        let address = Address::Unix("/nowhere".into());
-        let plan = BackendPlan {
+    fn plan_at(path: &str) -> BackendPlan {
+        let address = Address::Unix(path.into());
+        BackendPlan {
             name: "orders".into(),
             origin: Origin::default(),
             target: Arc::new(Target::new(Protocol::Opaque, address)),
@@ -535,7 +559,12 @@ mod tests {
                 depth: Depth::Connect,
                 deeper: None,
             })),
-        };
+        }
+    }
+
+    /// A loop that watches this one backend, and what is shown of it.
+    fn watching(plan: BackendPlan) -> (EventLoop, Arc<BackendBoard>) {
+        let clock = Clock::start();
         let board = Board::new(clock).entry(&plan, Admin::Ready);
         let (told, _) = broadcast::channel(1);
         let beat = Arc::default();
@@ -548,6 +577,29 @@ mod tests {
             anew: true,
         };
         event_loop.watch(vec![assignment], clock.now());
+        (event_loop, board)
+    }
+
+    #[test]
+    fn a_look_at_the_queue_of_an_address_that_a_backend_has_left_is_not_heard() {
+        let (mut event_loop, board) = watching(plan_at("/now"));
+        let now = event_loop.clock.now();
+        for (path, heard) in [("/before", None), ("/now", Some(Cause::QueueFull))] {
+            let full = Outcome::Fail(Cause::QueueFull);
+            let look = Look {
+                backend: Arc::clone(&board),
+                target: plan_at(path).target,
+                observation: look::observation((now, now), full),
+            };
+            event_loop.look(0, look, now);
+            let watched = event_loop.watched_mut(0).unwrap();
+            assert_eq!(watched.queue_trouble.found(), heard, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_loop_knew_is_unknown_after_its_end() {
+        let (event_loop, board) = watching(plan_at("/nowhere"));
         board.put_up(Standing {
             verdict: Verdict::Up,
             ..Standing::clone(&board.standing())

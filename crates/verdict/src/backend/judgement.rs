@@ -143,8 +143,15 @@ impl Backend {
     pub(super) fn hear_queue(&mut self, observation: &Observation, leaning: Leaning, now: Moment) {
         let before = self.path(Path::Queue).cause;
         let cause = observation.outcome.cause();
-        self.path_mut(Path::Queue).lean(leaning, cause);
-        self.count(Path::Queue, leaning);
+        // However often somebody looks, an opinion changes no sooner than by answers.
+        let counts_again = observation.ended + self.plan.changing_interval();
+        let queue = self.path_mut(Path::Queue);
+        queue.lean(leaning, cause);
+        let counts = queue.next.is_none_or(|at| at <= observation.ended);
+        if counts && leaning != Leaning::Pass {
+            queue.next = Some(counts_again);
+            self.count(Path::Queue, leaning);
+        }
         if cause != before {
             self.ask_soon(now, cause == Some(Cause::NotAccepting));
         }
@@ -209,15 +216,21 @@ impl Backend {
     }
 
     /// Whether nobody answers behind the full queue that an observation met. Where nobody is ever
-    /// asked, the queue itself tells: it moves or it does not.
+    /// asked, the queue itself tells: it moves, or it has not for as long as an answer may take.
     fn is_unanswered(&self, observation: &Observation) -> bool {
-        let accepts = self.path(Path::Queue).cause != Some(Cause::NotAccepting);
         let is_never_asked = self.plan.deepest() == Depth::Listening;
         match observation.path {
-            Path::Held | Path::Fresh if is_never_asked => !accepts,
+            Path::Held | Path::Fresh if is_never_asked => self.stands_still(),
             Path::Held | Path::Fresh => !self.session,
             Path::Queue => false,
         }
+    }
+
+    /// Whether nobody has left the queue for as long as an answer may take.
+    fn stands_still(&self) -> bool {
+        let queue = self.path(Path::Queue);
+        let lasts = queue.last.as_ref().map(Observation::took);
+        queue.cause == Some(Cause::NotAccepting) && lasts >= Some(self.plan.timeout)
     }
 }
 

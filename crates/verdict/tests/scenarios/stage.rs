@@ -202,8 +202,13 @@ impl Stage {
 
     /// A look at the accept queue shows this, or nothing wrong.
     pub(crate) fn look(&mut self, cause: Option<Cause>) {
+        self.look_since(self.now, cause);
+    }
+
+    /// A look at the accept queue shows this, or nothing wrong, and that it was so since then.
+    pub(crate) fn look_since(&mut self, since: Moment, cause: Option<Cause>) {
         let outcome = cause.map_or(Outcome::Pass, Outcome::Fail);
-        let look = observe(Path::Queue, None, (self.now, self.now), outcome);
+        let look = observe(Path::Queue, None, (since, self.now), outcome);
         self.hear(look);
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct AcceptQueue {
     pub(crate) overflows: Option<u64>,
     /// Since when clients wait and nobody was accepted, once that is a standstill.
     pub(crate) still_since: Option<Moment>,
+    /// From when to when it was seen to have room at each look, and to drop nobody; up to the newest.
+    pub(crate) roomy: Option<(Moment, Moment)>,
 }
 
 /// What is known of one backend.
