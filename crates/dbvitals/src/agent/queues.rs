@@ -34,6 +34,9 @@ pub(crate) const LOOK_EVERY_MIN: Duration = Duration::from_millis(20);
 const SHARE: u32 = 100;
 /// The same of looks at how many wait; the rest is for asking who.
 const LENGTHS_SHARE: u32 = 2 * SHARE;
+/// It may be asked so long before the time for it is earned: the first questions about a crowd follow
+/// each other look by look, so that a freeze is suspected at the second.
+const ADVANCE: Duration = Duration::from_secs(10);
 /// Of so many backends it is asked at one look who waits; of the others at the next ones.
 const WAITING_MAX: usize = 8;
 /// Of no more, once that took so long in one look.
@@ -110,7 +113,7 @@ impl Pace {
 
     /// Whether it may be asked who waits.
     fn is_earned(&self, now: Moment) -> bool {
-        now >= self.earned_at
+        now + ADVANCE >= self.earned_at
     }
 
     /// Takes what a look took, in all and for asking who waits; answers how long to rest.
@@ -271,7 +274,7 @@ mod tests {
     #[test]
     fn looks_take_a_hundredth_of_a_core_at_most_however_dear_they_are() {
         let micros = Duration::from_micros;
-        let most = Duration::from_secs(36);
+        let most = Duration::from_secs(36) + ADVANCE / SHARE;
         for (lengths, asking) in [
             (40, 500),
             (40, 7000),
@@ -301,6 +304,21 @@ mod tests {
                 LOOK_EVERY
             );
         }
+    }
+
+    #[test]
+    fn the_first_questions_about_a_crowd_need_not_be_earned_first() {
+        let mut pace = Pace::default();
+        let dear = Duration::from_millis(30);
+        let asked = (0..10).filter(|look| {
+            let now = Moment::ORIGIN + LOOK_EVERY * *look;
+            let is_asked = pace.is_earned(now);
+            if is_asked {
+                pace.rest(now, dear, dear, LOOK_EVERY);
+            }
+            is_asked
+        });
+        assert_eq!(asked.collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 
     #[test]
