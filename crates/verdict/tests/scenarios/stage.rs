@@ -56,6 +56,8 @@ pub(crate) struct Stage {
     pub(crate) latency: Duration,
     /// How late the loop does everything.
     pub(crate) lateness: Duration,
+    /// Somebody asks for a fresh probe all the time.
+    pub(crate) is_asked: bool,
     pub(crate) session: bool,
     pub(crate) in_flight: Vec<Start>,
     pub(crate) starts: Vec<Start>,
@@ -76,6 +78,7 @@ impl Stage {
             role: None,
             latency: MS,
             lateness: Duration::ZERO,
+            is_asked: false,
             session: false,
             in_flight: Vec::new(),
             starts: Vec::new(),
@@ -134,6 +137,10 @@ impl Stage {
                 return;
             };
             self.now = self.now.max(at + self.lateness);
+            if self.is_asked {
+                self.monitor.handle_refresh(SERVER, self.now);
+                self.drain();
+            }
             let over = |start: &Start| self.end_of(start).0 <= self.now;
             if let Some(index) = self.in_flight.iter().position(over) {
                 let start = self.in_flight.remove(index);
