@@ -29,6 +29,8 @@ pub(super) struct Express<I> {
     /// Answers of which not all has left yet; the first `sent` bytes are written.
     told: Vec<u8>,
     sent: usize,
+    /// The client wants no more answers than it has.
+    is_over: bool,
     /// When it was answered last, or came.
     answered: Moment,
 }
@@ -52,6 +54,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
             asked: Vec::with_capacity(ASKED_MAX),
             told: Vec::new(),
             sent: 0,
+            is_over: false,
         }
     }
 
@@ -68,6 +71,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
             }
             match step {
                 Step::Answered(_) => continue,
+                Step::Last(_) => return Onward::Parts,
                 Step::Incomplete if self.asked.len() < ASKED_MAX => {}
                 Step::Incomplete | Step::Beyond => return Onward::ToRouter,
             }
@@ -81,6 +85,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
 
     /// Answers all that came, or as much as answers are kept of; tells what the rest is.
     fn answer(&mut self) -> Step {
+        if self.is_over {
+            return Step::Last(0);
+        }
         let now = self.shortcut.now();
         let mut taken = 0;
         let last = loop {
@@ -90,6 +97,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
             }
             match self.shortcut.answer(asked, now, &mut self.told) {
                 Step::Answered(length) => taken += length,
+                Step::Last(length) => {
+                    taken += length;
+                    self.is_over = true;
+                    break Step::Last(length);
+                }
                 rest @ (Step::Incomplete | Step::Beyond) => break rest,
             }
             if self.told.len() >= TOLD_MAX {
@@ -116,6 +128,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
                 sent => self.sent += sent,
             }
         }
+        self.stream.flush().await?;
         self.told.clear();
         self.sent = 0;
         Ok(())
@@ -128,7 +141,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
 
     /// The stream as it is.
     pub(super) fn into_stream(self) -> I {
-        self.stream.flush().await?;
         self.stream
     }
 
