@@ -91,7 +91,7 @@ impl Board {
         membership
     }
 
-    /// How long passed probes took, by service.
+    /// How long answered probes took, by service.
     pub(crate) fn latency_groups(&self) -> Vec<(Arc<str>, LatencyCounts)> {
         self.latency_groups.counts()
     }
