@@ -192,6 +192,12 @@ impl Board {
         shards.iter().map(|beat| beat.lateness()).collect()
     }
 
+    /// How many logins had to wait for their turn.
+    pub(crate) fn logins_deferred(&self) -> u64 {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|beat| beat.deferred()).sum()
+    }
+
     /// How often the shards found themselves too late to judge.
     pub(crate) fn stalls(&self) -> u64 {
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
