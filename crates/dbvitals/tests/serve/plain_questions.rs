@@ -149,17 +149,25 @@ fn the_answers_are_those_of_the_router_whatever_is_the_case() {
     }
     // The same connections all along: an answer that was right before is not given again.
     let mut pair = Pair::connect(&agent);
-    let order = |body: &str| {
+    let order = |body: &str, told: &str| {
         let path = "/api/v1/backends/web/state";
         let answer = http::send_to_socket(&state.socket(), path, body);
         assert_eq!(answer.status, 200, "{}", answer.body);
+        // Its event loop has it a moment later.
+        agent.wait_for_log(told);
     };
     pair.agree("/health/web", "200");
-    order(r#"{"state":"drain","reason":"a \"quoted\" reason","for":"1h"}"#);
+    order(
+        r#"{"state":"drain","reason":"a \"quoted\" reason","for":"1h"}"#,
+        "from=ready to=drain",
+    );
     pair.agree("/health/web", "503");
-    order(r#"{"state":"maint","reason":"another"}"#);
+    order(
+        r#"{"state":"maint","reason":"another"}"#,
+        "from=drain to=maint",
+    );
     pair.agree("/health/web", "503");
-    order(r#"{"state":"ready"}"#);
+    order(r#"{"state":"ready"}"#, "from=maint to=ready");
     pair.agree("/health/web", "200");
     web.stop();
     agent.wait_for_verdict("web", "down");
