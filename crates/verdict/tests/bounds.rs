@@ -2,9 +2,9 @@
 //! begins at a random moment of a backend that was up, and has to be noticed within its bound; then
 //! the server is well again, and has to be up within its own.
 //!
-//! All of it four times: with answers that come at once; with answers so slow that both paths are
-//! asked at the same time, and the fault meets them wherever they are; with somebody who asks for
-//! fresh probes all the time beside that; and with an agent that is starved, a little all the time and for long now and then, before the fault and after it. Starvation
+//! All of it four times: with answers that come at once; with somebody who asks for fresh probes all
+//! the time beside that; with answers so slow that both paths are asked at the same time, and the
+//! fault meets them wherever they are; and with an agent that is starved, a little all the time and for long now and then, before the fault and after it. Starvation
 //! alone takes nothing down, and what a plan promises counts from its end.
 //!
 //! `explain` prints these bounds. `DBVITALS_SIM_SEED=S` plays the one plan of that seed.
@@ -121,16 +121,16 @@ fn shallow_depth(plan: &Plan) -> Option<Depth> {
 enum Weather {
     /// Answers come after a millisecond.
     Fair,
-    /// Answers take so long that the paths overlap.
-    Overlapping,
     /// And somebody asks for a fresh probe whenever there may be one.
     Asked,
+    /// Answers take so long that the paths overlap.
+    Overlapping,
     /// And the agent is late, and away now and then.
     Starved,
 }
 
 impl Weather {
-    const ALL: [Self; 4] = [Self::Fair, Self::Overlapping, Self::Asked, Self::Starved];
+    const ALL: [Self; 4] = [Self::Fair, Self::Asked, Self::Overlapping, Self::Starved];
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn keeps(plan: &Plan, fault: Fault, weather: Weather, rng: &mut fastrand::Rng) -
         return false;
     };
     let mut stage = Stage::new(plan.clone());
-    if weather != Weather::Fair {
+    if matches!(weather, Weather::Overlapping | Weather::Starved) {
         let longest = plan.slow_over.unwrap_or(plan.timeout).min(plan.timeout);
         stage.latency = between(rng, 1, longest.as_millis() as u64 / 3);
     }

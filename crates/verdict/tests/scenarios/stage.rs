@@ -137,16 +137,16 @@ impl Stage {
                 return;
             };
             self.now = self.now.max(at + self.lateness);
-            if self.is_asked {
-                self.monitor.handle_refresh(SERVER, self.now);
-                self.drain();
-            }
             let over = |start: &Start| self.end_of(start).0 <= self.now;
             if let Some(index) = self.in_flight.iter().position(over) {
                 let start = self.in_flight.remove(index);
                 self.end(start);
             } else {
                 self.monitor.handle_timeout(self.now);
+                self.drain();
+            }
+            if self.is_asked {
+                self.monitor.handle_refresh(SERVER, self.now);
                 self.drain();
             }
         }
