@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod demo;
 mod depth;
+mod descriptors;
 mod discovery;
 mod duration;
 mod exit;

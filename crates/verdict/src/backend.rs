@@ -73,6 +73,8 @@ pub(crate) struct Backend {
     logins: Ration,
     /// Its turn among all backends, if one was given to it that it did not use.
     turn: Option<Moment>,
+    /// Somebody wants to know, and waits for a fresh probe.
+    is_asked: bool,
     /// The id of the newest probe.
     probes: u32,
     rng: fastrand::Rng,
@@ -115,6 +117,7 @@ impl Backend {
             deeper_at: first_at,
             logins: Ration::default(),
             turn: None,
+            is_asked: false,
             probes,
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -368,17 +371,16 @@ impl Backend {
         }
     }
 
-    /// Brings the next fresh probe forward. Its pace goes on from there, so that a question now and
-    /// then costs no more than the probe that it brings.
+    /// Brings the next fresh probe forward, unless that would use up what a change of verdict may
+    /// need. Its pace goes on from there, so that a question now and then costs no more than the
+    /// probe that it brings.
     pub(crate) fn handle_refresh(
         &mut self,
         shared: &mut Shared,
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
-        if self.fresh.flight.is_none() {
-            self.fresh.next = Some(now);
-        }
+        self.is_asked |= self.fresh.flight.is_none();
         self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 

@@ -64,6 +64,12 @@ impl Depth {
         self >= Self::Login
     }
 
+    /// Whether a probe of this depth is more than a connect, of which the server's program hears
+    /// nothing.
+    pub(crate) fn logs_in(self) -> bool {
+        self > Self::Connect
+    }
+
     /// Whether a held session can be asked at this depth.
     pub fn fits_held_session(self) -> bool {
         self >= Self::Ping

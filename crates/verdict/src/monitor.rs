@@ -59,7 +59,7 @@ impl Monitor {
     /// Limits the logins a second of all backends together, from the next
     /// [`handle_plan`](Self::handle_plan) on. Without a limit they are as many as the plans ask for
     /// when all is well, and beside that, for each backend, as many as it takes to tell within a
-    /// second that it is down; a thousand at least.
+    /// second that it is down, and as many as ask whether it still is; a thousand at least.
     pub fn limit_logins(&mut self, per_second_max: Option<f64>) {
         self.logins_per_second_max = per_second_max;
     }
@@ -185,6 +185,11 @@ impl Monitor {
     /// How often the agent found itself late, so that timeouts were no evidence.
     pub fn stalls(&self) -> u64 {
         self.shared.stall.count()
+    }
+
+    /// How often a login had to wait for its turn.
+    pub fn logins_deferred(&self) -> u64 {
+        self.shared.logins.deferred()
     }
 
     /// How late it was the last time it found itself so.

@@ -193,26 +193,39 @@ impl Plan {
     /// How many fresh sessions are begun in a second when all is well; none where nobody is asked
     /// for more than a connect.
     pub fn logins_per_second(&self) -> f64 {
-        let pace = match self.course {
-            _ if !self.logs_in() => return 0.0,
-            Course::Session { .. } => self.fresh_interval,
-            Course::Sessionless { .. } => self.interval,
-        };
-        // Jitter makes every pace a little faster.
-        1.0 / (pace.as_secs_f64() * (1.0 - JITTER))
+        self.login_interval().map_or(0.0, per_second)
     }
 
-    /// How many fresh sessions it takes to tell that a server is down.
-    pub(crate) fn logins_to_fall(&self) -> f64 {
-        match self.logs_in() {
-            true => f64::from(self.fall.saturating_sub(1).max(1)),
-            false => 0.0,
+    /// How many fresh sessions have to be allowed in a second so that nothing goes stale which
+    /// waits for one: twice as many as would just do while the server is down.
+    pub fn logins_per_second_least(&self) -> f64 {
+        if self.login_interval().is_none() {
+            return 0.0;
         }
+        let patience = self.stale_after.saturating_sub(self.timeout);
+        self.logins_per_second().max(per_second(patience / 2))
     }
 
-    /// Whether fresh probes are more than a connect, of which a server's program hears nothing.
-    pub(crate) fn logs_in(&self) -> bool {
-        self.deepest() > Depth::Connect
+    /// How many fresh sessions a second may take at the most: when all is well, and beside it the
+    /// ones that tell that a server is down, and those that look whether it still is.
+    pub(crate) fn logins_per_second_most(&self) -> f64 {
+        if self.login_interval().is_none() {
+            return 0.0;
+        }
+        let to_fall = f64::from(self.fall.saturating_sub(1).max(1));
+        self.logins_per_second() + to_fall + per_second(self.down_interval)
+    }
+
+    /// The pace of fresh sessions when all is well; `None` where nobody is asked for more than a
+    /// connect, of which a server's program hears nothing.
+    fn login_interval(&self) -> Option<Duration> {
+        match self.course {
+            Course::Session { .. } => Some(self.fresh_interval),
+            Course::Sessionless { depth, .. } if depth.logs_in() => Some(self.interval),
+            Course::Sessionless { deeper, .. } => deeper
+                .is_some_and(Depth::logs_in)
+                .then_some(self.fresh_interval),
+        }
     }
 
     /// Whether any question of this plan is refused by a server that is full.
@@ -338,6 +351,11 @@ impl Plan {
 /// The share by which a pace is shortened at random, at most.
 pub(crate) const JITTER: f64 = 0.05;
 
+/// How often a pace comes round in a second; jitter makes it a little faster.
+fn per_second(pace: Duration) -> f64 {
+    1.0 / (pace.as_secs_f64() * (1.0 - JITTER))
+}
+
 /// The longest duration in a plan: a day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The largest rise and fall.
@@ -446,6 +464,38 @@ mod tests {
         let (depth, deeper) = (Depth::Connect, Some(Depth::Greeting));
         let stranger = Plan::new(Course::Sessionless { depth, deeper });
         assert_eq!(stranger.full_bound(), None);
+    }
+
+    #[test]
+    fn only_questions_that_a_server_s_program_hears_of_count_as_logins() {
+        let (depth, deeper) = (Depth::Connect, Some(Depth::Greeting));
+        let of = |course| Plan::new(course).logins_per_second();
+        let fresh = of(Course::Session { depth: Depth::Ping });
+        assert_eq!(of(Course::Sessionless { depth, deeper }), fresh);
+        assert_eq!(
+            of(Course::Sessionless {
+                depth,
+                deeper: None
+            }),
+            0.0
+        );
+        let each = of(Course::Sessionless {
+            depth: Depth::Login,
+            deeper: None,
+        });
+        assert!((each - fresh * 30.0).abs() < 1e-9, "{each}");
+    }
+
+    #[test]
+    fn who_waits_for_a_login_does_not_go_stale_under_the_least_limit() {
+        let plan = Plan {
+            stale_after: Duration::from_secs(5),
+            fresh_interval: Duration::from_secs(600),
+            ..Plan::new(Course::Session { depth: Depth::Ping })
+        };
+        let wait = 1.0 / plan.logins_per_second_least();
+        let left = plan.stale_after - plan.timeout - plan.down_interval;
+        assert!(wait <= left.as_secs_f64(), "{wait} s of {left:?}");
     }
 
     #[test]

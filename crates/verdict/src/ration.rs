@@ -48,10 +48,13 @@ impl Ration {
 
 /// How many logins a second a monitor allows whatever its plans are: few servers are no storm.
 const PER_SECOND_MIN: f64 = 1000.0;
+/// The slowest pace there is, however low a limit: one a day.
+const PER_SECOND_LEAST: f64 = 1.0 / (24.0 * 60.0 * 60.0);
 /// The share of a second's logins that may be begun at once.
 const AT_ONCE_SHARE: f64 = 0.1;
-/// For how long a turn is kept for who does not come; a loop that was away for longer finds as many
-/// late as there are backends.
+/// For how long a turn is kept for who does not come: as long as it takes to give out what may be
+/// begun at once. A loop that was away for longer finds as many late as there are backends; if they
+/// all kept their turns, they would storm.
 const TURN_KEPT_FOR: Duration = Duration::from_millis(100);
 
 /// The logins of all backends of one monitor together.
@@ -59,6 +62,7 @@ const TURN_KEPT_FOR: Duration = Duration::from_millis(100);
 pub(crate) struct Logins {
     pace: Pace,
     ration: Ration,
+    deferred: u64,
 }
 
 impl Logins {
@@ -67,25 +71,42 @@ impl Logins {
         Self {
             pace: pace(PER_SECOND_MIN),
             ration: Ration::default(),
+            deferred: 0,
         }
     }
 
-    /// Fits the pace to the plans: what they ask for when all is well, and beside it for each
-    /// backend as many as it takes to tell within a second that it is down; no more than
-    /// `per_second_max`, where that is given.
+    /// Fits the pace to the plans: what they ask for when all is well, beside it for each backend
+    /// as many as it takes to tell within a second that it is down, and those that a server which is
+    /// down takes; no more than `per_second_max`, where that is given.
     pub(crate) fn fit<'a>(
         &mut self,
         plans: impl Iterator<Item = &'a Plan>,
         per_second_max: Option<f64>,
     ) {
-        let wanted = plans.map(|plan| plan.logins_per_second() + plan.logins_to_fall());
-        let wanted = wanted.sum::<f64>().max(PER_SECOND_MIN);
+        let wanted: f64 = plans.map(Plan::logins_per_second_most).sum();
+        let wanted = wanted.max(PER_SECOND_MIN);
         self.pace = pace(per_second_max.map_or(wanted, |max| wanted.min(max)));
     }
 
     /// Gives out the next turn.
     pub(crate) fn turn(&mut self, now: Moment) -> Moment {
-        self.ration.take(self.pace, now)
+        let turn = self.ration.take(self.pace, now);
+        self.deferred += u64::from(turn > now);
+        turn
+    }
+
+    /// How many turns had to be waited for.
+    pub(crate) fn deferred(&self) -> u64 {
+        self.deferred
+    }
+
+    /// Whether one more leaves half of what may be begun at once to those who cannot wait.
+    pub(crate) fn has_spare(&self, now: Moment) -> bool {
+        let at_once = self.pace.at_once.div_ceil(2);
+        self.ration.next(Pace {
+            at_once,
+            ..self.pace
+        }) <= now
     }
 
     /// Whether a turn that was given out is still one.
@@ -95,6 +116,7 @@ impl Logins {
 }
 
 fn pace(per_second: f64) -> Pace {
+    let per_second = per_second.max(PER_SECOND_LEAST);
     Pace {
         at_once: (per_second * AT_ONCE_SHARE).ceil() as u32,
         spacing: Duration::from_secs_f64(1.0 / per_second),
@@ -139,5 +161,23 @@ mod tests {
         assert_eq!(logins.pace.spacing, Duration::from_millis(2));
         logins.fit(plans[..1].iter(), None);
         assert_eq!(logins.pace.spacing, Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_the_slowest_pace() {
+        let mut logins = Logins::new();
+        logins.fit(std::iter::empty(), Some(0.0));
+        assert_eq!(logins.pace.at_once, 1);
+        assert!(logins.turn(at(0)) < logins.turn(at(0)));
+        assert_eq!(logins.deferred(), 1);
+    }
+
+    #[test]
+    fn whoever_can_wait_leaves_half_to_those_who_cannot() {
+        let mut logins = Logins::new();
+        let now = at(1000);
+        let spared = (0..100).take_while(|_| logins.has_spare(now) && logins.turn(now) == now);
+        assert_eq!(spared.count(), 50);
+        assert!((0..50).all(|_| logins.turn(now) == now));
     }
 }

@@ -553,17 +553,56 @@ fn the_role_is_told_before_the_verdict_that_comes_with_it() {
 
 #[test]
 fn whoever_asks_for_fresh_probes_all_the_time_is_held_to_the_ration() {
-    let mut stage = Stage::up(ping());
-    for _ in 0..10_000 {
-        stage.monitor.handle_refresh(SERVER, stage.now);
-        stage.drain();
-        stage.play(MS);
+    for plan in [ping(), connect_and_greet()] {
+        let mut stage = Stage::up(plan);
+        for _ in 0..10_000 {
+            stage.monitor.handle_refresh(SERVER, stage.now);
+            stage.drain();
+            stage.play(MS);
+        }
+        let probes = stage.starts_on(Path::Fresh).len() as u32;
+        let paced = (10 * SECOND).div_duration_f64(stage.plan.login_spacing()) as u32;
+        let most = stage.plan.logins_at_once() + paced;
+        assert!((paced..=most).contains(&probes), "{probes}, not {most}");
+        assert_eq!(stage.verdict(), Verdict::Up);
     }
-    let logins = stage.starts_on(Path::Fresh).len() as u32;
-    let paced = (10 * SECOND).div_duration_f64(stage.plan.login_spacing()) as u32;
-    let most = stage.plan.logins_at_once() + paced;
-    assert!((paced..=most).contains(&logins), "{logins}, not {most}");
-    assert_eq!(stage.verdict(), Verdict::Up);
+}
+
+#[test]
+fn whoever_asks_all_the_time_delays_no_verdict() {
+    let mut stage = Stage::up(Plan { fall: 4, ..ping() });
+    let ask = |stage: &mut Stage| {
+        for _ in 0..3000 {
+            stage.monitor.handle_refresh(SERVER, stage.now);
+            stage.drain();
+            stage.play(MS);
+        }
+    };
+    ask(&mut stage);
+    let crashed = stage.now;
+    stage.crash();
+    ask(&mut stage);
+    let down = stage.announced(Verdict::Down).unwrap();
+    let took = down.since(crashed);
+    assert!(took <= stage.plan.crash_bound() + 3 * MS, "{took:?}");
+    let returned = stage.now;
+    stage.both(Reply::Pass);
+    ask(&mut stage);
+    let up = stage.announced(Verdict::Up).unwrap();
+    let took = up.since(returned);
+    assert!(took <= stage.plan.recovery_bound() + 3 * MS, "{took:?}");
+}
+
+#[test]
+fn a_connect_is_no_login_and_waits_for_no_ration() {
+    let mut stage = Stage::up(connect_and_greet());
+    stage.monitor.limit_logins(Some(1e-6));
+    stage.reload();
+    stage.play(15 * SECOND);
+    assert!(stage.starts_on(Path::Fresh).len() >= 15);
+    // Its greeting has a turn, and the next a long time after it.
+    stage.play(60 * SECOND);
+    assert_eq!(stage.monitor.logins_deferred(), 1);
 }
 
 // --- The accept queue --------------------------------------------------------------------------

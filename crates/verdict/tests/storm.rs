@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,7 +131,11 @@ impl Fleet {
 
     /// Has every server fail, or return, at a moment of the next second.
     fn within_a_second(&mut self, arrival: Arrival) {
-        for id in 0..BACKENDS {
+        self.some_within_a_second(0..BACKENDS, arrival);
+    }
+
+    fn some_within_a_second(&mut self, ids: Range<u32>, arrival: Arrival) {
+        for id in ids {
             let at = self.now + SECOND.mul_f64(self.rng.f64());
             self.arrivals.push(Reverse((at, id, arrival)));
         }
@@ -301,7 +306,12 @@ impl Fleet {
 
     /// Every backend went down within `bound` of its fault.
     fn expect_all_down_within(&self, bound: Duration) {
-        for (id, server) in self.servers.iter().enumerate() {
+        self.expect_down_within(0..BACKENDS, bound);
+    }
+
+    fn expect_down_within(&self, ids: Range<u32>, bound: Duration) {
+        for id in ids {
+            let server = &self.servers[id as usize];
             let failed_at = server.failed_at.expect("every server failed");
             let down_at = server.down_at.unwrap_or_else(|| panic!("{id} is not down"));
             let took = down_at.since(failed_at);
@@ -379,10 +389,14 @@ fn wait_at_most(per_second: f64) -> Duration {
     Duration::from_secs_f64(f64::from(BACKENDS) / per_second)
 }
 
-/// The logins that the default plan allows in a second: one of each backend to tell that it is
-/// down, beside the one of each `fresh_interval`.
+/// The logins that the default plan allows in a second: `to_fall` of each backend to tell that it is
+/// down, beside the one of each `fresh_interval` and the one of each `down_interval`.
+fn per_second(to_fall: f64) -> f64 {
+    f64::from(BACKENDS) * (to_fall + (1.0 / 30.0 + 1.0) / 0.95)
+}
+
 fn default_per_second() -> f64 {
-    f64::from(BACKENDS) * (1.0 + 1.0 / (30.0 * 0.95))
+    per_second(1.0)
 }
 
 fn session() -> Plan {
@@ -424,14 +438,29 @@ fn more_failures_that_are_asked_for_are_found_within_the_second_too() {
         fall: 4,
         ..session()
     };
-    let per_second = f64::from(BACKENDS) * (3.0 + 1.0 / (30.0 * 0.95));
     let mut fleet = Fleet::up(plan, Fault::Crash, None);
     fleet.within_a_second(Arrival::Fails);
     fleet.play(SECOND * 6);
     let bound = fleet.plan.crash_bound() + GRACE;
     fleet.expect_all_down_within(bound + (LATENCY + LATENESS) * 8);
-    fleet.expect_logins_within(per_second);
+    fleet.expect_logins_within(per_second(3.0));
     fleet.expect_rations_kept();
+}
+
+#[test]
+fn a_few_that_are_down_and_asked_often_delay_nobody_else_s_verdict() {
+    let plan = Plan {
+        down_interval: MS * 20,
+        ..session()
+    };
+    let mut fleet = Fleet::up(plan, Fault::Crash, None);
+    let (down, healthy) = (0..1000, 1000..1200);
+    fleet.some_within_a_second(down, Arrival::Fails);
+    fleet.play(SECOND * 2);
+    fleet.some_within_a_second(healthy.clone(), Arrival::Fails);
+    fleet.play(SECOND * 2);
+    let bound = fleet.plan.crash_bound() + LATENCY * 3 + LATENESS * 4;
+    fleet.expect_down_within(healthy, bound);
 }
 
 #[test]
@@ -455,7 +484,8 @@ fn a_limit_of_the_operator_s_holds_and_every_backend_has_its_turn() {
 fn an_agent_that_was_stopped_takes_nobody_down_and_storms_nobody() {
     let mut fleet = Fleet::up(session(), Fault::Freeze, None);
     let before = fleet.monitor.stalls();
-    for stopped in [5.0, 0.7, 2.0, 25.0] {
+    // Each for longer than an interval, or nothing may have been due.
+    for stopped in [5.0, 1.1, 2.0, 25.0] {
         fleet.starve(SECOND.mul_f64(stopped));
         fleet.play(SECOND * 3);
     }

@@ -91,7 +91,7 @@ impl Board {
         membership
     }
 
-    /// How long passed probes took, by service.
+    /// How long answered probes took, by service.
     pub(crate) fn latency_groups(&self) -> Vec<(Arc<str>, LatencyCounts)> {
         self.latency_groups.counts()
     }
@@ -190,6 +190,12 @@ impl Board {
     pub(crate) fn lateness(&self) -> Vec<LatencyCounts> {
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
         shards.iter().map(|beat| beat.lateness()).collect()
+    }
+
+    /// How many logins had to wait for their turn.
+    pub(crate) fn logins_deferred(&self) -> u64 {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|beat| beat.deferred()).sum()
     }
 
     /// How often the shards found themselves too late to judge.

@@ -140,9 +140,8 @@ impl Control {
         self.board
             .show(shown.map(|place| Arc::clone(&place.board)).collect());
         for (shard, assignments) in self.shards.iter().zip(assignments) {
-            // Each shard has the share of its backends.
-            let share = assignments.len() as f64 / plans.len().max(1) as f64;
-            let logins = logins_per_second_max.map(|max| f64::from(max) * share);
+            let logins =
+                logins_per_second_max.and_then(|max| share_of(max, assignments.len(), plans.len()));
             if let Err(busy) = shard.tell(Command::Watch(assignments, logins)) {
                 self.board.show(before.to_vec());
                 return Err(busy);
@@ -198,5 +197,23 @@ impl Control {
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The share of a limit that a shard has with so many of all backends; none where it has nobody to
+/// log in to.
+fn share_of(max: u32, backends: usize, all: usize) -> Option<f64> {
+    (backends > 0).then(|| f64::from(max) * backends as f64 / all as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_has_the_share_of_its_backends_and_none_without_any() {
+        assert_eq!(share_of(3000, 5, 10), Some(1500.0));
+        assert_eq!(share_of(3000, 0, 10), None);
+        assert_eq!(share_of(3000, 0, 0), None);
     }
 }

@@ -260,6 +260,7 @@ impl EventLoop {
         self.due = due.filter(|due| *due <= now);
         self.settle();
         self.due = None;
+        self.beat.note_deferred(self.monitor.logins_deferred());
         self.tell_stalls(now);
         let until = (now + BEAT_EVERY).min(self.monitor.poll_timeout().unwrap_or(now + BEAT_EVERY));
         if let Err(error) = self.prober.wait(Some(until)) {

@@ -14,6 +14,7 @@ mod picture;
 mod promise;
 
 use std::io::Write;
+use std::time::Duration;
 
 use dbvitals_probe::Protocol;
 use dbvitals_verdict::{Course, Depth, Plan};
@@ -36,6 +37,8 @@ struct Subject {
     /// Whether its accept queue is on this machine.
     is_here: bool,
     plan: Plan,
+    /// How long a login of it may wait for its turn, where the operator limits all of them.
+    waits: Option<Duration>,
 }
 
 /// Explains every backend of the arguments.
@@ -63,12 +66,17 @@ pub(crate) fn run(args: &ExplainArgs, json: bool) -> anyhow::Result<Exit> {
 fn subjects(args: &ExplainArgs) -> Result<Vec<Subject>, Misuse> {
     if let Some(path) = &args.config {
         let plan = config::read(path)?;
+        let backends = plan.backends.len() as f64;
+        let waits = plan
+            .logins_per_second_max
+            .map(|max| Duration::from_secs_f64(backends / f64::from(max)));
         let subjects = plan.backends.iter().map(|backend| Subject {
             name: backend.name.to_string(),
             protocol: backend.target.protocol,
             user: backend.target.credentials.is_some(),
             is_here: is_here(&backend.target.address),
             plan: Plan::clone(&backend.plan),
+            waits: waits.filter(|_| backend.plan.logins_per_second() > 0.0),
         });
         return Ok(subjects.collect());
     }
@@ -95,6 +103,7 @@ fn hypothetical(depth: Option<Depth>) -> Subject {
         user: true,
         is_here: false,
         plan: Plan::new(course),
+        waits: None,
     }
 }
 
@@ -107,5 +116,6 @@ fn of_url(text: &str, depth: Option<Depth>) -> Result<Subject, Misuse> {
         name: url.name,
         protocol: url.protocol,
         user: url.user.is_some(),
+        waits: None,
     })
 }

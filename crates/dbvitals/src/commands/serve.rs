@@ -42,13 +42,14 @@ use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
 use crate::record::Recorder;
 use crate::systemd::Systemd;
-use crate::{config, discovery};
+use crate::{config, descriptors, discovery};
 
 /// How long the end may take, as systemd is told: gates and goodbyes take little over a second.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
+    descriptors::raise_limit();
     let inherited = Inherited::take();
     let plan = match &args.config {
         Some(path) => read_plan(path, args.http.as_deref())?,

@@ -258,16 +258,17 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     agent
 }
 
-/// A limit below what the paces ask for when all is well would let verdicts go stale.
+/// A limit below what the paces ask for when all is well would be behind for ever, and one under
+/// which a server that is down waits for too long would let its verdict go stale.
 fn check_logins(reader: &mut Reader, max: &Placed<u32>, backends: &BTreeMap<String, BackendPlan>) {
     let plans = backends.values().map(|backend| &backend.plan);
-    let wanted: f64 = plans.map(|plan| plan.logins_per_second()).sum();
+    let wanted: f64 = plans.map(|plan| plan.logins_per_second_least()).sum();
     let wanted = (wanted.ceil() as u32).max(1);
     if max.value < wanted {
         reader.refuse(
             max.offset,
             format!(
-                "logins_per_second_max is {}, and the backends need {wanted} a second while all is well; allow more, or lengthen their fresh_interval",
+                "logins_per_second_max is {}, and the backends need {wanted} a second, or their evidence goes stale; allow more, or lengthen their fresh_interval and stale_after",
                 max.value
             ),
         );

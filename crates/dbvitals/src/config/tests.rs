@@ -21,6 +21,33 @@ fn the_default_file_says_what_the_code_does() {
 }
 
 #[test]
+fn a_limit_on_logins_must_not_let_a_server_that_is_down_become_unknown() {
+    let check = |max: u32, pace: &str, is_fine: bool| {
+        let backends = (0..200).map(|id| format!("[backend.b{id}]\nurl = \"mysql://u@h{id}\"\n"));
+        let backends: String = backends.collect();
+        let text =
+            format!("[agent]\nlogins_per_second_max = {max}\n[defaults]\n{pace}\n{backends}");
+        let read = file::plan(&text);
+        assert_eq!(read.is_ok(), is_fine, "{max}, {pace}");
+        if let Err(errors) = read {
+            let message = &errors[0].message;
+            assert!(
+                message.contains("or their evidence goes stale"),
+                "{message}"
+            );
+        }
+    };
+    // 200 logins, each within half of the 29 s that evidence has left.
+    check(15, "", true);
+    check(14, "", false);
+    check(15, "fresh_interval = \"10m\"", true);
+    check(14, "fresh_interval = \"10m\"", false);
+    check(15, "stale_after = \"5s\"", false);
+    check(106, "stale_after = \"5s\"", true);
+    check(1, "stale_after = \"30m\"\nfresh_interval = \"10m\"", true);
+}
+
+#[test]
 fn a_backend_s_own_keys_win_over_the_defaults() {
     let plan = file::plan(
         "[defaults]\ninterval = \"2s\"\nfall = 5\n\

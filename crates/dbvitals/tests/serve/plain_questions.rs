@@ -82,6 +82,9 @@ fn timeless(answer: &str) -> String {
     without_digits(&answer, "content-length: ")
 }
 
+/// A field that says nothing new, and is for the router to understand.
+const ROUTED: &str = "Content-Length: 0\r\n";
+
 /// One client that is answered at once, and one that the router answers.
 struct Pair {
     plain: Client,
@@ -101,9 +104,7 @@ impl Pair {
     fn agree(&mut self, target: &str, status: &str) {
         for method in ["GET", "HEAD", "OPTIONS"] {
             let plain = self.plain.ask(method, target, "");
-            let routed = self
-                .routed
-                .ask(method, target, "Connection: keep-alive\r\n");
+            let routed = self.routed.ask(method, target, ROUTED);
             assert_eq!(timeless(&plain), timeless(&routed), "{method} {target}");
             let begins = format!("HTTP/1.1 {status} ");
             assert!(plain.starts_with(&begins), "{method} {target}: {plain}");
@@ -148,17 +149,25 @@ fn the_answers_are_those_of_the_router_whatever_is_the_case() {
     }
     // The same connections all along: an answer that was right before is not given again.
     let mut pair = Pair::connect(&agent);
-    let order = |body: &str| {
+    let order = |body: &str, told: &str| {
         let path = "/api/v1/backends/web/state";
         let answer = http::send_to_socket(&state.socket(), path, body);
         assert_eq!(answer.status, 200, "{}", answer.body);
+        // Its event loop has it a moment later.
+        agent.wait_for_log(told);
     };
     pair.agree("/health/web", "200");
-    order(r#"{"state":"drain","reason":"a \"quoted\" reason","for":"1h"}"#);
+    order(
+        r#"{"state":"drain","reason":"a \"quoted\" reason","for":"1h"}"#,
+        "from=ready to=drain",
+    );
     pair.agree("/health/web", "503");
-    order(r#"{"state":"maint","reason":"another"}"#);
+    order(
+        r#"{"state":"maint","reason":"another"}"#,
+        "from=drain to=maint",
+    );
     pair.agree("/health/web", "503");
-    order(r#"{"state":"ready"}"#);
+    order(r#"{"state":"ready"}"#, "from=maint to=ready");
     pair.agree("/health/web", "200");
     web.stop();
     agent.wait_for_verdict("web", "down");
@@ -166,6 +175,43 @@ fn the_answers_are_those_of_the_router_whatever_is_the_case() {
     web.start_again();
     agent.wait_for_verdict("web", "up");
     pair.agree("/health/web", "200");
+}
+
+#[test]
+fn who_wants_the_connection_kept_or_closed_is_answered_as_by_the_router() {
+    let service = Service::start();
+    let agent = Agent::start(crate::agent::serve([format!("web={}", service.url())]));
+    agent.wait_for_verdict("web", "up");
+    let mut pair = Pair::connect(&agent);
+    for field in [
+        "Connection: keep-alive\r\n",
+        "Connection: Keep-Alive\r\n",
+        "Connection: close\r\n",
+    ] {
+        let plain = pair.plain.ask("GET", "/health/web", field);
+        let routed = format!("{field}{ROUTED}");
+        let routed = pair.routed.ask("GET", "/health/web", &routed);
+        assert_eq!(timeless(&plain), timeless(&routed), "{field}");
+    }
+    for client in [&mut pair.plain, &mut pair.routed] {
+        let mut rest = Vec::new();
+        client.0.read_to_end(&mut rest).expect("it ends in order");
+        assert!(rest.is_empty());
+    }
+    // What came after the last question is nobody's.
+    let mut client = Client::connect(&agent);
+    let last = "GET /health/web HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let words = format!("{last}GET /health/web HTTP/1.1\r\n\r\n");
+    client
+        .stream()
+        .write_all(words.as_bytes())
+        .expect("it is open");
+    let mut heard = String::new();
+    client
+        .0
+        .read_to_string(&mut heard)
+        .expect("it ends in order");
+    assert_eq!(heard.matches("HTTP/1.1 200 OK").count(), 1, "{heard}");
 }
 
 #[test]

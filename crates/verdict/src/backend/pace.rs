@@ -45,6 +45,7 @@ impl Backend {
             fresh.and_then(|flight| flight.look_at),
             self.held_due(),
             self.fresh_turn(),
+            self.refresh_turn(),
             self.stale_at(),
         ]
         .into_iter()
@@ -70,16 +71,29 @@ impl Backend {
     /// When the fresh path will be asked: when it is due, though not before its turn.
     fn fresh_turn(&self) -> Option<Moment> {
         let due = self.fresh_due()?;
-        if !self.plan.logs_in() {
-            return Some(due);
-        }
-        let turn = self.turn.unwrap_or_default();
-        Some(due.max(turn).max(self.logins.next(self.login_pace())))
+        let due = due.max(self.turn.unwrap_or_default());
+        let next = || {
+            self.logins
+                .next(self.login_pace(self.plan.logins_at_once()))
+        };
+        Some(match self.fresh_depth(due).logs_in() {
+            true => due.max(next()),
+            false => due,
+        })
     }
 
-    fn login_pace(&self) -> ration::Pace {
+    /// When the fresh path will be asked for somebody who wants to know: when all of its own ration
+    /// is there, whatever the depth, so that enough is left to change a verdict.
+    fn refresh_turn(&self) -> Option<Moment> {
+        let is_busy = self.fresh.flight.is_some();
+        let waits = self.held.flight.is_some_and(|ping| !ping.witnessed);
+        let next = self.logins.next(self.login_pace(1));
+        (self.is_asked && !is_busy && !waits).then(|| next.max(self.turn.unwrap_or_default()))
+    }
+
+    fn login_pace(&self, at_once: u32) -> ration::Pace {
         ration::Pace {
-            at_once: self.plan.logins_at_once(),
+            at_once,
             spacing: self.plan.login_spacing(),
         }
     }
@@ -91,19 +105,38 @@ impl Backend {
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
-        if self.fresh_turn().is_none_or(|at| at > now) {
+        let has_come = |at: Option<Moment>| at.is_some_and(|at| at <= now);
+        let is_due = has_come(self.fresh_turn());
+        if !is_due && !has_come(self.refresh_turn()) {
             return;
         }
-        if self.plan.logs_in() {
-            let turn = self.turn.take().filter(|turn| Logins::is_kept(*turn, now));
-            let turn = turn.unwrap_or_else(|| all.turn(now));
-            if turn > now {
-                self.turn = Some(turn);
+        let depth = self.fresh_depth(now);
+        let logs_in = depth.logs_in();
+        if !is_due && (!logs_in || !all.has_spare(now)) {
+            self.logins.take(self.login_pace(1), now);
+            if logs_in {
+                // That was its chance; it comes again for the next of its own ration.
                 return;
             }
-            self.logins.take(self.login_pace(), now);
+        } else if logs_in && let Some(turn) = self.wait_for_turn(all, now) {
+            self.turn = Some(turn);
+            return;
         }
-        self.start_fresh(now, actions);
+        self.start_fresh(depth, now, actions);
+    }
+
+    /// Takes a login of both rations, or answers when to come again for it.
+    fn wait_for_turn(&mut self, all: &mut Logins, now: Moment) -> Option<Moment> {
+        let turn = self.turn.take().filter(|turn| Logins::is_kept(*turn, now));
+        let turn = turn.unwrap_or_else(|| all.turn(now));
+        let pace = self.login_pace(self.plan.logins_at_once());
+        // A loop that is late may ask deeper than what was due.
+        let turn = turn.max(self.logins.next(pace));
+        if turn > now {
+            return Some(turn);
+        }
+        self.logins.take(pace, now);
+        None
     }
 
     pub(super) fn suspect_after(&self) -> Duration {
@@ -141,14 +174,19 @@ impl Backend {
         self.start(Path::Held, depth, deadline, false, now, actions);
     }
 
-    fn start_fresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let depth = match self.plan.course {
+    /// How deep the fresh path is asked at this moment.
+    fn fresh_depth(&self, at: Moment) -> Depth {
+        match self.plan.course {
             Course::Session { depth } => depth,
             Course::Sessionless { depth, deeper } => match deeper {
-                Some(deeper) if self.asks_deeper(now) => deeper,
+                Some(deeper) if self.asks_deeper(at) => deeper,
                 Some(_) | None => depth,
             },
-        };
+        }
+    }
+
+    fn start_fresh(&mut self, depth: Depth, now: Moment, actions: &mut Vec<Action>) {
+        self.is_asked = false;
         let least = self.plan.timeout / BESIDE_SHARE;
         let beside = self
             .held

@@ -56,6 +56,8 @@ pub(crate) struct Stage {
     pub(crate) latency: Duration,
     /// How late the loop does everything.
     pub(crate) lateness: Duration,
+    /// Somebody asks for a fresh probe all the time.
+    pub(crate) is_asked: bool,
     pub(crate) session: bool,
     pub(crate) in_flight: Vec<Start>,
     pub(crate) starts: Vec<Start>,
@@ -76,6 +78,7 @@ impl Stage {
             role: None,
             latency: MS,
             lateness: Duration::ZERO,
+            is_asked: false,
             session: false,
             in_flight: Vec::new(),
             starts: Vec::new(),
@@ -140,6 +143,10 @@ impl Stage {
                 self.end(start);
             } else {
                 self.monitor.handle_timeout(self.now);
+                self.drain();
+            }
+            if self.is_asked {
+                self.monitor.handle_refresh(SERVER, self.now);
                 self.drain();
             }
         }

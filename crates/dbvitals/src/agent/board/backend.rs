@@ -61,7 +61,7 @@ pub(crate) struct BackendBoard {
     queue: ArcSwapOption<AcceptQueue>,
     /// Nanoseconds of the newest proof; 0 before there is any.
     proof_at: AtomicU64,
-    /// Passes, by how long they took.
+    /// Answers that are passes, or would be but for the budget, by how long they took.
     latency: Latency,
     /// Failures by cause; made when the first happens, since most backends never need it.
     failures: OnceLock<Box<[AtomicU64; Cause::ALL.len()]>>,
@@ -99,8 +99,11 @@ impl BackendBoard {
 
     /// Counts a probe that is taken so; the path of every ping.
     pub(crate) fn count(&self, outcome: Outcome, took: Duration) {
+        if matches!(outcome, Outcome::Pass | Outcome::Fail(Cause::OverBudget)) {
+            self.latency.count(took);
+        }
         match outcome {
-            Outcome::Pass => self.latency.count(took),
+            Outcome::Pass => {}
             Outcome::Fail(cause) => {
                 let counters = self
                     .failures
@@ -245,21 +248,22 @@ impl BackendBoard {
 
     /// Whether any probe has ended.
     pub(crate) fn was_probed(&self) -> bool {
-        self.passes() > 0 || self.failures.get().is_some()
+        self.latency().count() > 0 || self.failures.get().is_some()
     }
 
+    /// Probes that were answered in time, and within the budget.
     pub(crate) fn passes(&self) -> u64 {
-        self.latency().count()
+        let slow = self
+            .failures()
+            .find(|(cause, _)| *cause == Cause::OverBudget);
+        let slow = slow.map_or(0, |(_, count)| count);
+        // Each is counted as an answer first.
+        self.latency().count().saturating_sub(slow)
     }
 
-    /// How long passed probes took.
+    /// How long answered probes took, those over the budget among them.
     pub(crate) fn latency(&self) -> LatencyCounts {
         self.latency.counts()
-    }
-
-    /// The time that passed probes took, all together.
-    pub(crate) fn pass_time(&self) -> Duration {
-        self.latency().time()
     }
 
     /// Counts a pass, for tests.

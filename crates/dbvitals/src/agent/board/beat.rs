@@ -14,6 +14,7 @@ pub(crate) struct ShardBeat {
     last: AtomicU64,
     lag_nanos: AtomicU64,
     stalls: AtomicU64,
+    deferred: AtomicU64,
     /// How late probes started.
     lateness: Latency,
 }
@@ -35,6 +36,11 @@ impl ShardBeat {
         self.stalls.swap(count, Ordering::Relaxed) < count
     }
 
+    /// Notes how many logins had to wait for their turn.
+    pub(crate) fn note_deferred(&self, count: u64) {
+        self.deferred.store(count, Ordering::Relaxed);
+    }
+
     pub(super) fn last(&self) -> Moment {
         Moment::from_nanos(self.last.load(Ordering::Relaxed))
     }
@@ -45,6 +51,10 @@ impl ShardBeat {
 
     pub(super) fn lateness(&self) -> LatencyCounts {
         self.lateness.counts()
+    }
+
+    pub(super) fn deferred(&self) -> u64 {
+        self.deferred.load(Ordering::Relaxed)
     }
 
     /// How often it found itself too late to judge.

@@ -1,4 +1,4 @@
-//! How long passed probes took: counted per backend, told per service.
+//! How long answered probes took: counted per backend, told per service.
 //!
 //! A backend's shard counts into one of a few buckets, which is all that a ping costs; sums over
 //! the backends of a service are made when somebody asks. A reload may move backends between
@@ -175,7 +175,7 @@ fn sum(
 #[cfg(test)]
 mod tests {
     use dbvitals_probe::{Address, Clock, Protocol, Target};
-    use dbvitals_verdict::{Course, Depth, Plan};
+    use dbvitals_verdict::{Cause, Course, Depth, Outcome, Plan};
 
     use super::*;
     use crate::agent::board::Board;
@@ -195,6 +195,21 @@ mod tests {
     fn group(name: &str, members: &[&Arc<BackendBoard>]) -> (Arc<str>, Vec<Arc<BackendBoard>>) {
         let members = members.iter().map(|it| Arc::clone(it)).collect();
         (name.into(), members)
+    }
+
+    #[test]
+    fn an_answer_over_the_budget_is_a_failure_that_took_its_time() {
+        let backend = backend("a");
+        assert!(!backend.was_probed());
+        backend.count(Outcome::Pass, Duration::from_millis(1));
+        let over = Outcome::Fail(Cause::OverBudget);
+        backend.count(over, Duration::from_millis(700));
+        backend.count(Outcome::Fail(Cause::Refused), Duration::from_millis(9));
+        assert_eq!(backend.passes(), 1);
+        let latency = backend.latency();
+        assert_eq!((latency.count(), latency.time().as_millis()), (2, 701));
+        let failures: u64 = backend.failures().map(|(_, count)| count).sum();
+        assert_eq!(failures, 2);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
 use self::prepared::Prepared;
-use self::question::{Question, Reading};
+use self::question::{Manner, Question, Reading};
 use crate::agent::board::Board;
 
 /// The answers for one client; a clone is for another one.
@@ -31,7 +31,7 @@ pub(crate) struct Shortcut {
 #[derive(Debug, Clone)]
 struct Known {
     words: Box<[u8]>,
-    wants_body: bool,
+    manner: Manner,
     answer: Prepared,
 }
 
@@ -40,6 +40,8 @@ struct Known {
 pub(super) enum Step {
     /// So many of them were a request, and its answer is there.
     Answered(usize),
+    /// The same, and the client wants the connection closed after it.
+    Last(usize),
     /// They may become a request that is answered here.
     Incomplete,
     /// They are for the router.
@@ -75,16 +77,19 @@ impl Shortcut {
                 };
                 Known {
                     words: asked[..question.length].into(),
-                    wants_body: question.wants_body,
+                    manner: question.manner,
                     answer,
                 }
             }
         };
         let date = self.date.at(now, &self.board);
-        known.answer.tell(now, date, known.wants_body, told);
-        let length = known.words.len();
+        known.answer.tell(now, date, known.manner, told);
+        let (length, closes) = (known.words.len(), known.manner.closes);
         self.known = Some(known);
-        Step::Answered(length)
+        match closes {
+            true => Step::Last(length),
+            false => Step::Answered(length),
+        }
     }
 }
 

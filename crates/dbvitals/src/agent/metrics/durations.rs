@@ -1,4 +1,4 @@
-//! How long passed probes took, in `/metrics`: a histogram per service, and of each backend its
+//! How long answered probes took, in `/metrics`: a histogram per service, and of each backend its
 //! sum and count, or a histogram where that is asked for. And how late probes started, by shard.
 //!
 //! A histogram has sixteen samples. Per service that is nothing; per backend it is more than all
@@ -25,13 +25,13 @@ pub(super) fn write<'a>(
         out,
         BY_SERVICE,
         "histogram",
-        "Time that passed probes of a service's backends took; service is empty for those of none.",
+        "Time that answered probes of a service's backends took; service is empty for those of none.",
     )?;
     for (service, counts) in board.latency_groups() {
         let label = format!("service=\"{}\"", Label(&service));
         write_histogram(out, BY_SERVICE, &label, &counts)?;
     }
-    let help = "Time that passed probes of a backend took.";
+    let help = "Time that answered probes of a backend took.";
     match board.histograms() {
         Histograms::Service => {
             head(out, BY_BACKEND, "summary", help)?;

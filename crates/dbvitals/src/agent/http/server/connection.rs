@@ -165,7 +165,12 @@ impl Visit {
                     break;
                 }
                 // From then on the server behind the router counts.
-                () = &mut first_head, if !asked.load(Ordering::Relaxed) => break,
+                () = &mut first_head, if !asked.load(Ordering::Relaxed) => {
+                    // It may have been asked since this was waited for.
+                    if !asked.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
                 () = place.must_leave() => return,
                 () = self.ending.come(), if !parting => {
                     if place.is_idle() {

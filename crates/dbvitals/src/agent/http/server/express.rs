@@ -26,9 +26,11 @@ pub(super) struct Express<I> {
     shortcut: Shortcut,
     /// What came and was not answered yet.
     asked: Vec<u8>,
-    /// Answers that are not sent yet, the first `sent` bytes apart.
+    /// Answers of which not all has left yet; the first `sent` bytes are written.
     told: Vec<u8>,
     sent: usize,
+    /// The client wants no more answers than it has.
+    is_over: bool,
     /// When it was answered last, or came.
     answered: Moment,
 }
@@ -52,6 +54,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
             asked: Vec::with_capacity(ASKED_MAX),
             told: Vec::new(),
             sent: 0,
+            is_over: false,
         }
     }
 
@@ -68,6 +71,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
             }
             match step {
                 Step::Answered(_) => continue,
+                Step::Last(_) => return Onward::Parts,
                 Step::Incomplete if self.asked.len() < ASKED_MAX => {}
                 Step::Incomplete | Step::Beyond => return Onward::ToRouter,
             }
@@ -81,6 +85,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
 
     /// Answers all that came, or as much as answers are kept of; tells what the rest is.
     fn answer(&mut self) -> Step {
+        if self.is_over {
+            return Step::Last(0);
+        }
         let now = self.shortcut.now();
         let mut taken = 0;
         let last = loop {
@@ -90,6 +97,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
             }
             match self.shortcut.answer(asked, now, &mut self.told) {
                 Step::Answered(length) => taken += length,
+                Step::Last(length) => {
+                    taken += length;
+                    self.is_over = true;
+                    break Step::Last(length);
+                }
                 rest @ (Step::Incomplete | Step::Beyond) => break rest,
             }
             if self.told.len() >= TOLD_MAX {
@@ -103,19 +115,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
         last
     }
 
-    /// Whether there are answers that were not sent.
+    /// Whether there are answers that have not left.
     pub(super) fn owes(&self) -> bool {
-        self.sent < self.told.len()
+        !self.told.is_empty()
     }
 
-    /// Sends what is to be sent still. Cancel safe.
+    /// Sends what is to be sent still; TLS may keep back what it took. Cancel safe.
     pub(super) async fn send(&mut self) -> io::Result<()> {
-        while self.owes() {
+        while self.sent < self.told.len() {
             match self.stream.write(&self.told[self.sent..]).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 sent => self.sent += sent,
             }
         }
+        self.stream.flush().await?;
         self.told.clear();
         self.sent = 0;
         Ok(())
@@ -135,5 +148,30 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Express<I> {
     pub(super) fn into_rest(self) -> impl AsyncRead + AsyncWrite + Unpin {
         let (rest, answers) = tokio::io::split(self.stream);
         tokio::io::join(Cursor::new(self.asked).chain(rest), answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dbvitals_probe::Clock;
+    use tokio::io::BufWriter;
+
+    use super::*;
+    use crate::agent::board::Board;
+
+    #[tokio::test]
+    async fn what_the_stream_keeps_back_is_owed_until_it_has_left() {
+        let board = Arc::new(Board::new(Clock::start()));
+        // Takes all at once, and lets go of it when it is told to, as far as there is room.
+        let (mut client, server) = tokio::io::duplex(4);
+        let mut express = Express::new(BufWriter::new(server), Shortcut::new(&board));
+        express.told.extend_from_slice(b"answered");
+        let hasty = tokio::time::timeout(Duration::from_millis(1), express.send());
+        assert!(hasty.await.is_err(), "there is no room for all of it");
+        assert!(express.owes());
+        let mut heard = [0; 8];
+        let (sent, read) = tokio::join!(express.send(), client.read_exact(&mut heard));
+        assert!(sent.is_ok() && read.is_ok() && !express.owes());
+        assert_eq!(&heard, b"answered");
     }
 }

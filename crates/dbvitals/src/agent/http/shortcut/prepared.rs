@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use dbvitals_verdict::Moment;
 
+use super::question::Manner;
 use crate::agent::board::{BackendBoard, Board, Edition};
 use crate::agent::http::condition::Condition;
 use crate::agent::http::fitness;
@@ -68,7 +69,7 @@ impl Prepared {
     }
 
     /// Says it as it is now.
-    pub(super) fn tell(&self, now: Moment, date: &str, wants_body: bool, told: &mut Vec<u8>) {
+    pub(super) fn tell(&self, now: Moment, date: &str, manner: Manner, told: &mut Vec<u8>) {
         let age = self.backend.evidence_age(now).map(whole_ms);
         let said = age.map_or_else(|| NO_AGE.to_owned(), |age| age.to_string());
         let length = self.body.len() + said.len() + self.rest.len();
@@ -77,8 +78,12 @@ impl Prepared {
         if age.is_some() {
             let _ = write!(told, "{}: {said}\r\n", health::EVIDENCE_AGE);
         }
-        let _ = write!(told, "content-length: {length}\r\ndate: {date}\r\n\r\n");
-        if wants_body {
+        let _ = write!(told, "content-length: {length}\r\n");
+        if manner.closes {
+            told.extend_from_slice(b"connection: close\r\n");
+        }
+        let _ = write!(told, "date: {date}\r\n\r\n");
+        if manner.wants_body {
             told.extend_from_slice(&self.body);
             told.extend_from_slice(said.as_bytes());
             told.extend_from_slice(&self.rest);

@@ -1,19 +1,13 @@
 //! Whether bytes are a request for `/health/NAME` that leaves nothing to interpret.
 //!
-//! HTTP/1.1 without a body, without a word on the connection, and with a target in which nothing is
-//! escaped. Read with the parser that the server behind the router uses, so what is a request here is one
+//! HTTP/1.1 without a body, with no more on the connection than whether it is kept, and with a target
+//! in which nothing is escaped. Read with the parser that the server behind the router uses, so what is a request here is one
 //! there.
 
 use crate::agent::http::condition::Condition;
 
 /// Fields that change what happens to the connection or announce a body.
-const MEANINGFUL: [&str; 5] = [
-    "connection",
-    "content-length",
-    "expect",
-    "transfer-encoding",
-    "upgrade",
-];
+const MEANINGFUL: [&str; 4] = ["content-length", "expect", "transfer-encoding", "upgrade"];
 /// How many fields a request may have here; those of balancers have five.
 const FIELDS_MAX: usize = 32;
 /// How a request begins that may be answered here.
@@ -24,9 +18,17 @@ const BEGINNINGS: [&[u8]; 3] = [b"GET /health/", b"HEAD /health/", b"OPTIONS /he
 pub(super) struct Question<'a> {
     pub(super) name: &'a str,
     pub(super) condition: Condition,
-    pub(super) wants_body: bool,
+    pub(super) manner: Manner,
     /// How many bytes it has.
     pub(super) length: usize,
+}
+
+/// How it is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner {
+    pub(super) wants_body: bool,
+    /// It is the last on its connection.
+    pub(super) closes: bool,
 }
 
 /// What the bytes are that came so far.
@@ -67,6 +69,7 @@ impl<'a> Question<'a> {
         if request.version != Some(1) || request.headers.iter().any(is_meaningful) {
             return None;
         }
+        let closes = closes(request)?;
         let target = request.path?.strip_prefix("/health/")?;
         let (name, query) = match target.split_once('?') {
             Some((name, query)) => (name, Some(query)),
@@ -79,10 +82,29 @@ impl<'a> Question<'a> {
         (!name.is_empty() && name.bytes().all(is_plain)).then_some(Self {
             name,
             condition,
-            wants_body: request.method != Some("HEAD"),
+            manner: Manner {
+                wants_body: request.method != Some("HEAD"),
+                closes,
+            },
             length,
         })
     }
+}
+
+/// Whether the connection is closed after the answer; `None` where more is said of it.
+fn closes(request: &httparse::Request<'_, '_>) -> Option<bool> {
+    let mut closes = false;
+    for field in &*request.headers {
+        if !field.name.eq_ignore_ascii_case("connection") {
+            continue;
+        }
+        match field.value {
+            value if value.eq_ignore_ascii_case(b"close") => closes = true,
+            value if value.eq_ignore_ascii_case(b"keep-alive") => {}
+            _ => return None,
+        }
+    }
+    Some(closes)
 }
 
 /// What is asked for beside the verdict, where that can be told at once.
@@ -117,7 +139,10 @@ mod tests {
         let expected = Question {
             name: "orders-1",
             condition: Condition::default(),
-            wants_body: true,
+            manner: Manner {
+                wants_body: true,
+                closes: false,
+            },
             length: HEAD.len(),
         };
         let read = Question::read(pipelined.as_bytes());
@@ -138,7 +163,7 @@ mod tests {
             let words = format!("HEAD /health/127.0.0.1:3306?{query} HTTP/1.1\r\n\r\n");
             match Question::read(words.as_bytes()) {
                 Reading::Complete(question) => {
-                    assert!(is_read && !question.wants_body, "{query}");
+                    assert!(is_read && !question.manner.wants_body, "{query}");
                     assert_ne!(question.condition, Condition::default(), "{query}");
                 }
                 Reading::Beyond => assert!(!is_read, "{query}"),
@@ -158,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_kept_or_closed_as_balancers_ask() {
+        let check = |value: &str, expected: bool| {
+            let words = format!("GET /health/web HTTP/1.1\r\nconnection: {value}\r\n\r\n");
+            match Question::read(words.as_bytes()) {
+                Reading::Complete(question) => assert_eq!(question.manner.closes, expected),
+                reading @ (Reading::Incomplete | Reading::Beyond) => panic!("{value}: {reading:?}"),
+            }
+        };
+        check("close", true);
+        check("Close", true);
+        check("keep-alive", false);
+        check("Keep-Alive ", false);
+        check("keep-alive\r\nConnection: close", true);
+    }
+
+    #[test]
     fn whatever_has_to_be_interpreted_is_for_the_router() {
         for words in [
             "POST /health/web HTTP/1.1\r\n\r\n",
@@ -170,7 +211,8 @@ mod tests {
             "GET http://a/health/web HTTP/1.1\r\n\r\n",
             "GET /health/web HTTP/1.0\r\n\r\n",
             "GET /health/web HTTP/2.0\r\n\r\n",
-            "GET /health/web HTTP/1.1\r\nConnection: close\r\n\r\n",
+            "GET /health/web HTTP/1.1\r\nConnection: close, TE\r\n\r\n",
+            "GET /health/web HTTP/1.1\r\nConnection: upgrade\r\n\r\n",
             "GET /health/web HTTP/1.1\r\ncontent-LENGTH: 0\r\n\r\n",
             "GET /health/web HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "GET /health/web HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
