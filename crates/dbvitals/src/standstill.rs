@@ -83,13 +83,13 @@ fn at_least_those(length: u32, waiting: &Waiting) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use dbvitals_acceptqueue::Peer;
 
     use super::*;
 
     /// Clients from these ports are listed.
-    fn listed(ports: &[u16]) -> Waiting {
+    pub(crate) fn listed(ports: &[u16]) -> Waiting {
         let peer = |port: &u16| Peer {
             address: Some(([127, 0, 0, 1], *port).into()),
             client_inode: None,

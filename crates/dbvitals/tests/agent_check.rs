@@ -9,6 +9,8 @@ mod agent;
 #[expect(dead_code, reason = "no header matters here")]
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/service.rs"]
 mod service;
 
@@ -20,13 +22,8 @@ use dbvitals_testkit::{Dialect, Mood, Port, Script, ScriptedDatabase, ScriptedSe
 use rustix::process::Signal;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
+use crate::quick::QUICK;
 use crate::service::Service;
-
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";
 
 /// MySQL's first words when all connections are taken: error 1040.
 const TOO_MANY_CONNECTIONS: &[u8] = b"\x17\0\0\0\xff\x10\x04Too many connections";

@@ -275,12 +275,12 @@ fn drops_between(before: Option<&Listener>, now: &Listener) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use dbvitals_acceptqueue::Peer;
     use dbvitals_probe::{Clock, Protocol};
     use dbvitals_verdict::{Admin, Course, Depth, Plan};
 
     use crate::agent::board::Board;
     use crate::agent::plan::{BackendPlan, Origin};
+    use crate::standstill::tests::listed;
 
     use super::*;
 
@@ -329,20 +329,6 @@ mod tests {
         vigil.see(&[listener].into_iter().collect(), &counted, now);
     }
 
-    /// The first so many clients wait.
-    fn first(count: u16) -> Waiting {
-        let peer = |number: u16| Peer {
-            address: Some(([10, 0, 0, 9], number).into()),
-            client_inode: None,
-            has_closed: false,
-            cookie: number.into(),
-        };
-        Waiting {
-            peers: (1..=count).map(peer).collect(),
-            ..Waiting::default()
-        }
-    }
-
     fn told(vigil: &Vigil, now: Moment) -> Option<Option<Cause>> {
         let look = vigil.tell(now)?;
         Some(look.observation.outcome.cause())
@@ -367,9 +353,9 @@ mod tests {
     #[test]
     fn a_standstill_lasts_since_it_began_and_is_told_only_where_it_was_asked_who_waits() {
         let mut vigil = vigil();
-        for (ms, count) in [(0, 1), (200, 2)] {
-            look(&mut vigil, (u32::from(count), 0), at(ms));
-            vigil.hear_who_waits(&first(count), at(ms));
+        for (ms, waiting) in [(0, 1), (200, 2)] {
+            look(&mut vigil, (waiting, 0), at(ms));
+            vigil.hear_who_waits(&listed(&[1, 2][..waiting as usize]), at(ms));
         }
         let seen = vigil.tell(at(200)).expect("news").observation;
         assert_eq!(seen.outcome, Outcome::Fail(Cause::NotAccepting));

@@ -261,6 +261,7 @@ mod tests {
     use dbvitals_acceptqueue::Listeners;
 
     use super::*;
+    use crate::standstill::tests::listed;
 
     const KEY: Key = (1, 42);
 
@@ -380,20 +381,6 @@ mod tests {
         assert!(history.end_sample().is_empty());
     }
 
-    /// Clients from these ports wait.
-    fn waiting(ports: &[u16]) -> Waiting {
-        let peer = |port: &u16| dbvitals_acceptqueue::Peer {
-            address: Some(([127, 0, 0, 1], *port).into()),
-            client_inode: None,
-            has_closed: false,
-            cookie: u64::from(*port),
-        };
-        Waiting {
-            peers: ports.iter().map(peer).collect(),
-            ..Waiting::default()
-        }
-    }
-
     fn stuck_after(ticks: &[&[u16]]) -> Vec<usize> {
         let mut history = History::begin(at(0));
         let mut told = Vec::new();
@@ -401,7 +388,7 @@ mod tests {
             let now = at(1000 * tick as u64);
             let length = u32::try_from(ports.len()).expect("few");
             history.observe(KEY, &listener(length, 0), now);
-            if history.note_waiting(KEY, &waiting(ports), now).is_some() {
+            if history.note_waiting(KEY, &listed(ports), now).is_some() {
                 told.push(tick);
             }
         }
