@@ -801,3 +801,45 @@ fn whoever_is_let_in_takes_back_that_nobody_is_accepted() {
         [Verdict::Degraded, Verdict::Down, Verdict::Up]
     );
 }
+
+/// A frozen server that is down, whose queue was seen to stand still until now, just before it thaws.
+/// Answers when it stopped.
+fn frozen_until_now(stage: &mut Stage) -> Moment {
+    stage.both(FROZEN);
+    let stopped = stage.now;
+    for _ in 0..12 {
+        stage.play(LOOK);
+        stage.look_since(stopped, Some(Cause::NotAccepting));
+    }
+    assert_eq!(stage.verdict(), Verdict::Down);
+    stage.transitions.clear();
+    stopped
+}
+
+#[test]
+fn whoever_waited_and_is_let_in_after_the_last_look_takes_it_back() {
+    let mut stage = Stage::up(ping());
+    frozen_until_now(&mut stage);
+    let waits = stage.in_flight.iter().find(|it| it.path == Path::Fresh);
+    let waited = stage.now.since(waits.expect("a probe that waits").at);
+    stage.held = Reply::Pass;
+    stage.fresh = Reply::Late(waited + MS);
+    stage.play(2 * MS);
+    stage.fresh = Reply::Pass;
+    stage.play(3 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Up]);
+}
+
+#[test]
+fn a_look_that_is_told_after_somebody_was_let_in_since_is_no_news() {
+    let mut stage = Stage::up(ping());
+    let stopped = frozen_until_now(&mut stage);
+    let looked = stage.now;
+    stage.both(Reply::Pass);
+    while !stage.session {
+        stage.play(MS);
+    }
+    stage.look_between((stopped, looked), Some(Cause::NotAccepting));
+    stage.play(3 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Up]);
+}

@@ -3,9 +3,11 @@
 //! Part of the state machine of `backend.rs`, which hands every observation here before it draws
 //! its conclusion from the counts.
 
+use std::time::Duration;
+
 use super::Backend;
 use crate::path::{Flight, Leaning};
-use crate::{Cause, Class, Course, Depth, Moment, Observation, Outcome, Path};
+use crate::{Cause, Class, Course, Depth, Moment, Observation, Outcome, Path, Phase};
 
 /// How many sessions in a row may be lost before their first answer and yet be replaced at once.
 const SHORT_LIVED_MAX: u8 = 1;
@@ -97,7 +99,7 @@ impl Backend {
             return;
         }
         if leaning == Leaning::Pass {
-            self.take_back_standstill(flight);
+            self.take_back_standstill(observation);
         }
         let suspect_after = self.suspect_after();
         if leaning == Leaning::Fail
@@ -125,15 +127,14 @@ impl Backend {
         }
     }
 
-    /// Who was let in since the last look has come after all who waited then: somebody accepts. What
-    /// the look named stays, so that the next one that says the same is no news.
-    fn take_back_standstill(&mut self, flight: Option<Flight>) {
+    /// Who is let in after the last look, and came no sooner than those who waited then: somebody
+    /// accepts. What the look named stays, so that the next one that says the same is no news.
+    fn take_back_standstill(&mut self, observation: &Observation) {
         let Some(queue) = &mut self.queue else { return };
-        let was_let_in = flight.is_some_and(|flight| {
-            let looked = queue.last.as_ref().map(|look| look.ended);
-            flight.depth >= Depth::Greeting && Some(flight.started) >= looked
-        });
-        if was_let_in && queue.cause == Some(Cause::NotAccepting) {
+        let look = queue.last.as_ref();
+        if queue.cause == Some(Cause::NotAccepting)
+            && look.is_some_and(|look| was_let_in_after(observation, look))
+        {
             queue.leaning = Some(Leaning::Pass);
         }
     }
@@ -143,6 +144,13 @@ impl Backend {
     pub(super) fn hear_queue(&mut self, observation: &Observation, leaning: Leaning, now: Moment) {
         let before = self.path(Path::Queue).cause;
         let cause = observation.outcome.cause();
+        // A look is told by another thread, at times after what came later.
+        let is_refuted = cause == Some(Cause::NotAccepting)
+            && self.fresh.leaning == Some(Leaning::Pass)
+            && (self.fresh.last.as_ref()).is_some_and(|it| was_let_in_after(it, observation));
+        if is_refuted {
+            return;
+        }
         // However often somebody looks, an opinion changes no sooner than by answers.
         let counts_again = observation.ended + self.plan.changing_interval();
         let queue = self.path_mut(Path::Queue);
@@ -242,4 +250,16 @@ fn was_let_in_and_cut_off(observation: &Observation) -> bool {
         Some(Cause::Closed | Cause::Reset | Cause::ShuttingDown)
     );
     ended && observation.depth >= Some(Depth::Greeting)
+}
+
+/// Whether a probe shows that a server accepts again whose queue stood still until a look: it began
+/// in that time, so it would have been missed from the queue had it been let in by then, and the
+/// server spoke to it later.
+fn was_let_in_after(seen: &Observation, look: &Observation) -> bool {
+    let until_spoken_to = [Phase::Resolve, Phase::Connect, Phase::Greeting];
+    let took = until_spoken_to.map(|phase| seen.phases.took(phase).unwrap_or_default());
+    let spoken_to_at = seen.started + took.iter().sum::<Duration>();
+    seen.depth >= Some(Depth::Greeting)
+        && seen.started >= look.started
+        && spoken_to_at >= look.ended
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dbvitals_verdict::{
     Action, BackendId, Cause, Change, Course, Depth, Moment, Monitor, Observation, Outcome, Path,
-    Phases, Plan, ProbeId, Role, ServerFacts, Standing, Transition, Verdict,
+    Phase, Phases, Plan, ProbeId, Role, ServerFacts, Standing, Transition, Verdict,
 };
 
 pub(crate) const SERVER: BackendId = BackendId(0);
@@ -186,6 +186,12 @@ impl Stage {
         let greeted = outcome.cause().is_some_and(Cause::proves_a_server);
         if greeted || self.reply_to(&start) == Reply::CutOff {
             seen.depth = Some(Depth::Greeting);
+        } else if outcome == Outcome::Pass {
+            seen.depth = Some(start.depth);
+            // Whatever makes it wait, it is before the first words.
+            if start.path == Path::Fresh && start.depth >= Depth::Greeting {
+                seen.phases.push(Phase::Greeting, seen.took());
+            }
         }
         let holds = matches!(self.plan.course, Course::Session { .. });
         let goes_on = matches!(outcome, Outcome::Pass | Outcome::Fail(Cause::OverBudget))
@@ -214,9 +220,13 @@ impl Stage {
 
     /// A look at the accept queue shows this, or nothing wrong, and that it was so since then.
     pub(crate) fn look_since(&mut self, since: Moment, cause: Option<Cause>) {
+        self.look_between((since, self.now), cause);
+    }
+
+    /// A look at the accept queue showed this, and is told now.
+    pub(crate) fn look_between(&mut self, during: (Moment, Moment), cause: Option<Cause>) {
         let outcome = cause.map_or(Outcome::Pass, Outcome::Fail);
-        let look = observe(Path::Queue, None, (since, self.now), outcome);
-        self.hear(look);
+        self.hear(observe(Path::Queue, None, during, outcome));
     }
 
     pub(crate) fn hear(&mut self, observation: Observation) {
