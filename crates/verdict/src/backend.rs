@@ -26,6 +26,7 @@ mod pace;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::pace::Turn;
 use crate::action::Action;
 use crate::path::{Leaning, PathState, SILENT};
 use crate::ration::Ration;
@@ -71,10 +72,10 @@ pub(crate) struct Backend {
     deeper_at: Moment,
     /// What is left of its own ration of logins.
     logins: Ration,
-    /// Its turn among all backends, if one was given to it that it did not use.
-    turn: Option<Moment>,
-    /// Somebody wants to know, and waits for a fresh probe.
-    is_asked: bool,
+    /// Where it stands among all that want a login.
+    turn: Turn,
+    /// Somebody wants to know, and waits until then for a fresh probe to begin.
+    asked_until: Option<Moment>,
     /// The id of the newest probe.
     probes: u32,
     rng: fastrand::Rng,
@@ -116,8 +117,8 @@ impl Backend {
             latency: Duration::ZERO,
             deeper_at: first_at,
             logins: Ration::default(),
-            turn: None,
-            is_asked: false,
+            turn: Turn::None,
+            asked_until: None,
             probes,
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -380,7 +381,9 @@ impl Backend {
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
-        self.is_asked |= self.fresh.flight.is_none();
+        if self.fresh.flight.is_none() {
+            self.asked_until = Some(now + self.plan.refresh_patience());
+        }
         self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 
@@ -391,6 +394,7 @@ impl Backend {
         self.alive.refit(old, new);
         self.clean.refit(old, new);
         self.plan = plan;
+        self.logins = Ration::default();
         // A pace that became shorter holds from now on, not after the longer one has run out.
         for path in [Path::Held, Path::Fresh] {
             let leaning = self.path(path).leaning.unwrap_or(Leaning::Nothing);

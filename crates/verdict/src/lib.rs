@@ -64,6 +64,7 @@ pub use moment::Moment;
 pub use monitor::Monitor;
 pub use observation::{Connections, Lag, Observation, Outcome, Path, ProbeId, Role, ServerFacts};
 pub use plan::{Course, Plan, PlanError};
+pub use ration::logins_wait;
 pub use service::{Alarm, Conclusion, Member, ServiceNeeds};
 pub use sign::Sign;
 pub use transition::{Admin, BackendId, Change, Evidence, Standing, Transition, Verdict};

@@ -72,7 +72,9 @@ impl Monitor {
     pub fn handle_plan(&mut self, plans: &BTreeMap<BackendId, Arc<Plan>>, now: Moment) {
         self.notice(now);
         let in_force = plans.values().map(|plan| &**plan);
-        self.shared.logins.fit(in_force, self.logins_per_second_max);
+        self.shared
+            .logins
+            .fit(in_force, self.logins_per_second_max, now);
         for slot in 0..self.backends.len() as u32 {
             let id = BackendId(slot);
             let Some(backend) = &self.backends[slot as usize] else {
@@ -156,6 +158,11 @@ impl Monitor {
     /// Does what is due by now.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.notice(now);
+        while let Some(id) = self.shared.logins.call(now) {
+            self.update(id, now, |backend, shared, actions| {
+                backend.handle_turn(&mut shared.logins, now, actions);
+            });
+        }
         while let Some((at, slot)) = self.agenda.first() {
             if at > now {
                 break;
@@ -173,7 +180,9 @@ impl Monitor {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due next.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        self.agenda.first().map(|(at, _)| at)
+        let due = self.agenda.first().map(|(at, _)| at);
+        let call = self.shared.logins.next_call();
+        due.into_iter().chain(call).min()
     }
 
     /// Where a backend stands.

@@ -190,6 +190,12 @@ impl Plan {
             / 2
     }
 
+    /// How long whoever asks for a fresh probe waits for it to begin, at most: until nothing of the
+    /// backend's own ration is used up, and no longer than a second.
+    pub fn refresh_patience(&self) -> Duration {
+        (self.login_spacing() * self.logins_at_once()).min(Duration::from_secs(1))
+    }
+
     /// How many fresh sessions are begun in a second when all is well; none where nobody is asked
     /// for more than a connect.
     pub fn logins_per_second(&self) -> f64 {
@@ -203,7 +209,18 @@ impl Plan {
             return 0.0;
         }
         let patience = self.stale_after.saturating_sub(self.timeout);
-        self.logins_per_second().max(per_second(patience / 2))
+        let left = patience.saturating_sub(self.slowest_fresh_interval());
+        let wait = left.min(patience / 2).max(Duration::from_millis(1));
+        self.logins_per_second().max(per_second(wait))
+    }
+
+    /// The longest time from one fresh probe to the next while no session is held.
+    fn slowest_fresh_interval(&self) -> Duration {
+        let regular = match self.course {
+            Course::Session { .. } => Duration::ZERO,
+            Course::Sessionless { .. } => self.interval,
+        };
+        regular.max(self.down_interval).max(self.refused_interval())
     }
 
     /// How many fresh sessions a second may take at the most: when all is well, and beside it the
@@ -212,8 +229,21 @@ impl Plan {
         if self.login_interval().is_none() {
             return 0.0;
         }
-        let to_fall = f64::from(self.fall.saturating_sub(1).max(1));
+        let to_fall = f64::from(self.logins_to_change());
         self.logins_per_second() + to_fall + per_second(self.down_interval)
+    }
+
+    /// How many fresh sessions it takes to tell that a server is down; none where nobody logs in.
+    pub(crate) fn logins_to_change(&self) -> u32 {
+        let by_other_means = match self.course {
+            Course::Sessionless { depth, .. } if depth.logs_in() => 0,
+            // The loss of the held session, or a connect that failed, is the first failure.
+            Course::Session { .. } | Course::Sessionless { .. } => 1,
+        };
+        match self.login_interval() {
+            Some(_) => self.fall.saturating_sub(by_other_means).max(1),
+            None => 0,
+        }
     }
 
     /// The pace of fresh sessions when all is well; `None` where nobody is asked for more than a
@@ -493,9 +523,16 @@ mod tests {
             fresh_interval: Duration::from_secs(600),
             ..Plan::new(Course::Session { depth: Depth::Ping })
         };
-        let wait = 1.0 / plan.logins_per_second_least();
-        let left = plan.stale_after - plan.timeout - plan.down_interval;
-        assert!(wait <= left.as_secs_f64(), "{wait} s of {left:?}");
+        let long = Plan {
+            stale_after: Duration::from_secs(30),
+            down_interval: Duration::from_secs(20),
+            ..plan.clone()
+        };
+        for plan in [plan, long] {
+            let wait = 1.0 / plan.logins_per_second_least();
+            let left = plan.stale_after - plan.timeout - plan.down_interval;
+            assert!(wait <= left.as_secs_f64(), "{wait} s of {left:?}");
+        }
     }
 
     #[test]

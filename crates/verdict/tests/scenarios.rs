@@ -598,11 +598,52 @@ fn a_connect_is_no_login_and_waits_for_no_ration() {
     let mut stage = Stage::up(connect_and_greet());
     stage.monitor.limit_logins(Some(1e-6));
     stage.reload();
-    stage.play(15 * SECOND);
-    assert!(stage.starts_on(Path::Fresh).len() >= 15);
-    // Its greeting has a turn, and the next a long time after it.
+    // Its greeting has a turn, and the next a day after it.
     stage.play(60 * SECOND);
     assert_eq!(stage.monitor.logins_deferred(), 1);
+    stage.starts.clear();
+    stage.play(60 * SECOND);
+    let starts = stage.starts_on(Path::Fresh);
+    assert!(starts.len() >= 60, "{}", starts.len());
+    assert!(starts.iter().all(|start| start.depth == Depth::Connect));
+    assert_eq!(stage.verdict(), Verdict::Up);
+}
+
+#[test]
+fn a_limit_that_is_lifted_by_a_reload_holds_nobody_up() {
+    let mut stage = Stage::up(ping());
+    stage.monitor.limit_logins(Some(1e-6));
+    stage.reload();
+    // This one has what is there at once.
+    stage.monitor.handle_refresh(SERVER, stage.now);
+    stage.drain();
+    stage.play(SECOND);
+    stage.crash();
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdict(), Verdict::Up, "it waits for its turn");
+    stage.monitor.limit_logins(None);
+    stage.reload();
+    stage.play(10 * MS);
+    assert_eq!(stage.verdict(), Verdict::Down);
+}
+
+#[test]
+fn who_asked_for_a_fresh_probe_is_forgotten_with_who_waited_for_it() {
+    let mut stage = Stage::up(ping());
+    stage.monitor.limit_logins(Some(1e-6));
+    stage.reload();
+    stage.starts.clear();
+    // The first has what is there at once, the second waits in vain.
+    for _ in 0..2 {
+        stage.monitor.handle_refresh(SERVER, stage.now);
+        stage.drain();
+        stage.play(2 * SECOND);
+    }
+    let asked = stage.starts_on(Path::Fresh).len();
+    stage.monitor.limit_logins(None);
+    stage.reload();
+    stage.play(SECOND);
+    assert_eq!(stage.starts_on(Path::Fresh).len(), asked);
 }
 
 // --- The accept queue --------------------------------------------------------------------------
@@ -729,8 +770,6 @@ fn looks_that_follow_each_other_faster_than_answers_count_no_faster() {
     while stage.verdict() == Verdict::Up {
         stage.look(Some(Cause::QueueFull));
         stage.play(LOOK / 10);
-        stage.look(None);
-        stage.play(LOOK / 10);
         assert!(stage.now <= began + 2 * SECOND);
     }
     let degraded = stage.announced(Verdict::Degraded).unwrap();
@@ -835,6 +874,7 @@ fn a_look_that_is_told_after_somebody_was_let_in_since_is_no_news() {
     let mut stage = Stage::up(ping());
     let stopped = frozen_until_now(&mut stage);
     let looked = stage.now;
+    stage.play(MS);
     stage.both(Reply::Pass);
     while !stage.session {
         stage.play(MS);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use dbvitals_verdict::{
     Action, BackendId, Cause, Change, Course, Depth, Moment, Monitor, Observation, Outcome, Path,
-    Phases, Plan, ProbeId, Verdict,
+    Phases, Plan, ProbeId, Verdict, logins_wait,
 };
 
 const BACKENDS: u32 = 15_000;
@@ -478,6 +478,45 @@ fn a_limit_of_the_operator_s_holds_and_every_backend_has_its_turn() {
     fleet.expect_all_up_within(fleet.plan.recovery_bound() + wait_at_most(max));
     fleet.expect_logins_within(max);
     fleet.expect_rations_kept();
+}
+
+#[test]
+fn with_a_limit_of_the_operator_s_each_further_failure_waits_for_its_turn_once_more() {
+    let max = 3000.0;
+    let plan = Plan {
+        fall: 4,
+        ..session()
+    };
+    let wait = logins_wait(vec![plan.clone(); BACKENDS as usize].iter(), Some(max));
+    let mut fleet = Fleet::up(plan, Fault::Crash, Some(max));
+    fleet.within_a_second(Arrival::Fails);
+    fleet.play(wait + SECOND * 6);
+    fleet.expect_all_down_within(fleet.plan.crash_bound() + wait + GRACE);
+    fleet.expect_logins_within(max);
+}
+
+#[test]
+fn pings_that_were_all_late_once_delay_no_crash_after_they_were_answered() {
+    let mut fleet = Fleet::up(session(), Fault::Freeze, Some(1000.0));
+    // Who came up one after the other looks again so; then it is quiet for a while.
+    fleet.play(SECOND * 14);
+    let hiccup = MS * 300;
+    for id in 0..BACKENDS {
+        for (at, arrival) in [
+            (fleet.now, Arrival::Fails),
+            (fleet.now + hiccup, Arrival::Returns),
+        ] {
+            fleet.arrivals.push(Reverse((at, id, arrival)));
+        }
+    }
+    fleet.play(hiccup + fleet.plan.timeout);
+    fleet.expect_nobody_down();
+    assert!(fleet.monitor.logins_deferred() > 1000, "nobody had to wait");
+    fleet.fault = Fault::Crash;
+    fleet.some_within_a_second(7..8, Arrival::Fails);
+    fleet.play(SECOND * 2);
+    let bound = fleet.plan.crash_bound() + LATENCY * 3 + LATENESS * 4;
+    fleet.expect_down_within(7..8, bound);
 }
 
 #[test]

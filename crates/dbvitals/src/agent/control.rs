@@ -140,8 +140,9 @@ impl Control {
         self.board
             .show(shown.map(|place| Arc::clone(&place.board)).collect());
         for (shard, assignments) in self.shards.iter().zip(assignments) {
-            let logins =
-                logins_per_second_max.and_then(|max| share_of(max, assignments.len(), plans.len()));
+            let own = assignments.iter().map(|it| &it.plan);
+            let share = |max| share_of(max, own, plans.iter());
+            let logins = logins_per_second_max.and_then(share);
             if let Err(busy) = shard.tell(Command::Watch(assignments, logins)) {
                 self.board.show(before.to_vec());
                 return Err(busy);
@@ -200,20 +201,50 @@ impl Control {
     }
 }
 
-/// The share of a limit that a shard has with so many of all backends; none where it has nobody to
-/// log in to.
-fn share_of(max: u32, backends: usize, all: usize) -> Option<f64> {
-    (backends > 0).then(|| f64::from(max) * backends as f64 / all as f64)
+/// The share of a limit that a shard has, by what its backends need of what all need; none where
+/// nobody is logged in to.
+fn share_of<'a>(
+    max: u32,
+    own: impl Iterator<Item = &'a BackendPlan>,
+    all: impl Iterator<Item = &'a BackendPlan>,
+) -> Option<f64> {
+    let least = |backend: &BackendPlan| backend.plan.logins_per_second_least();
+    let own: f64 = own.map(least).sum();
+    let all: f64 = all.map(least).sum();
+    (own > 0.0).then(|| f64::from(max) * own / all)
 }
 
 #[cfg(test)]
 mod tests {
+    use dbvitals_probe::{Address, Protocol, Target};
+    use dbvitals_verdict::{Course, Depth, Plan};
+
     use super::*;
 
+    fn backend(course: Course) -> BackendPlan {
+        BackendPlan {
+            name: "db".into(),
+            origin: Origin::default(),
+            target: Arc::new(Target::new(
+                Protocol::Opaque,
+                Address::Unix("/run/db".into()),
+            )),
+            plan: Arc::new(Plan::new(course)),
+        }
+    }
+
     #[test]
-    fn a_shard_has_the_share_of_its_backends_and_none_without_any() {
-        assert_eq!(share_of(3000, 5, 10), Some(1500.0));
-        assert_eq!(share_of(3000, 0, 10), None);
-        assert_eq!(share_of(3000, 0, 0), None);
+    fn a_shard_has_the_share_of_those_that_it_logs_in_to() {
+        let watched = backend(Course::Session { depth: Depth::Ping });
+        let port = backend(Course::Sessionless {
+            depth: Depth::Connect,
+            deeper: None,
+        });
+        let all = [&watched, &watched, &port, &port, &port, &watched, &watched];
+        let share = |range| share_of(3000, all[range].iter().copied(), all.into_iter());
+        assert_eq!(share(0..3), Some(1500.0));
+        assert_eq!(share(0..7), Some(3000.0));
+        assert_eq!(share(2..5), None);
+        assert_eq!(share(0..0), None);
     }
 }

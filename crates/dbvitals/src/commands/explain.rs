@@ -17,7 +17,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use dbvitals_probe::Protocol;
-use dbvitals_verdict::{Course, Depth, Plan};
+use dbvitals_verdict::{Course, Depth, Plan, logins_wait};
 
 use crate::agent::plan::default_plan;
 use crate::cli::ExplainArgs;
@@ -37,7 +37,7 @@ struct Subject {
     /// Whether its accept queue is on this machine.
     is_here: bool,
     plan: Plan,
-    /// How long a login of it may wait for its turn, where the operator limits all of them.
+    /// How long a verdict on it may have to wait for its turns to log in, where there are so many.
     waits: Option<Duration>,
 }
 
@@ -66,17 +66,15 @@ pub(crate) fn run(args: &ExplainArgs, json: bool) -> anyhow::Result<Exit> {
 fn subjects(args: &ExplainArgs) -> Result<Vec<Subject>, Misuse> {
     if let Some(path) = &args.config {
         let plan = config::read(path)?;
-        let backends = plan.backends.len() as f64;
-        let waits = plan
-            .logins_per_second_max
-            .map(|max| Duration::from_secs_f64(backends / f64::from(max)));
+        let plans = plan.backends.iter().map(|backend| &*backend.plan);
+        let waits = logins_wait(plans, plan.logins_per_second_max.map(f64::from));
         let subjects = plan.backends.iter().map(|backend| Subject {
             name: backend.name.to_string(),
             protocol: backend.target.protocol,
             user: backend.target.credentials.is_some(),
             is_here: is_here(&backend.target.address),
             plan: Plan::clone(&backend.plan),
-            waits: waits.filter(|_| backend.plan.logins_per_second() > 0.0),
+            waits: (!waits.is_zero() && backend.plan.logins_per_second() > 0.0).then_some(waits),
         });
         return Ok(subjects.collect());
     }

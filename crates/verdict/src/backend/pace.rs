@@ -33,6 +33,16 @@ const GATHERED_PERMILLE: u64 = 8;
 /// The most by which a pace is shortened for that: 2^22 ns, about four milliseconds.
 const GATHERED_WITHIN: Duration = Duration::from_nanos(1 << 22);
 
+/// Where a backend stands among all that want a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    None,
+    /// In the queue, until it is called.
+    Waits,
+    /// It was called, and a login taken for it.
+    Given,
+}
+
 impl Backend {
     /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
@@ -68,18 +78,17 @@ impl Backend {
         }
     }
 
-    /// When the fresh path will be asked: when it is due, though not before its turn.
+    /// When the fresh path will be asked: when it is due, though not before its own ration allows it,
+    /// nor, while it waits for a turn, before it is called.
     fn fresh_turn(&self) -> Option<Moment> {
         let due = self.fresh_due()?;
-        let due = due.max(self.turn.unwrap_or_default());
-        let next = || {
-            self.logins
-                .next(self.login_pace(self.plan.logins_at_once()))
-        };
-        Some(match self.fresh_depth(due).logs_in() {
-            true => due.max(next()),
-            false => due,
-        })
+        if !self.fresh_depth(due).logs_in() {
+            return Some(due);
+        }
+        let next = self
+            .logins
+            .next(self.login_pace(self.plan.logins_at_once()));
+        (self.turn != Turn::Waits).then(|| due.max(next))
     }
 
     /// When the fresh path will be asked for somebody who wants to know: when all of its own ration
@@ -87,8 +96,10 @@ impl Backend {
     fn refresh_turn(&self) -> Option<Moment> {
         let is_busy = self.fresh.flight.is_some();
         let waits = self.held.flight.is_some_and(|ping| !ping.witnessed);
-        let next = self.logins.next(self.login_pace(1));
-        (self.is_asked && !is_busy && !waits).then(|| next.max(self.turn.unwrap_or_default()))
+        let waits = waits || self.turn == Turn::Waits;
+        let next = || self.logins.next(self.login_pace(1));
+        let until = self.asked_until.filter(|_| !is_busy && !waits)?;
+        Some(next()).filter(|next| *next <= until)
     }
 
     fn login_pace(&self, at_once: u32) -> ration::Pace {
@@ -98,45 +109,67 @@ impl Backend {
         }
     }
 
-    /// Asks on the fresh path if that is due, or takes a turn for it.
+    /// Asks on the fresh path if that is due, or waits for a turn to do so.
     pub(super) fn start_fresh_in_turn(
         &mut self,
         all: &mut Logins,
         now: Moment,
         actions: &mut Vec<Action>,
     ) {
-        let has_come = |at: Option<Moment>| at.is_some_and(|at| at <= now);
-        let is_due = has_come(self.fresh_turn());
-        if !is_due && !has_come(self.refresh_turn()) {
-            return;
-        }
-        let depth = self.fresh_depth(now);
-        let logs_in = depth.logs_in();
-        if !is_due && (!logs_in || !all.has_spare(now)) {
+        if has_come(self.fresh_turn(), now) {
+            // A loop that is late asks what was due, not what is due by now.
+            let due = self.fresh_due().unwrap_or(now);
+            self.start_due(self.fresh_depth(due), all, now, actions);
+        } else if has_come(self.refresh_turn(), now) {
+            // That is its chance; without one to spare it comes again for the next of its own ration.
             self.logins.take(self.login_pace(1), now);
-            if logs_in {
-                // That was its chance; it comes again for the next of its own ration.
-                return;
+            let depth = self.fresh_depth(now);
+            if !depth.logs_in() || (all.has_spare(now) && all.take(now)) {
+                self.start_fresh(depth, now, actions);
             }
-        } else if logs_in && let Some(turn) = self.wait_for_turn(all, now) {
-            self.turn = Some(turn);
-            return;
         }
-        self.start_fresh(depth, now, actions);
     }
 
-    /// Takes a login of both rations, or answers when to come again for it.
-    fn wait_for_turn(&mut self, all: &mut Logins, now: Moment) -> Option<Moment> {
-        let turn = self.turn.take().filter(|turn| Logins::is_kept(*turn, now));
-        let turn = turn.unwrap_or_else(|| all.turn(now));
-        let pace = self.login_pace(self.plan.logins_at_once());
-        // A loop that is late may ask deeper than what was due.
-        let turn = turn.max(self.logins.next(pace));
-        if turn > now {
-            return Some(turn);
+    fn start_due(
+        &mut self,
+        depth: Depth,
+        all: &mut Logins,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        if !depth.logs_in() {
+            self.start_fresh(depth, now, actions);
+        } else if self.turn == Turn::Given || all.take(now) {
+            self.turn = Turn::None;
+            self.logins
+                .take(self.login_pace(self.plan.logins_at_once()), now);
+            self.start_fresh(depth, now, actions);
+        } else {
+            all.wait(self.id);
+            self.turn = Turn::Waits;
+            let depth = self.fresh_depth(now);
+            if !depth.logs_in() {
+                self.start_fresh(depth, now, actions);
+            }
         }
-        self.logins.take(pace, now);
-        None
+    }
+
+    /// Its turn has come, which it takes if it wants a login still: now, or, where a shallow question
+    /// is under way or comes first, as soon as that has been.
+    pub(crate) fn handle_turn(&mut self, all: &mut Logins, now: Moment, actions: &mut Vec<Action>) {
+        if self.turn != Turn::Waits {
+            return;
+        }
+        self.turn = Turn::None;
+        let asks_deeper = match self.plan.course {
+            Course::Sessionless { deeper, .. } => deeper.is_some() && self.asks_deeper(now),
+            Course::Session { .. } => false,
+        };
+        if asks_deeper || has_come(self.fresh_turn(), now) {
+            all.take_called(now);
+            self.turn = Turn::Given;
+            self.start_fresh_in_turn(all, now, actions);
+        }
     }
 
     pub(super) fn suspect_after(&self) -> Duration {
@@ -174,19 +207,21 @@ impl Backend {
         self.start(Path::Held, depth, deadline, false, now, actions);
     }
 
-    /// How deep the fresh path is asked at this moment.
+    /// How deep the fresh path is asked at this moment. While the deeper question waits for its turn
+    /// the shallow one goes on, unless it would prove nothing.
     fn fresh_depth(&self, at: Moment) -> Depth {
+        let goes_on = self.turn == Turn::Waits && !self.fresh.is_failing();
         match self.plan.course {
             Course::Session { depth } => depth,
             Course::Sessionless { depth, deeper } => match deeper {
-                Some(deeper) if self.asks_deeper(at) => deeper,
+                Some(deeper) if self.asks_deeper(at) && !goes_on => deeper,
                 Some(_) | None => depth,
             },
         }
     }
 
     fn start_fresh(&mut self, depth: Depth, now: Moment, actions: &mut Vec<Action>) {
-        self.is_asked = false;
+        self.asked_until = None;
         let least = self.plan.timeout / BESIDE_SHARE;
         let beside = self
             .held
@@ -355,6 +390,10 @@ impl Backend {
             },
         }
     }
+}
+
+fn has_come(at: Option<Moment>, now: Moment) -> bool {
+    at.is_some_and(|at| at <= now)
 }
 
 /// The end of a pace, or a little before it: on a grid that all backends share, so that one wake-up

@@ -120,7 +120,8 @@ pub(super) async fn probe(backend: &BackendBoard, control: &Control) -> Result<(
     let mut ended = backend.follow_fresh();
     ended.mark_unchanged();
     control.refresh(&backend.name)?;
-    let patience = backend.plan().timeout + OVERTIME;
+    let plan = backend.plan();
+    let patience = plan.refresh_patience() + plan.timeout + OVERTIME;
     // Where no answer comes, what is known is told, with its age.
     let _ = tokio::time::timeout(patience, ended.changed()).await;
     Ok(())

@@ -34,7 +34,7 @@ pub(super) fn write_page(out: &mut dyn Write, subject: &Subject) -> io::Result<(
         let waits = show_bound(waits);
         writeln!(
             out,
-            "{DIM}  and up to {waits} where all backends want a login: logins_per_second_max{DIM:#}"
+            "{DIM}  and up to {waits} where all backends fail at once: logins take turns{DIM:#}"
         )?;
     }
     write_cost(out, subject, &a_day(subject))?;
