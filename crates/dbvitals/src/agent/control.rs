@@ -216,6 +216,8 @@ fn share_of<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use dbvitals_probe::{Address, Protocol, Target};
     use dbvitals_verdict::{Course, Depth, Plan};
 
@@ -241,7 +243,8 @@ mod tests {
             deeper: None,
         });
         let all = [&watched, &watched, &port, &port, &port, &watched, &watched];
-        let share = |range| share_of(3000, all[range].iter().copied(), all.into_iter());
+        let share =
+            |range: Range<usize>| share_of(3000, all[range].iter().copied(), all.into_iter());
         assert_eq!(share(0..3), Some(1500.0));
         assert_eq!(share(0..7), Some(3000.0));
         assert_eq!(share(2..5), None);

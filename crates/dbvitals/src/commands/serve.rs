@@ -49,7 +49,6 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs until told to end.
 pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
-    descriptors::raise_limit();
     let inherited = Inherited::take();
     let plan = match &args.config {
         Some(path) => read_plan(path, args.http.as_deref())?,
@@ -58,6 +57,7 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     if let Some(why) = inherited.refusal() {
         return Err(Misuse(why).into());
     }
+    descriptors::raise_limit(plan.backends.len());
     for notice in plan.notices.iter().chain(&inherited.notices) {
         tell(notice);
     }
@@ -442,6 +442,7 @@ impl Serving<'_> {
         let plan = read_plan(path, self.args.http.as_deref());
         let plan = plan.map_err(|misuse| misuse.0)?;
         self.check_gates(&plan)?;
+        descriptors::raise_limit(plan.backends.len());
         let orders = Arc::clone(&self.orders);
         let reloaded = self
             .agent

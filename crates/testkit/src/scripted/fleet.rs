@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::shared::Port;
@@ -182,7 +183,7 @@ impl<'a> Loop<'a> {
             }
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&patience)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             for event in &events {
@@ -201,6 +202,8 @@ impl<'a> Loop<'a> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 // Who is gone before it was his turn concerns nobody.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+                // Those who have left are let go first; the listener is told of again.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) => return Ok(()),
                 Err(error) => return Err(error),
             };
             stream.set_nonblocking(true)?;
