@@ -23,7 +23,8 @@ use std::time::Duration;
 use dbvitals_acceptqueue::{AskError, Counters, Listeners, Namespace};
 use dbvitals_verdict::Moment;
 
-use self::vigil::Vigil;
+use self::vigil::{Place, Vigil};
+use crate::agent::board::BackendBoard;
 use crate::agent::control::Control;
 
 /// From one look to the next, unless a backend is asked more often.
@@ -37,6 +38,9 @@ const LENGTHS_SHARE: u32 = 2 * SHARE;
 /// It may be asked so long before the time for it is earned: the first questions about a crowd follow
 /// each other look by look, so that a freeze is suspected at the second.
 const ADVANCE: Duration = Duration::from_secs(10);
+/// How long an address is taken for this machine's own, or not, without asking again: virtual
+/// addresses move, and a reload gives a backend another one.
+const PLACE_SURE_FOR: Duration = Duration::from_secs(1);
 /// Of so many backends it is asked at one look who waits; of the others at the next ones.
 const WAITING_MAX: usize = 8;
 /// Of no more, once that took so long in one look.
@@ -63,6 +67,7 @@ impl QueueWatch {
             namespace: None,
             counters: None,
             vigils: BTreeMap::new(),
+            found_among: None,
             turn: 0,
             pace: Pace::default(),
         };
@@ -88,7 +93,10 @@ struct Watch {
     namespace: Option<Namespace>,
     /// What the namespace had counted at the look before.
     counters: Option<Counters>,
+    /// Of each backend on this machine.
     vigils: BTreeMap<Arc<str>, Vigil>,
+    /// Which backends they were found among, and until when that holds.
+    found_among: Option<(Arc<Vec<Arc<BackendBoard>>>, Moment)>,
     /// Whose turn it is to be asked who waits, where there are too many.
     turn: usize,
     pace: Pace,
@@ -130,8 +138,8 @@ impl Watch {
         let clock = self.control.board().clock();
         let mut is_blind = false;
         loop {
+            self.follow_backends(clock.now());
             let (began, spent) = (clock.now(), clock.processor_time());
-            let every = self.follow_backends(began);
             if self.pace.has_gap(began) {
                 let vigils = self.vigils.values_mut();
                 vigils.for_each(Vigil::forget_standstill);
@@ -151,7 +159,7 @@ impl Watch {
                 }
             };
             let took = clock.processor_time().saturating_sub(spent);
-            let rest = self.pace.rest(began, took, asking, every);
+            let rest = self.pace.rest(began, took, asking, self.look_every());
             match stopped.recv_timeout(rest) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
@@ -159,22 +167,43 @@ impl Watch {
         }
     }
 
-    /// Keeps a vigil for each backend of this machine, and none for others; answers how often to
-    /// look.
-    fn follow_backends(&mut self, now: Moment) -> Duration {
-        let backends = self.control.board().backends();
-        let mut before = std::mem::take(&mut self.vigils);
-        let mut every = LOOK_EVERY;
-        for backend in backends.iter() {
-            let known = before.remove(&backend.name);
-            let vigil = known.filter(|vigil| vigil.is_of(backend));
-            let mut vigil = vigil.unwrap_or_else(|| Vigil::of(backend));
-            if vigil.is_here(now) {
-                every = every.min(backend.plan().interval);
-            }
-            self.vigils.insert(Arc::clone(&backend.name), vigil);
+    /// Keeps a vigil for each backend of this machine, and none for others. Which these are is asked
+    /// when the list of backends changes, and now and then; the more rarely the longer it takes.
+    fn follow_backends(&mut self, now: Moment) {
+        let board = self.control.board();
+        let backends = board.backends();
+        let holds = |(among, until): &(_, Moment)| Arc::ptr_eq(among, &backends) && now < *until;
+        if self.found_among.as_ref().is_some_and(holds) {
+            return;
         }
-        every.max(LOOK_EVERY_MIN)
+        let spent = board.clock().processor_time();
+        let mut before = std::mem::take(&mut self.vigils);
+        for backend in backends.iter() {
+            let place = Place::of(&backend.target().address);
+            let known = before.remove(&backend.name);
+            let vigil = match (known.filter(|vigil| vigil.is_of(backend)), place) {
+                (Some(mut vigil), place) => {
+                    vigil.move_to(place);
+                    vigil
+                }
+                (None, Some(place)) => Vigil::of(backend, place),
+                (None, None) => continue,
+            };
+            if vigil.is_of_interest() {
+                self.vigils.insert(Arc::clone(&backend.name), vigil);
+            }
+        }
+        let took = board.clock().processor_time().saturating_sub(spent);
+        let until = now + PLACE_SURE_FOR.max(took * LENGTHS_SHARE);
+        self.found_among = Some((backends, until));
+    }
+
+    /// From one look to the next, as often as the backends here are asked.
+    fn look_every(&self) -> Duration {
+        let intervals = self.vigils.values().map(Vigil::interval);
+        intervals
+            .fold(LOOK_EVERY, Duration::min)
+            .max(LOOK_EVERY_MIN)
     }
 
     /// Looks once at all queues; answers how much processor time it took to ask who waits.
@@ -235,15 +264,6 @@ impl Watch {
             if self.control.look(look).is_ok_and(|is_known| is_known) {
                 vigil.note_told(cause);
             }
-        }
-    }
-}
-
-/// Shows that nothing is known of queues any more.
-impl Drop for Watch {
-    fn drop(&mut self) {
-        for backend in self.control.board().backends().iter() {
-            backend.show_queue(None);
         }
     }
 }

@@ -19,18 +19,13 @@ use crate::duration::show;
 use crate::locality::own_addresses;
 use crate::standstill::Standstill;
 
-/// How long an address is taken for this machine's own, or not, without asking again: virtual
-/// addresses move.
-const PLACE_SURE_FOR: Duration = Duration::from_secs(5);
-
 /// What is remembered of one backend's queue.
 #[derive(Debug)]
 pub(super) struct Vigil {
     backend: Arc<BackendBoard>,
     target: Arc<Target>,
-    /// Where it listens, if on this machine, and since when that is known.
+    /// Where it listens, unless it has left this machine.
     place: Option<Place>,
-    placed_at: Option<Moment>,
     /// Its listeners at the newest look: one, or a group that shares the address.
     listeners: Vec<Listener>,
     /// Of all that listened there since it is looked at, where drops are counted.
@@ -46,19 +41,19 @@ pub(super) struct Vigil {
     told: Option<Cause>,
 }
 
+/// Where on this machine a backend listens.
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     Tcp(Vec<SocketAddr>),
     Unix(UnixName),
 }
 
 impl Vigil {
-    pub(super) fn of(backend: &Arc<BackendBoard>) -> Self {
+    pub(super) fn of(backend: &Arc<BackendBoard>, place: Place) -> Self {
         Self {
             backend: Arc::clone(backend),
             target: backend.target(),
-            place: None,
-            placed_at: None,
+            place: Some(place),
             listeners: Vec::new(),
             overflows: None,
             roomy_since: None,
@@ -74,19 +69,19 @@ impl Vigil {
         Arc::ptr_eq(&self.backend, backend) && self.target.address == backend.target().address
     }
 
-    /// Whether it is on this machine; asked anew now and then.
-    pub(super) fn is_here(&mut self, now: Moment) -> bool {
-        let is_sure = |at: Moment| now.since(at) < PLACE_SURE_FOR;
-        if !self.placed_at.is_some_and(is_sure) {
-            self.placed_at = Some(now);
-            self.place = Place::of(&self.target.address);
-        }
-        self.place.is_some()
+    /// Takes where it listens now, if on this machine.
+    pub(super) fn move_to(&mut self, place: Option<Place>) {
+        self.place = place;
     }
 
-    /// Whether there is anything to look at: a place, or one that it has left.
+    /// From one question to its backend to the next.
+    pub(super) fn interval(&self) -> Duration {
+        self.backend.plan().interval
+    }
+
+    /// Whether there is anything to look at, or to tell: a place, or one that it has left.
     pub(super) fn is_of_interest(&self) -> bool {
-        self.place.is_some() || !self.listeners.is_empty()
+        self.place.is_some() || !self.listeners.is_empty() || self.told.is_some()
     }
 
     /// Takes a sample, and what the namespace counted since the one before.
@@ -218,8 +213,16 @@ impl Vigil {
     }
 }
 
+/// Shows that nothing is known of the queue any more.
+impl Drop for Vigil {
+    fn drop(&mut self) {
+        self.backend.show_queue(None);
+    }
+}
+
 impl Place {
-    fn of(address: &Address) -> Option<Self> {
+    /// Asks the kernel whether an address is this machine's.
+    pub(super) fn of(address: &Address) -> Option<Self> {
         if let Address::Unix(path) = address {
             return Some(Self::Unix(UnixName::Path(path.clone())));
         }
@@ -302,9 +305,8 @@ mod tests {
             })),
         };
         let board = Board::new(Clock::start()).entry(&plan, Admin::Ready);
-        let mut vigil = Vigil::of(&board);
-        assert!(vigil.is_here(at(0)));
-        vigil
+        let place = Place::of(&board.target().address).expect("loopback is here");
+        Vigil::of(&board, place)
     }
 
     fn at(ms: u64) -> Moment {
