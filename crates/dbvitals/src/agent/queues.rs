@@ -41,6 +41,9 @@ const ADVANCE: Duration = Duration::from_secs(10);
 const WAITING_MAX: usize = 8;
 /// Of no more, once that took so long in one look.
 const WAITING_TIME_MAX: Duration = Duration::from_millis(10);
+/// How long an address is taken for this machine's own, or not, without asking again: virtual
+/// addresses move.
+const PLACES_SURE_FOR: Duration = Duration::from_secs(5);
 /// Looks that were so many times as far apart as meant, and at least so far, tell nothing about the
 /// time in between: the machine may have slept.
 const GAP_FACTOR: u32 = 5;
@@ -62,7 +65,8 @@ impl QueueWatch {
             control: Arc::clone(control),
             namespace: None,
             counters: None,
-            vigils: BTreeMap::new(),
+            vigils: Vec::new(),
+            placed_at: control.board().clock().now(),
             turn: 0,
             pace: Pace::default(),
         };
@@ -88,7 +92,10 @@ struct Watch {
     namespace: Option<Namespace>,
     /// What the namespace had counted at the look before.
     counters: Option<Counters>,
-    vigils: BTreeMap<Arc<str>, Vigil>,
+    /// One for each backend, in their order.
+    vigils: Vec<Vigil>,
+    /// When all of them looked last whether they are on this machine.
+    placed_at: Moment,
     /// Whose turn it is to be asked who waits, where there are too many.
     turn: usize,
     pace: Pace,
@@ -133,7 +140,7 @@ impl Watch {
             let (began, spent) = (clock.now(), clock.processor_time());
             let every = self.follow_backends(began);
             if self.pace.has_gap(began) {
-                let vigils = self.vigils.values_mut();
+                let vigils = self.vigils.iter_mut();
                 vigils.for_each(Vigil::forget_standstill);
             }
             let asking = match self.look(began) {
@@ -159,28 +166,36 @@ impl Watch {
         }
     }
 
-    /// Keeps a vigil for each backend of this machine, and none for others; answers how often to
-    /// look.
+    /// Keeps a vigil for each backend, which has anything to look at on this machine alone; answers
+    /// how often to look.
     fn follow_backends(&mut self, now: Moment) -> Duration {
         let backends = self.control.board().backends();
-        let mut before = std::mem::take(&mut self.vigils);
-        let mut every = LOOK_EVERY;
-        for backend in backends.iter() {
-            let known = before.remove(&backend.name);
-            let vigil = known.filter(|vigil| vigil.is_of(backend));
-            let mut vigil = vigil.unwrap_or_else(|| Vigil::of(backend));
-            if vigil.is_here(now) {
-                every = every.min(backend.plan().interval);
-            }
-            self.vigils.insert(Arc::clone(&backend.name), vigil);
+        let mut both = self.vigils.iter().zip(backends.iter());
+        let is_same =
+            self.vigils.len() == backends.len() && both.all(|(vigil, it)| vigil.is_of(it));
+        if !is_same {
+            let before = std::mem::take(&mut self.vigils).into_iter();
+            let mut before: BTreeMap<_, _> = before.map(|it| (it.whose(), it)).collect();
+            let vigils = backends.iter().map(|backend| {
+                let known = before.remove(&Arc::as_ptr(backend));
+                let known = known.filter(|vigil| vigil.is_of(backend));
+                known.unwrap_or_else(|| Vigil::of(backend))
+            });
+            self.vigils = vigils.collect();
         }
+        if now.since(self.placed_at) >= PLACES_SURE_FOR {
+            self.placed_at = now;
+            self.vigils.iter_mut().for_each(Vigil::find_place);
+        }
+        let here = self.vigils.iter().filter(|vigil| vigil.is_here());
+        let every = here.map(Vigil::interval).fold(LOOK_EVERY, Duration::min);
         every.max(LOOK_EVERY_MIN)
     }
 
     /// Looks once at all queues; answers how much processor time it took to ask who waits.
     fn look(&mut self, now: Moment) -> Result<Duration, AskError> {
         let of_interest = |vigil: &&mut Vigil| vigil.is_of_interest();
-        let mut here: Vec<_> = self.vigils.values_mut().filter(of_interest).collect();
+        let mut here: Vec<_> = self.vigils.iter_mut().filter(of_interest).collect();
         if here.is_empty() {
             return Ok(Duration::ZERO);
         }
@@ -218,7 +233,7 @@ impl Watch {
 
     /// Nobody knows what is wrong any more.
     fn see_nothing(&mut self, now: Moment) {
-        for vigil in self.vigils.values_mut() {
+        for vigil in self.vigils.iter_mut() {
             vigil.see(&Listeners::default(), &Counters::default(), now);
         }
         self.tell(now);
@@ -226,7 +241,7 @@ impl Watch {
 
     /// Tells the board what was seen, and the shards what is wrong.
     fn tell(&mut self, now: Moment) {
-        for vigil in self.vigils.values_mut() {
+        for vigil in self.vigils.iter_mut() {
             let Some(look) = vigil.tell(now) else {
                 continue;
             };

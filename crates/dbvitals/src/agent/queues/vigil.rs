@@ -19,25 +19,29 @@ use crate::duration::show;
 use crate::locality::own_addresses;
 use crate::standstill::Standstill;
 
-/// How long an address is taken for this machine's own, or not, without asking again: virtual
-/// addresses move.
-const PLACE_SURE_FOR: Duration = Duration::from_secs(5);
-
-/// What is remembered of one backend's queue.
+/// Whether one backend has a queue to look at, and what is remembered of that. Most backends are
+/// elsewhere, and of those there is no more than this.
 #[derive(Debug)]
 pub(super) struct Vigil {
     backend: Arc<BackendBoard>,
     target: Arc<Target>,
-    /// Where it listens, if on this machine, and since when that is known.
+    /// Where it listens, if on this machine.
     place: Option<Place>,
-    placed_at: Option<Moment>,
+    /// What was seen there; of a place that it has left, too, until that was told.
+    seen: Option<Box<Seen>>,
+}
+
+/// What is remembered of one queue.
+#[derive(Debug, Default)]
+struct Seen {
     /// Its listeners at the newest look: one, or a group that shares the address.
-    listeners: Vec<Listener>,
+    listeners: Box<[Listener]>,
     /// Of all that listened there since it is looked at, where drops are counted.
     overflows: Option<OverflowCount>,
     /// Since when it was seen to have room at each look, and dropped nobody.
     roomy_since: Option<Moment>,
-    standstill: Option<Standstill>,
+    /// Boxed, because in most queues nobody waits.
+    standstill: Option<Box<Standstill>>,
     /// When it was asked last who waits.
     asked_at: Option<Moment>,
     /// Nobody has left the queue while more came.
@@ -48,24 +52,21 @@ pub(super) struct Vigil {
 
 #[derive(Debug)]
 enum Place {
-    Tcp(Vec<SocketAddr>),
+    Tcp(Box<[SocketAddr]>),
     Unix(UnixName),
 }
 
 impl Vigil {
+    /// A vigil for a backend that is on this machine or not, as of now.
     pub(super) fn of(backend: &Arc<BackendBoard>) -> Self {
+        // What is shown may be of an address of before.
+        backend.show_queue(None);
+        let target = backend.target();
         Self {
             backend: Arc::clone(backend),
-            target: backend.target(),
-            place: None,
-            placed_at: None,
-            listeners: Vec::new(),
-            overflows: None,
-            roomy_since: None,
-            standstill: None,
-            asked_at: None,
-            stands_still: false,
-            told: None,
+            place: Place::of(&target.address),
+            target,
+            seen: None,
         }
     }
 
@@ -74,25 +75,104 @@ impl Vigil {
         Arc::ptr_eq(&self.backend, backend) && self.target.address == backend.target().address
     }
 
-    /// Whether it is on this machine; asked anew now and then.
-    pub(super) fn is_here(&mut self, now: Moment) -> bool {
-        let is_sure = |at: Moment| now.since(at) < PLACE_SURE_FOR;
-        if !self.placed_at.is_some_and(is_sure) {
-            self.placed_at = Some(now);
-            self.place = Place::of(&self.target.address);
-        }
+    /// Whose it is, as long as it is kept.
+    pub(super) fn whose(&self) -> *const BackendBoard {
+        Arc::as_ptr(&self.backend)
+    }
+
+    /// How often the backend is asked.
+    pub(super) fn interval(&self) -> Duration {
+        self.backend.plan().interval
+    }
+
+    /// Looks again whether it is on this machine: virtual addresses move.
+    pub(super) fn find_place(&mut self) {
+        self.place = Place::of(&self.target.address);
+    }
+
+    /// Whether it is on this machine.
+    pub(super) fn is_here(&self) -> bool {
         self.place.is_some()
     }
 
     /// Whether there is anything to look at: a place, or one that it has left.
     pub(super) fn is_of_interest(&self) -> bool {
-        self.place.is_some() || !self.listeners.is_empty()
+        self.place.is_some()
+            || self
+                .seen
+                .as_ref()
+                .is_some_and(|it| !it.listeners.is_empty())
     }
 
     /// Takes a sample, and what the namespace counted since the one before.
     pub(super) fn see(&mut self, sample: &Listeners, counted: &Counters, now: Moment) {
-        let found = self.place.as_ref().map(|place| place.find(sample));
-        let found: Vec<_> = found.unwrap_or_default().into_iter().cloned().collect();
+        if self.is_of_interest() {
+            let found = self.place.as_ref().map(|place| place.find(sample));
+            let found = found.unwrap_or_default().into_iter().cloned().collect();
+            self.seen.get_or_insert_default().take(found, counted, now);
+        }
+    }
+
+    /// Begins anew: what was between two looks is not known.
+    pub(super) fn forget_standstill(&mut self) {
+        if let Some(seen) = &mut self.seen {
+            seen.forget_standstill();
+        }
+    }
+
+    /// Whether clients wait.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.length() > 0)
+    }
+
+    /// Asks who waits, and whether anybody of those of before was accepted.
+    pub(super) fn ask_who_waits(
+        &mut self,
+        namespace: &mut Namespace,
+        sample: &Listeners,
+        now: Moment,
+    ) -> Result<(), AskError> {
+        let Some(seen) = &mut self.seen else {
+            return Ok(());
+        };
+        // Members of a group show each other's clients.
+        let Some(listener) = seen.listeners.first() else {
+            return Ok(());
+        };
+        let waiting = namespace.waiting(listener, sample)?;
+        seen.hear_who_waits(&waiting, now);
+        Ok(())
+    }
+
+    /// Shows the queue on the board; answers what its shard has to hear: what is wrong, each time,
+    /// and once that it is over.
+    pub(super) fn tell(&mut self, now: Moment) -> Option<Look> {
+        let seen = self.seen.as_ref()?;
+        self.backend.show_queue(seen.queue(now));
+        let Some(observation) = seen.news(now) else {
+            if !self.is_of_interest() {
+                self.seen = None;
+            }
+            return None;
+        };
+        Some(Look {
+            backend: Arc::clone(&self.backend),
+            target: Arc::clone(&self.target),
+            observation,
+        })
+    }
+
+    /// Notes that its shard was told this.
+    pub(super) fn note_told(&mut self, cause: Option<Cause>) {
+        if let Some(seen) = &mut self.seen {
+            seen.told = cause;
+        }
+    }
+}
+
+impl Seen {
+    /// Takes the listeners that were found now.
+    fn take(&mut self, found: Box<[Listener]>, counted: &Counters, now: Moment) {
         let drops = found.iter().map(|it| {
             let before = self.listeners.iter().find(|that| that.is_same_socket(it));
             drops_between(before, it)
@@ -121,36 +201,15 @@ impl Vigil {
     }
 
     /// Begins anew: nobody waits, or what was between two looks is not known.
-    pub(super) fn forget_standstill(&mut self) {
+    fn forget_standstill(&mut self) {
         (self.standstill, self.stands_still) = (None, false);
-    }
-
-    /// Whether clients wait.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.length() > 0
-    }
-
-    /// Asks who waits, and whether anybody of those of before was accepted.
-    pub(super) fn ask_who_waits(
-        &mut self,
-        namespace: &mut Namespace,
-        sample: &Listeners,
-        now: Moment,
-    ) -> Result<(), AskError> {
-        // Members of a group show each other's clients.
-        let Some(listener) = self.listeners.first() else {
-            return Ok(());
-        };
-        let waiting = namespace.waiting(listener, sample)?;
-        self.hear_who_waits(&waiting, now);
-        Ok(())
     }
 
     fn hear_who_waits(&mut self, waiting: &Waiting, now: Moment) {
         self.asked_at = Some(now);
         let length = self.length();
         let Some(still) = &mut self.standstill else {
-            self.standstill = Some(Standstill::begin(length, waiting, now));
+            self.standstill = Some(Box::new(Standstill::begin(length, waiting, now)));
             return;
         };
         let before = still.since();
@@ -161,20 +220,23 @@ impl Vigil {
         self.stands_still = has_grown || (is_same && self.is_full());
     }
 
-    /// Shows the queue on the board; answers what its shard has to hear: what is wrong, each time,
-    /// and once that it is over.
-    pub(super) fn tell(&self, now: Moment) -> Option<Look> {
+    /// What is shown of it, where there is one.
+    fn queue(&self, now: Moment) -> Option<AcceptQueue> {
         let still = self.standstill.as_ref().filter(|_| self.stands_still);
-        let still_since = still.map(Standstill::since);
-        let queue = (!self.listeners.is_empty()).then(|| AcceptQueue {
+        let still_since = still.map(|still| still.since());
+        (!self.listeners.is_empty()).then(|| AcceptQueue {
             length: self.length(),
             limit: self.limit(),
             is_full: self.is_full(),
             overflows: self.overflows.map(|it| *it.total().end()),
             still_since,
             roomy: self.roomy_since.map(|since| (since, now)),
-        });
-        self.backend.show_queue(queue);
+        })
+    }
+
+    /// What the shard has to hear.
+    fn news(&self, now: Moment) -> Option<Observation> {
+        let queue = self.queue(now);
         let observation = match queue.and_then(|queue| wrong_with(&queue, now)) {
             Some(wrong) => wrong,
             None => {
@@ -184,16 +246,7 @@ impl Vigil {
         };
         // A standstill is news only where it was asked again who waits.
         let is_still = observation.outcome.cause() == Some(Cause::NotAccepting);
-        (!is_still || self.asked_at == Some(now)).then(|| Look {
-            backend: Arc::clone(&self.backend),
-            target: Arc::clone(&self.target),
-            observation,
-        })
-    }
-
-    /// Notes that its shard was told this.
-    pub(super) fn note_told(&mut self, cause: Option<Cause>) {
-        self.told = cause;
+        (!is_still || self.asked_at == Some(now)).then_some(observation)
     }
 
     fn length(&self) -> u32 {
@@ -224,7 +277,7 @@ impl Place {
             return Some(Self::Unix(UnixName::Path(path.clone())));
         }
         let addresses = own_addresses(address);
-        (!addresses.is_empty()).then_some(Self::Tcp(addresses))
+        (!addresses.is_empty()).then(|| Self::Tcp(addresses.into()))
     }
 
     /// Of several addresses, the first at which anybody listens is the one that is connected to.
@@ -302,8 +355,8 @@ mod tests {
             })),
         };
         let board = Board::new(Clock::start()).entry(&plan, Admin::Ready);
-        let mut vigil = Vigil::of(&board);
-        assert!(vigil.is_here(at(0)));
+        let vigil = Vigil::of(&board);
+        assert!(vigil.is_here());
         vigil
     }
 
@@ -329,7 +382,11 @@ mod tests {
         vigil.see(&[listener].into_iter().collect(), &counted, now);
     }
 
-    fn told(vigil: &Vigil, now: Moment) -> Option<Option<Cause>> {
+    fn seen(vigil: &mut Vigil) -> &mut Seen {
+        vigil.seen.as_mut().expect("there is a queue")
+    }
+
+    fn told(vigil: &mut Vigil, now: Moment) -> Option<Option<Cause>> {
         let look = vigil.tell(now)?;
         Some(look.observation.outcome.cause())
     }
@@ -338,16 +395,16 @@ mod tests {
     fn that_it_is_over_is_told_until_the_shard_has_taken_it() {
         let mut vigil = vigil();
         look(&mut vigil, (0, 0), at(0));
-        assert_eq!(told(&vigil, at(0)), None);
+        assert_eq!(told(&mut vigil, at(0)), None);
         look(&mut vigil, (4, 0), at(200));
-        assert_eq!(told(&vigil, at(200)), Some(Some(Cause::QueueFull)));
+        assert_eq!(told(&mut vigil, at(200)), Some(Some(Cause::QueueFull)));
         vigil.note_told(Some(Cause::QueueFull));
         look(&mut vigil, (0, 0), at(400));
         for _ in 0..2 {
-            assert_eq!(told(&vigil, at(400)), Some(None));
+            assert_eq!(told(&mut vigil, at(400)), Some(None));
         }
         vigil.note_told(None);
-        assert_eq!(told(&vigil, at(400)), None);
+        assert_eq!(told(&mut vigil, at(400)), None);
     }
 
     #[test]
@@ -355,17 +412,17 @@ mod tests {
         let mut vigil = vigil();
         for (ms, waiting) in [(0, 1), (200, 2)] {
             look(&mut vigil, (waiting, 0), at(ms));
-            vigil.hear_who_waits(&listed(&[1, 2][..waiting as usize]), at(ms));
+            seen(&mut vigil).hear_who_waits(&listed(&[1, 2][..waiting as usize]), at(ms));
         }
         let seen = vigil.tell(at(200)).expect("news").observation;
         assert_eq!(seen.outcome, Outcome::Fail(Cause::NotAccepting));
         assert_eq!(seen.took(), Duration::from_millis(200));
         vigil.note_told(Some(Cause::NotAccepting));
         look(&mut vigil, (2, 0), at(400));
-        assert_eq!(told(&vigil, at(400)), None);
+        assert_eq!(told(&mut vigil, at(400)), None);
         // Somebody has left, and nobody has to be asked who.
         look(&mut vigil, (1, 0), at(600));
-        assert_eq!(told(&vigil, at(600)), Some(None));
+        assert_eq!(told(&mut vigil, at(600)), Some(None));
     }
 
     #[test]
@@ -373,9 +430,25 @@ mod tests {
         let mut vigil = vigil();
         for (ms, length) in [(0, 1), (200, 2), (400, 3), (600, 4)] {
             look(&mut vigil, (length, 0), at(ms));
-            vigil.hear_who_waits(&Waiting::default(), at(ms));
-            assert_ne!(told(&vigil, at(ms)), Some(Some(Cause::NotAccepting)));
+            seen(&mut vigil).hear_who_waits(&Waiting::default(), at(ms));
+            assert_ne!(told(&mut vigil, at(ms)), Some(Some(Cause::NotAccepting)));
         }
+    }
+
+    #[test]
+    fn of_a_backend_elsewhere_and_of_one_that_has_left_nothing_is_kept() {
+        let mut vigil = vigil();
+        look(&mut vigil, (4, 0), at(0));
+        assert_eq!(told(&mut vigil, at(0)), Some(Some(Cause::QueueFull)));
+        vigil.note_told(Some(Cause::QueueFull));
+        vigil.place = None;
+        vigil.see(&Listeners::default(), &Counters::default(), at(200));
+        assert_eq!(told(&mut vigil, at(200)), Some(None));
+        assert_eq!(vigil.backend.queue(), None);
+        vigil.note_told(None);
+        assert_eq!(told(&mut vigil, at(400)), None);
+        vigil.see(&Listeners::default(), &Counters::default(), at(600));
+        assert!(vigil.seen.is_none() && !vigil.is_of_interest());
     }
 
     #[test]
