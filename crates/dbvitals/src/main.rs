@@ -23,6 +23,7 @@ mod probing;
 mod record;
 mod rehearsal;
 mod report;
+mod shared_parts;
 mod standstill;
 mod suggestion;
 mod systemd;

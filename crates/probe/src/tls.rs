@@ -9,7 +9,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use dbvitals_verdict::Cause;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -46,7 +46,7 @@ impl TlsPolicy {
     }
 }
 
-/// A ready TLS configuration; cheap to clone.
+/// A ready TLS configuration; cheap to clone, and dear to make.
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
     client: Arc<ClientConfig>,
@@ -99,14 +99,9 @@ fn provider() -> Arc<CryptoProvider> {
 
 impl TlsConfig {
     /// Encrypts and believes any certificate. There is nothing to tell one such configuration from
-    /// another, so all targets share one.
+    /// another, so all targets of a program can have clones of one.
     pub fn encrypt_only() -> Result<Self, TlsConfigError> {
-        static SHARED: OnceLock<TlsConfig> = OnceLock::new();
-        if let Some(shared) = SHARED.get() {
-            return Ok(shared.clone());
-        }
-        let made = Self::new(provider(), None)?;
-        Ok(SHARED.get_or_init(|| made).clone())
+        Self::new(provider(), None)
     }
 
     /// Encrypts and verifies, against the authorities of a PEM file or, without one, against the

@@ -41,6 +41,7 @@ use crate::cli::ServeArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
 use crate::record::Recorder;
+use crate::shared_parts::SharedParts;
 use crate::systemd::Systemd;
 use crate::{config, descriptors, discovery};
 
@@ -105,7 +106,8 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         }
         tell(&format!("found on this machine: {}", arguments.join(", ")));
     }
-    let targets = read_targets(&arguments, Asked::default(), &args.password)?;
+    let mut shared = SharedParts::default();
+    let targets = read_targets(&arguments, Asked::default(), &args.password, &mut shared)?;
     let mut names = BTreeSet::new();
     let mut addresses = BTreeMap::new();
     let mut notices = Vec::new();
@@ -130,9 +132,9 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         notices.extend(notice(&url, &plan));
         backends.push(BackendPlan {
             name: url.name.as_str().into(),
-            origin: Origin::of(&url, &target),
+            origin: Origin::of(&url, &target, &mut shared),
             target: Arc::new(target),
-            plan: Arc::new(plan),
+            plan: shared.plan(plan),
         });
     }
     let gates = gate_of_argument(args, &backends)?;

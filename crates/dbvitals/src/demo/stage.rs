@@ -180,7 +180,7 @@ fn backend_plan(name: ServerName, address: SocketAddr) -> BackendPlan {
         equals: Some(dialect.read_only_answer(false).to_owned()),
     };
     let target = Target {
-        credentials: Some(Credentials::new("vitals")),
+        credentials: Some(Credentials::new("vitals").into()),
         statement: Some(Arc::new(statement)),
         ..Target::new(dialect.protocol(), place)
     };

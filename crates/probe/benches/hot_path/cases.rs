@@ -55,7 +55,7 @@ impl Shard {
                 port: address.port(),
             },
         );
-        target.credentials = Some(Credentials::new("vitals"));
+        target.credentials = Some(Credentials::new("vitals").into());
         let clock = Clock::start();
         let mut prober = Prober::new(clock).expect("the kernel has a descriptor");
         prober.add_target(TargetId(ID.0), Arc::new(target));

@@ -465,7 +465,7 @@ fn login(target: &Target, conversation: &Conversation, plain: bool) -> Result<Lo
         Protocol::Postgres => Credentials::new("postgres"),
         Protocol::MySql | Protocol::Opaque => Credentials::new(""),
     };
-    let credentials = target.credentials.clone().unwrap_or(stranger);
+    let credentials = target.credentials.as_deref().cloned().unwrap_or(stranger);
     let private = conversation.stream.is_unix();
     let tls = match &target.tls {
         TlsPolicy::Prefer(_) if !plain && !private => TlsOffer::Prefer,
