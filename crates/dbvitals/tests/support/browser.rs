@@ -131,9 +131,9 @@ impl Browser {
                 self.note(&heard);
                 continue;
             }
-            return match heard["error"].take() {
-                Value::Null => Ok(heard["result"].take()),
-                error => Err(error),
+            return match heard["error"].is_null() {
+                true => Ok(heard["result"].take()),
+                false => Err(heard["error"].take()),
             };
         }
     }
@@ -201,9 +201,9 @@ impl Browser {
     fn try_eval(&mut self, expression: &str) -> Result<Value, Value> {
         let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
         let mut answer = self.try_command("Runtime.evaluate", asked)?;
-        match answer["exceptionDetails"].take() {
-            Value::Null => Ok(answer["result"]["value"].take()),
-            thrown => Err(thrown),
+        match answer["exceptionDetails"].is_null() {
+            true => Ok(answer["result"]["value"].take()),
+            false => Err(answer["exceptionDetails"].take()),
         }
     }
 
