@@ -478,9 +478,12 @@ fn a_reload_of_the_same_course_keeps_verdict_and_session() {
 fn a_reload_with_another_course_starts_anew_and_hears_no_old_answers() {
     let mut stage = Stage::up(ping());
     stage.both(FROZEN);
-    stage.play(1100 * MS);
+    let in_vain = (0..2000).take_while(|_| {
+        stage.play(MS);
+        stage.in_flight.len() < 2
+    });
+    assert!(in_vain.count() < 2000);
     let old = stage.in_flight.clone();
-    assert_eq!(old.len(), 2);
     let query = Course::Session {
         depth: Depth::Query,
     };
@@ -671,7 +674,11 @@ fn a_server_that_answers_its_session_and_accepts_nobody_is_asked_for_a_fresh_one
 
 #[test]
 fn one_look_at_a_queue_changes_no_verdict_and_neither_does_a_thousand_by_itself_take_down() {
-    let mut stage = Stage::up(ping());
+    // Nobody is let in meanwhile, which would take it back.
+    let mut stage = Stage::up(Plan {
+        fresh_interval: 3600 * SECOND,
+        ..ping()
+    });
     stage.look(Some(Cause::NotAccepting));
     stage.play(LOOK);
     stage.look(None);
@@ -729,8 +736,9 @@ fn looks_that_follow_each_other_faster_than_answers_count_no_faster() {
     while stage.verdict() == Verdict::Up {
         stage.look(Some(Cause::QueueFull));
         stage.play(LOOK / 10);
+        // Not in step with the pings, or they would meet the same of both again and again.
         stage.look(None);
-        stage.play(LOOK / 10);
+        stage.play(LOOK / 30);
         assert!(stage.now <= began + 2 * SECOND);
     }
     let degraded = stage.announced(Verdict::Degraded).unwrap();
@@ -835,6 +843,7 @@ fn a_look_that_is_told_after_somebody_was_let_in_since_is_no_news() {
     let mut stage = Stage::up(ping());
     let stopped = frozen_until_now(&mut stage);
     let looked = stage.now;
+    stage.play(MS);
     stage.both(Reply::Pass);
     while !stage.session {
         stage.play(MS);
