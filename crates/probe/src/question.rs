@@ -152,7 +152,7 @@ impl Question {
 
     /// The phases of a question that took so long in all.
     pub(crate) fn phases(&self, took: Duration, failed: bool) -> Phases {
-        let account = self.survey.as_ref().map(|survey| survey.account);
+        let account = self.survey.as_ref().map(|survey| survey.account.clone());
         let mut account = account.unwrap_or_default();
         account.close(self.phase(), took, failed);
         account.phases
