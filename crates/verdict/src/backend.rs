@@ -316,7 +316,7 @@ impl Backend {
             self.note_role(role, now, actions);
         }
         self.conclude(now, actions);
-        self.schedule(path, leaning, flight, now);
+        self.schedule(path, leaning, flight, shared.mesh, now);
         // What became due by this answer starts now, not a wake-up later; the ping first, beside
         // which a fresh probe waits for a moment.
         if path == Path::Queue && self.held_due().is_some_and(|at| at <= now) {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::action::Action;
 use crate::agenda::Agenda;
 use crate::backend::Backend;
+use crate::mesh::Mesh;
 use crate::ration::Logins;
 use crate::shared::Shared;
 use crate::stall::Stall;
@@ -49,6 +50,7 @@ impl Monitor {
             shared: Shared {
                 stall: Stall::default(),
                 logins: Logins::new(),
+                mesh: Mesh::new(),
             },
             logins_per_second_max: None,
             probes_dropped: 0,
@@ -71,8 +73,10 @@ impl Monitor {
     /// changed: then it starts anew.
     pub fn handle_plan(&mut self, plans: &BTreeMap<BackendId, Arc<Plan>>, now: Moment) {
         self.notice(now);
-        let in_force = plans.values().map(|plan| &**plan);
-        self.shared.logins.fit(in_force, self.logins_per_second_max);
+        let in_force = || plans.values().map(|plan| &**plan);
+        let per_second_max = self.logins_per_second_max;
+        self.shared.logins.fit(in_force(), per_second_max);
+        self.shared.mesh.fit(in_force());
         for slot in 0..self.backends.len() as u32 {
             let id = BackendId(slot);
             let Some(backend) = &self.backends[slot as usize] else {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Backend;
 use crate::action::Action;
+use crate::mesh::{self, Mesh};
 use crate::path::{Flight, Leaning};
 use crate::plan::JITTER;
 use crate::ration::{self, Logins};
@@ -23,15 +24,9 @@ const SUSPECT_AFTER_MIN: Duration = Duration::from_millis(20);
 const SUSPECT_FACTOR: u32 = 4;
 /// The share of its time that a probe under another's deadline must have left: a fourth.
 const BESIDE_SHARE: u32 = 4;
-/// The share of a pace by which it may be shortened at random, in thousandths.
-const JITTER_PERMILLE: u64 = (JITTER * 1000.0) as u64 - GATHERED_PERMILLE;
-/// The share of a pace by which it may be shortened beyond that, so that many backends are asked in
-/// one go: a 128th. Both together stay within [`JITTER`].
-const GATHERED_SHARE: u32 = 128;
-/// That share in thousandths, rounded up.
-const GATHERED_PERMILLE: u64 = 8;
-/// The most by which a pace is shortened for that: 2^22 ns, about four milliseconds.
-const GATHERED_WITHIN: Duration = Duration::from_nanos(1 << 22);
+/// The share of a pace by which it may be shortened at random, in thousandths; what it takes to end
+/// on the grid comes on top, and both together stay within [`JITTER`].
+const JITTER_PERMILLE: u64 = (JITTER * 1000.0) as u64 - mesh::SHARE_PERMILLE;
 
 impl Backend {
     /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -264,21 +259,22 @@ impl Backend {
         path: Path,
         leaning: Leaning,
         flight: Option<Flight>,
+        mesh: Mesh,
         now: Moment,
     ) {
         let started = flight.map_or(now, |flight| flight.started);
         match path {
             Path::Held if self.session => {
                 let pace = self.jittered_pace(Path::Held, leaning);
-                self.held.next = Some(gathered(started, pace).max(now));
+                self.held.next = Some(mesh.gather(started, pace).max(now));
             }
             // The loss of the session has settled it already; and a queue is looked at by others.
             Path::Held | Path::Queue => {}
             Path::Fresh => {
                 let pace = self.jittered_fresh_pace(leaning, flight, now);
-                self.fresh.next = Some(gathered(started, pace).max(now));
+                self.fresh.next = Some(mesh.gather(started, pace).max(now));
                 if self.session && self.held.flight.is_none() {
-                    let soonest = gathered(now, self.jittered_pace(Path::Held, leaning));
+                    let soonest = mesh.gather(now, self.jittered_pace(Path::Held, leaning));
                     let next = self.held.next.map_or(soonest, |next| next.min(soonest));
                     self.held.next = Some(next);
                 }
@@ -355,17 +351,6 @@ impl Backend {
             },
         }
     }
-}
-
-/// The end of a pace, or a little before it: on a grid that all backends share, so that one wake-up
-/// serves many. Its meshes are a power of two wide, so the grid of a long pace is part of that of a
-/// shorter one.
-fn gathered(from: Moment, pace: Duration) -> Moment {
-    let within = (pace / GATHERED_SHARE).min(GATHERED_WITHIN).as_nanos();
-    let Some(bits) = within.checked_ilog2() else {
-        return from + pace;
-    };
-    Moment::from_nanos((from + pace).as_nanos() >> bits << bits)
 }
 
 /// Shortens a pace by a random share, so that what started together drifts apart; never longer,
