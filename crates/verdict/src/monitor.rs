@@ -25,8 +25,6 @@ pub struct Monitor {
     backends: Vec<Option<Backend>>,
     agenda: Agenda,
     actions: VecDeque<Action>,
-    /// Reused between calls; empty outside of them.
-    pending: Vec<Action>,
     shared: Shared,
     /// Logins a second that all plans together may not exceed.
     logins_per_second_max: Option<f64>,
@@ -46,7 +44,6 @@ impl Monitor {
             backends: Vec::new(),
             agenda: Agenda::default(),
             actions: VecDeque::new(),
-            pending: Vec::new(),
             shared: Shared {
                 stall: Stall::default(),
                 logins: Logins::new(),
@@ -212,13 +209,12 @@ impl Monitor {
         &mut self,
         id: BackendId,
         now: Moment,
-        change: impl FnOnce(&mut Backend, &mut Shared, &mut Vec<Action>),
+        change: impl FnOnce(&mut Backend, &mut Shared, &mut VecDeque<Action>),
     ) {
         let Some(Some(backend)) = self.backends.get_mut(id.0 as usize) else {
             return;
         };
-        change(backend, &mut self.shared, &mut self.pending);
-        self.actions.extend(self.pending.drain(..));
+        change(backend, &mut self.shared, &mut self.actions);
         let due = backend.poll_timeout();
         self.agenda.set(id.0, due.map(|at| at.max(now)));
     }

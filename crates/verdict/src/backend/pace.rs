@@ -6,6 +6,7 @@
 //! that what [`Plan`](crate::Plan) states as bounds holds. A fresh probe that is due starts when
 //! the rations of `ration.rs` have one for it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Backend;
@@ -33,19 +34,23 @@ impl Backend {
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
         let guard = |flight: &Flight| flight.deadline + LATENESS_MAX;
         let (held, fresh) = (self.held.flight.as_ref(), self.fresh.flight.as_ref());
-        [
+        let first = [
             held.map(guard),
             fresh.map(guard),
             held.and_then(|flight| flight.look_at),
             fresh.and_then(|flight| flight.look_at),
             self.held_due(),
-            self.fresh_turn(),
             self.refresh_turn(),
             self.stale_at(),
         ]
         .into_iter()
         .flatten()
-        .min()
+        .min();
+        // Whose turn it is comes last, since most are due only long after all that.
+        let is_first = |due: &Moment| first.is_none_or(|first| *due < first);
+        let fresh = self.fresh_due().filter(is_first);
+        let turn = fresh.map(|due| self.fresh_turn(due));
+        turn.filter(is_first).or(first)
     }
 
     pub(super) fn held_due(&self) -> Option<Moment> {
@@ -63,18 +68,18 @@ impl Backend {
         }
     }
 
-    /// When the fresh path will be asked: when it is due, though not before its turn.
-    fn fresh_turn(&self) -> Option<Moment> {
-        let due = self.fresh_due()?;
+    /// When the fresh path will be asked that is due then: not before its turn.
+    fn fresh_turn(&self, due: Moment) -> Moment {
         let due = due.max(self.turn.unwrap_or_default());
         let next = || {
             self.logins
                 .next(self.login_pace(self.plan.logins_at_once()))
         };
-        Some(match self.fresh_depth(due).logs_in() {
+        // Nearly always nothing of the ration is used up.
+        match !self.logins.is_whole(due) && self.fresh_depth(due).logs_in() {
             true => due.max(next()),
             false => due,
-        })
+        }
     }
 
     /// When the fresh path will be asked for somebody who wants to know: when all of its own ration
@@ -82,8 +87,10 @@ impl Backend {
     fn refresh_turn(&self) -> Option<Moment> {
         let is_busy = self.fresh.flight.is_some();
         let waits = self.held.flight.is_some_and(|ping| !ping.witnessed);
-        let next = self.logins.next(self.login_pace(1));
-        (self.is_asked && !is_busy && !waits).then(|| next.max(self.turn.unwrap_or_default()))
+        (self.is_asked && !is_busy && !waits).then(|| {
+            let next = self.logins.next(self.login_pace(1));
+            next.max(self.turn.unwrap_or_default())
+        })
     }
 
     fn login_pace(&self, at_once: u32) -> ration::Pace {
@@ -98,11 +105,12 @@ impl Backend {
         &mut self,
         all: &mut Logins,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
-        let has_come = |at: Option<Moment>| at.is_some_and(|at| at <= now);
-        let is_due = has_come(self.fresh_turn());
-        if !is_due && !has_come(self.refresh_turn()) {
+        let has_come = |at: &Moment| *at <= now;
+        let due = self.fresh_due().filter(has_come);
+        let is_due = due.is_some_and(|due| has_come(&self.fresh_turn(due)));
+        if !is_due && !self.refresh_turn().is_some_and(|at| has_come(&at)) {
             return;
         }
         let depth = self.fresh_depth(now);
@@ -161,7 +169,7 @@ impl Backend {
         }
     }
 
-    pub(super) fn start_held(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn start_held(&mut self, now: Moment, actions: &mut VecDeque<Action>) {
         let Course::Session { depth } = self.plan.course else {
             return;
         };
@@ -180,7 +188,7 @@ impl Backend {
         }
     }
 
-    fn start_fresh(&mut self, depth: Depth, now: Moment, actions: &mut Vec<Action>) {
+    fn start_fresh(&mut self, depth: Depth, now: Moment, actions: &mut VecDeque<Action>) {
         self.is_asked = false;
         let least = self.plan.timeout / BESIDE_SHARE;
         let beside = self
@@ -226,7 +234,7 @@ impl Backend {
         deadline: Moment,
         beside: bool,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
         self.probes = self.probes.wrapping_add(1);
         let probe = ProbeId(self.probes);
@@ -244,7 +252,7 @@ impl Backend {
         let state = self.path_mut(path);
         state.next = None;
         state.flight = Some(flight);
-        actions.push(Action::StartProbe {
+        actions.push_back(Action::StartProbe {
             backend: self.id,
             probe,
             path,
