@@ -37,11 +37,18 @@ pub(crate) enum Heard {
 
 impl Question {
     pub(crate) fn new(depth: Depth, target: &Target) -> Self {
-        let beyond = depth > Depth::Query && target.statement.is_some();
+        // A ping is spared the look at its target, which is memory that nothing else of it needs.
+        let (statement, survey) = match depth >= Depth::Role {
+            false => (depth == Depth::Query, None),
+            true => {
+                let survey = Box::new(Survey::new(depth));
+                (target.statement.is_some(), Some(survey))
+            }
+        };
         Self {
             depth,
-            statement: depth == Depth::Query || beyond,
-            survey: (depth >= Depth::Role).then(|| Box::new(Survey::new(depth))),
+            statement,
+            survey,
         }
     }
 

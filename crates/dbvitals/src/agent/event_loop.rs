@@ -402,7 +402,9 @@ impl EventLoop {
                 depth,
                 deadline,
             } => {
-                let hold = self.watched_mut(backend.0).is_some_and(|it| it.holds);
+                // Asked of the fresh path alone: a ping is spared the look.
+                let hold =
+                    path == Path::Fresh && self.watched_mut(backend.0).is_some_and(|it| it.holds);
                 let started = self.prober.start(Order {
                     target: TargetId(backend.0),
                     probe,
