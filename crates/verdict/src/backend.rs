@@ -23,6 +23,7 @@ mod evidence;
 mod judgement;
 mod pace;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +147,7 @@ impl Backend {
         &mut self,
         shared: &mut Shared,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
         self.give_up_overdue(shared, now, actions);
         self.go_stale(now, actions);
@@ -159,7 +160,12 @@ impl Backend {
 
     /// Gives up probes whose end nobody reported; a caller that keeps its deadlines never gets
     /// here.
-    fn give_up_overdue(&mut self, shared: &mut Shared, now: Moment, actions: &mut Vec<Action>) {
+    fn give_up_overdue(
+        &mut self,
+        shared: &mut Shared,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
         for path in [Path::Held, Path::Fresh] {
             let Some(flight) = self.path(path).flight else {
                 continue;
@@ -167,7 +173,7 @@ impl Backend {
             if now < flight.deadline + LATENESS_MAX {
                 continue;
             }
-            actions.push(Action::CancelProbe {
+            actions.push_back(Action::CancelProbe {
                 backend: self.id,
                 path,
             });
@@ -188,7 +194,7 @@ impl Backend {
     }
 
     /// Forgets what has not been proved for too long.
-    fn go_stale(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn go_stale(&mut self, now: Moment, actions: &mut VecDeque<Action>) {
         if self.stale_at().is_some_and(|at| at <= now) {
             self.alive = RiseFall::UNDECIDED;
             self.held.leaning = None;
@@ -206,7 +212,7 @@ impl Backend {
         mut observation: Observation,
         shared: &mut Shared,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) -> Option<Outcome> {
         let flight = self.path(observation.path).flight;
         let expected = match observation.probe {
@@ -287,7 +293,7 @@ impl Backend {
         mut observation: Observation,
         shared: &mut Shared,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
         observation.session &= self.holds_sessions();
         let path = observation.path;
@@ -317,7 +323,7 @@ impl Backend {
             self.note_role(role, now, actions);
         }
         self.conclude(now, actions);
-        self.schedule(path, leaning, flight, now);
+        self.schedule(path, leaning, flight, shared.mesh, now);
         // What became due by this answer starts now, not a wake-up later; the ping first, beside
         // which a fresh probe waits for a moment.
         if path == Path::Queue && self.held_due().is_some_and(|at| at <= now) {
@@ -327,7 +333,7 @@ impl Backend {
     }
 
     /// Draws the conclusion from the counts, and announces it if it is a new one.
-    fn conclude(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn conclude(&mut self, now: Moment, actions: &mut VecDeque<Action>) {
         let (rise, fall) = (self.plan.rise, self.plan.fall);
         let was_alive = matches!(self.verdict, Verdict::Up | Verdict::Degraded);
         let verdict = match self.alive.opinion(rise) {
@@ -357,7 +363,7 @@ impl Backend {
         }
     }
 
-    fn note_role(&mut self, role: Role, now: Moment, actions: &mut Vec<Action>) {
+    fn note_role(&mut self, role: Role, now: Moment, actions: &mut VecDeque<Action>) {
         let from = self.role.replace(role);
         if from.is_some_and(|from| from != role) {
             self.announce(Change::Role { from, to: role }, now, actions);
@@ -365,7 +371,12 @@ impl Backend {
     }
 
     /// Sets the operator's order.
-    pub(crate) fn handle_admin(&mut self, admin: Admin, now: Moment, actions: &mut Vec<Action>) {
+    pub(crate) fn handle_admin(
+        &mut self,
+        admin: Admin,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
         let from = std::mem::replace(&mut self.admin, admin);
         if from != admin {
             self.announce(Change::Admin { from, to: admin }, now, actions);
@@ -379,7 +390,7 @@ impl Backend {
         &mut self,
         shared: &mut Shared,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
         if self.fresh.flight.is_none() {
             self.asked_until = Some(now + self.plan.refresh_patience());

@@ -42,6 +42,7 @@ mod agenda;
 mod backend;
 mod cause;
 mod depth;
+mod mesh;
 mod moment;
 mod monitor;
 mod observation;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::action::Action;
 use crate::agenda::Agenda;
 use crate::backend::Backend;
+use crate::mesh::Mesh;
 use crate::ration::Logins;
 use crate::shared::Shared;
 use crate::stall::Stall;
@@ -24,8 +25,6 @@ pub struct Monitor {
     backends: Vec<Option<Backend>>,
     agenda: Agenda,
     actions: VecDeque<Action>,
-    /// Reused between calls; empty outside of them.
-    pending: Vec<Action>,
     shared: Shared,
     /// Logins a second that all plans together may not exceed.
     logins_per_second_max: Option<f64>,
@@ -45,10 +44,10 @@ impl Monitor {
             backends: Vec::new(),
             agenda: Agenda::default(),
             actions: VecDeque::new(),
-            pending: Vec::new(),
             shared: Shared {
                 stall: Stall::default(),
                 logins: Logins::new(),
+                mesh: Mesh::new(),
             },
             logins_per_second_max: None,
             probes_dropped: 0,
@@ -71,10 +70,10 @@ impl Monitor {
     /// changed: then it starts anew.
     pub fn handle_plan(&mut self, plans: &BTreeMap<BackendId, Arc<Plan>>, now: Moment) {
         self.notice(now);
-        let in_force = plans.values().map(|plan| &**plan);
-        self.shared
-            .logins
-            .fit(in_force, self.logins_per_second_max, now);
+        let in_force = || plans.values().map(|plan| &**plan);
+        let per_second_max = self.logins_per_second_max;
+        self.shared.logins.fit(in_force(), per_second_max, now);
+        self.shared.mesh.fit(in_force());
         for slot in 0..self.backends.len() as u32 {
             let id = BackendId(slot);
             let Some(backend) = &self.backends[slot as usize] else {
@@ -217,13 +216,12 @@ impl Monitor {
         &mut self,
         id: BackendId,
         now: Moment,
-        change: impl FnOnce(&mut Backend, &mut Shared, &mut Vec<Action>),
+        change: impl FnOnce(&mut Backend, &mut Shared, &mut VecDeque<Action>),
     ) {
         let Some(Some(backend)) = self.backends.get_mut(id.0 as usize) else {
             return;
         };
-        change(backend, &mut self.shared, &mut self.pending);
-        self.actions.extend(self.pending.drain(..));
+        change(backend, &mut self.shared, &mut self.actions);
         let due = backend.poll_timeout();
         self.agenda.set(id.0, due.map(|at| at.max(now)));
     }

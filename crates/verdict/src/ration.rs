@@ -39,6 +39,11 @@ impl Ration {
         self.full_at - pace.ahead()
     }
 
+    /// Whether all of it is there.
+    pub(crate) fn is_whole(self, now: Moment) -> bool {
+        self.full_at <= now
+    }
+
     /// Uses the next one up, now or as soon as it is there; answers when that is.
     pub(crate) fn take(&mut self, pace: Pace, now: Moment) -> Moment {
         let at = self.next(pace).max(now);

@@ -1,6 +1,7 @@
-//! What all backends of one monitor have in common: the loop that they share, and how many logins it
-//! may begin.
+//! What all backends of one monitor have in common: the loop that they share, how many logins it may
+//! begin, and the moments at which it asks.
 
+use crate::mesh::Mesh;
 use crate::ration::Logins;
 use crate::stall::Stall;
 
@@ -9,4 +10,5 @@ use crate::stall::Stall;
 pub(crate) struct Shared {
     pub(crate) stall: Stall,
     pub(crate) logins: Logins,
+    pub(crate) mesh: Mesh,
 }

@@ -33,6 +33,9 @@ impl Stall {
     pub(crate) fn notice(&mut self, due: Option<Moment>, now: Moment) {
         let Some(due) = due else { return };
         let late = now.since(due);
+        if late <= LATENESS_GRADES[LATENESS_GRADES.len() - 1] {
+            return;
+        }
         for (grade, window) in LATENESS_GRADES.iter().zip(&mut self.windows) {
             if late <= *grade {
                 continue;

@@ -30,7 +30,7 @@ use crate::record::{Chapter, Feed};
 
 /// How long the thread waits at the most, so that it shows a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// How old what is shown of a path may become while nothing changes.
+/// How old what is shown of a fresh path may become while nothing changes.
 const SHOW_EVERY: Duration = Duration::from_secs(5);
 /// How often it is said that the agent was late, while that goes on.
 const TELL_STALLS_EVERY: Duration = Duration::from_secs(60);
@@ -127,9 +127,11 @@ pub(crate) struct EventLoop {
 struct Watched {
     board: Arc<BackendBoard>,
     holds: bool,
-    /// Something was wrong when the board was written last.
+    /// Something was wrong when its standing was put up last.
     troubled: bool,
-    /// When the board was written last.
+    /// That standing shows a ping as those are which tell nothing new.
+    shows_ping: bool,
+    /// When that was, but for changes of the verdict.
     shown_at: Moment,
     /// The losses of held sessions that were told.
     sessions_lost: u64,
@@ -165,6 +167,7 @@ impl Watched {
             board,
             holds: matches!(plan.plan.course, Course::Session { .. }),
             troubled: false,
+            shows_ping: false,
             shown_at: now,
             sessions_lost: 0,
             complained: None,
@@ -190,6 +193,14 @@ impl Watched {
         if let Some(history) = history {
             history.hand_over(&mut self.minute, &self.board.name);
         }
+    }
+
+    /// Puts up where it stands. It is troubled where the verdict is not up, or something else is wrong.
+    fn put_up(&mut self, standing: Standing, troubled: bool) {
+        let held = standing.evidence.held.as_ref();
+        self.shows_ping = held.is_some_and(Observation::is_plain_ping);
+        self.troubled = troubled || standing.verdict != Verdict::Up;
+        self.board.put_up(standing);
     }
 
     /// Says that a held session ended while a fresh one works: nothing is wrong with the server,
@@ -391,7 +402,9 @@ impl EventLoop {
                 depth,
                 deadline,
             } => {
-                let hold = self.watched_mut(backend.0).is_some_and(|it| it.holds);
+                // Asked of the fresh path alone: a ping is spared the look.
+                let hold =
+                    path == Path::Fresh && self.watched_mut(backend.0).is_some_and(|it| it.holds);
                 let started = self.prober.start(Order {
                     target: TargetId(backend.0),
                     probe,
@@ -417,8 +430,7 @@ impl EventLoop {
                     record.announce(chapter, &transition);
                 }
                 if let Some(standing) = standing {
-                    watched.troubled = standing.verdict != Verdict::Up;
-                    watched.board.put_up(standing);
+                    watched.put_up(standing, false);
                 }
                 watched.board.count_transition(&transition);
                 log::transition(&watched.board, &transition);
@@ -455,22 +467,29 @@ impl EventLoop {
         }
         watched.complain(&observation);
         let (seen, took) = (observation.outcome, observation.took());
+        let (started, ended) = (observation.started, observation.ended);
+        let goes_on = watched.shows_ping && observation.is_plain_ping();
         // What a server said of itself may be new, and a board that nothing changes grows old.
         let news = observation.server.is_some() || now.since(watched.shown_at) >= SHOW_EVERY;
         let taken = self.monitor.handle_observation(id, observation, now);
         let outcome = taken.unwrap_or(seen);
         watched.board.count(outcome, took);
         let passed = outcome == Outcome::Pass;
-        if passed && !watched.troubled && !news {
-            watched.board.note_proof(now);
-            return;
+        if passed && !watched.troubled {
+            if goes_on {
+                watched.board.note_ping(started, ended);
+                return;
+            }
+            if !news {
+                watched.board.note_proof(now);
+                return;
+            }
         }
         // Not the path of every ping: the cause may have changed, or the trouble may be over.
         if let Some(standing) = self.monitor.standing(id) {
-            watched.troubled = !passed || standing.verdict != Verdict::Up;
             watched.shown_at = now;
             watched.tell_losses(&standing);
-            watched.board.put_up(standing);
+            watched.put_up(standing, !passed);
         }
     }
 
@@ -494,9 +513,8 @@ impl EventLoop {
         }
         self.monitor.handle_observation(id, observation, now);
         if let Some(standing) = self.monitor.standing(id) {
-            watched.troubled = trouble.is_some() || standing.verdict != Verdict::Up;
             watched.shown_at = now;
-            watched.board.put_up(standing);
+            watched.put_up(standing, trouble.is_some());
         }
     }
 
@@ -543,7 +561,7 @@ impl Drop for EventLoop {
 #[cfg(test)]
 mod tests {
     use dbvitals_probe::{Address, Protocol, Target};
-    use dbvitals_verdict::{Depth, Plan};
+    use dbvitals_verdict::{Depth, Evidence, Phase, Phases, Plan};
 
     use crate::agent::board::Board;
     use crate::agent::plan::Origin;
@@ -596,6 +614,74 @@ mod tests {
             let watched = event_loop.watched_mut(0).unwrap();
             assert_eq!(watched.queue_trouble.found(), heard, "{path}");
         }
+    }
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_nanos(ms * 1_000_000)
+    }
+
+    /// A ping that was answered, from one moment to the other.
+    fn ping(started: Moment, ended: Moment) -> Observation {
+        let mut phases = Phases::default();
+        phases.push(Phase::Ping, ended.since(started));
+        Observation {
+            path: Path::Held,
+            probe: None,
+            started,
+            ended,
+            depth: Some(Depth::Ping),
+            outcome: Outcome::Pass,
+            phases,
+            session: true,
+            server: None,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn a_ping_that_tells_nothing_new_is_shown_all_the_same() {
+        let (mut event_loop, board) = watching(plan_at("/nowhere"));
+        let standing = Standing {
+            verdict: Verdict::Up,
+            evidence: Evidence {
+                held: Some(ping(at(1000), at(1001))),
+                ..Evidence::default()
+            },
+            ..Standing::clone(&board.standing())
+        };
+        let watched = event_loop.watched_mut(0).unwrap();
+        watched.put_up(standing.clone(), false);
+        let edition = board.edition();
+        let later = ping(at(2000), at(2003));
+        event_loop.observe(TargetId(0), later.clone(), at(2003));
+        assert!(board.edition() == edition, "nothing else changed");
+        assert_eq!(*board.standing(), standing);
+        let shown = board.standing_now().evidence;
+        assert_eq!(shown.held, Some(later));
+        assert_eq!(shown.pass_at, Some(at(2003)));
+        assert_eq!(board.evidence_age(at(2004)), Some(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_ping_after_anything_else_on_the_held_path_is_put_up() {
+        let (mut event_loop, board) = watching(plan_at("/nowhere"));
+        let lost = Observation {
+            outcome: Outcome::Fail(Cause::Closed),
+            session: false,
+            ..ping(at(1000), at(1001))
+        };
+        let standing = Standing {
+            verdict: Verdict::Up,
+            evidence: Evidence {
+                held: Some(lost),
+                ..Evidence::default()
+            },
+            ..Standing::clone(&board.standing())
+        };
+        event_loop.watched_mut(0).unwrap().put_up(standing, false);
+        let edition = board.edition();
+        event_loop.observe(TargetId(0), ping(at(9000), at(9001)), at(9001));
+        assert!(board.edition() != edition);
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! that what [`Plan`](crate::Plan) states as bounds holds. A fresh probe that is due starts when
 //! the rations of `ration.rs` have one for it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Backend;
 use crate::action::Action;
+use crate::mesh::{self, Mesh};
 use crate::path::{Flight, Leaning};
 use crate::plan::JITTER;
 use crate::ration::{self, Logins};
@@ -23,15 +25,9 @@ const SUSPECT_AFTER_MIN: Duration = Duration::from_millis(20);
 const SUSPECT_FACTOR: u32 = 4;
 /// The share of its time that a probe under another's deadline must have left: a fourth.
 const BESIDE_SHARE: u32 = 4;
-/// The share of a pace by which it may be shortened at random, in thousandths.
-const JITTER_PERMILLE: u64 = (JITTER * 1000.0) as u64 - GATHERED_PERMILLE;
-/// The share of a pace by which it may be shortened beyond that, so that many backends are asked in
-/// one go: a 128th. Both together stay within [`JITTER`].
-const GATHERED_SHARE: u32 = 128;
-/// That share in thousandths, rounded up.
-const GATHERED_PERMILLE: u64 = 8;
-/// The most by which a pace is shortened for that: 2^22 ns, about four milliseconds.
-const GATHERED_WITHIN: Duration = Duration::from_nanos(1 << 22);
+/// The share of a pace by which it may be shortened at random, in thousandths; what it takes to end
+/// on the grid comes on top, and both together stay within [`JITTER`].
+const JITTER_PERMILLE: u64 = (JITTER * 1000.0) as u64 - mesh::SHARE_PERMILLE;
 
 /// Where a backend stands among all that want a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,19 +44,23 @@ impl Backend {
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
         let guard = |flight: &Flight| flight.deadline + LATENESS_MAX;
         let (held, fresh) = (self.held.flight.as_ref(), self.fresh.flight.as_ref());
-        [
+        let first = [
             held.map(guard),
             fresh.map(guard),
             held.and_then(|flight| flight.look_at),
             fresh.and_then(|flight| flight.look_at),
             self.held_due(),
-            self.fresh_turn(),
             self.refresh_turn(),
             self.stale_at(),
         ]
         .into_iter()
         .flatten()
-        .min()
+        .min();
+        // Whose turn it is comes last, since most are due only long after all that.
+        let is_first = |due: &Moment| first.is_none_or(|first| *due < first);
+        let fresh = self.fresh_due().filter(is_first);
+        let turn = fresh.and_then(|due| self.fresh_turn(due));
+        turn.filter(is_first).or(first)
     }
 
     pub(super) fn held_due(&self) -> Option<Moment> {
@@ -78,28 +78,28 @@ impl Backend {
         }
     }
 
-    /// When the fresh path will be asked: when it is due, though not before its own ration allows it,
-    /// nor, while it waits for a turn, before it is called.
-    fn fresh_turn(&self) -> Option<Moment> {
-        let due = self.fresh_due()?;
-        if !self.fresh_depth(due).logs_in() {
+    /// When the fresh path will be asked that is due then: not before its own ration allows it, nor,
+    /// while it waits for a turn, before it is called.
+    fn fresh_turn(&self, due: Moment) -> Option<Moment> {
+        // Nearly always nobody waits, and nothing of the ration is used up.
+        let waits = self.turn == Turn::Waits;
+        if (!waits && self.logins.is_whole(due)) || !self.fresh_depth(due).logs_in() {
             return Some(due);
         }
         let next = self
             .logins
             .next(self.login_pace(self.plan.logins_at_once()));
-        (self.turn != Turn::Waits).then(|| due.max(next))
+        (!waits).then(|| due.max(next))
     }
 
     /// When the fresh path will be asked for somebody who wants to know: when all of its own ration
     /// is there, whatever the depth, so that enough is left to change a verdict.
     fn refresh_turn(&self) -> Option<Moment> {
-        let is_busy = self.fresh.flight.is_some();
+        let until = self.asked_until?;
+        let is_busy = self.fresh.flight.is_some() || self.turn == Turn::Waits;
         let waits = self.held.flight.is_some_and(|ping| !ping.witnessed);
-        let waits = waits || self.turn == Turn::Waits;
-        let next = || self.logins.next(self.login_pace(1));
-        let until = self.asked_until.filter(|_| !is_busy && !waits)?;
-        Some(next()).filter(|next| *next <= until)
+        let next = self.logins.next(self.login_pace(1));
+        (!is_busy && !waits && next <= until).then_some(next)
     }
 
     fn login_pace(&self, at_once: u32) -> ration::Pace {
@@ -114,11 +114,11 @@ impl Backend {
         &mut self,
         all: &mut Logins,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
-        if has_come(self.fresh_turn(), now) {
-            // A loop that is late asks what was due, not what is due by now.
-            let due = self.fresh_due().unwrap_or(now);
+        let due = self.fresh_due();
+        // A loop that is late asks what was due, not what is due by now.
+        if let Some(due) = due.filter(|due| *due <= now && has_come(self.fresh_turn(*due), now)) {
             self.start_due(self.fresh_depth(due), all, now, actions);
         } else if has_come(self.refresh_turn(), now) {
             // That is its chance; without one to spare it comes again for the next of its own ration.
@@ -135,7 +135,7 @@ impl Backend {
         depth: Depth,
         all: &mut Logins,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
         if !depth.logs_in() {
             self.start_fresh(depth, now, actions);
@@ -156,7 +156,12 @@ impl Backend {
 
     /// Its turn has come, which it takes if it wants a login still: now, or, where a shallow question
     /// is under way or comes first, as soon as that has been.
-    pub(crate) fn handle_turn(&mut self, all: &mut Logins, now: Moment, actions: &mut Vec<Action>) {
+    pub(crate) fn handle_turn(
+        &mut self,
+        all: &mut Logins,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
         if self.turn != Turn::Waits {
             return;
         }
@@ -165,7 +170,8 @@ impl Backend {
             Course::Sessionless { deeper, .. } => deeper.is_some() && self.asks_deeper(now),
             Course::Session { .. } => false,
         };
-        if asks_deeper || has_come(self.fresh_turn(), now) {
+        let turn = self.fresh_due().and_then(|due| self.fresh_turn(due));
+        if asks_deeper || has_come(turn, now) {
             all.take_called(now);
             self.turn = Turn::Given;
             self.start_fresh_in_turn(all, now, actions);
@@ -199,7 +205,7 @@ impl Backend {
         }
     }
 
-    pub(super) fn start_held(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn start_held(&mut self, now: Moment, actions: &mut VecDeque<Action>) {
         let Course::Session { depth } = self.plan.course else {
             return;
         };
@@ -220,7 +226,7 @@ impl Backend {
         }
     }
 
-    fn start_fresh(&mut self, depth: Depth, now: Moment, actions: &mut Vec<Action>) {
+    fn start_fresh(&mut self, depth: Depth, now: Moment, actions: &mut VecDeque<Action>) {
         self.asked_until = None;
         let least = self.plan.timeout / BESIDE_SHARE;
         let beside = self
@@ -266,7 +272,7 @@ impl Backend {
         deadline: Moment,
         beside: bool,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
         self.probes = self.probes.wrapping_add(1);
         let probe = ProbeId(self.probes);
@@ -284,7 +290,7 @@ impl Backend {
         let state = self.path_mut(path);
         state.next = None;
         state.flight = Some(flight);
-        actions.push(Action::StartProbe {
+        actions.push_back(Action::StartProbe {
             backend: self.id,
             probe,
             path,
@@ -299,21 +305,22 @@ impl Backend {
         path: Path,
         leaning: Leaning,
         flight: Option<Flight>,
+        mesh: Mesh,
         now: Moment,
     ) {
         let started = flight.map_or(now, |flight| flight.started);
         match path {
             Path::Held if self.session => {
                 let pace = self.jittered_pace(Path::Held, leaning);
-                self.held.next = Some(gathered(started, pace).max(now));
+                self.held.next = Some(mesh.gather(started, pace).max(now));
             }
             // The loss of the session has settled it already; and a queue is looked at by others.
             Path::Held | Path::Queue => {}
             Path::Fresh => {
                 let pace = self.jittered_fresh_pace(leaning, flight, now);
-                self.fresh.next = Some(gathered(started, pace).max(now));
+                self.fresh.next = Some(mesh.gather(started, pace).max(now));
                 if self.session && self.held.flight.is_none() {
-                    let soonest = gathered(now, self.jittered_pace(Path::Held, leaning));
+                    let soonest = mesh.gather(now, self.jittered_pace(Path::Held, leaning));
                     let next = self.held.next.map_or(soonest, |next| next.min(soonest));
                     self.held.next = Some(next);
                 }
@@ -394,17 +401,6 @@ impl Backend {
 
 fn has_come(at: Option<Moment>, now: Moment) -> bool {
     at.is_some_and(|at| at <= now)
-}
-
-/// The end of a pace, or a little before it: on a grid that all backends share, so that one wake-up
-/// serves many. Its meshes are a power of two wide, so the grid of a long pace is part of that of a
-/// shorter one.
-fn gathered(from: Moment, pace: Duration) -> Moment {
-    let within = (pace / GATHERED_SHARE).min(GATHERED_WITHIN).as_nanos();
-    let Some(bits) = within.checked_ilog2() else {
-        return from + pace;
-    };
-    Moment::from_nanos((from + pace).as_nanos() >> bits << bits)
 }
 
 /// Shortens a pace by a random share, so that what started together drifts apart; never longer,

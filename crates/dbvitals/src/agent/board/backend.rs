@@ -59,8 +59,12 @@ pub(crate) struct BackendBoard {
     editions: Editions,
     /// Its accept queue, where that can be seen.
     queue: ArcSwapOption<AcceptQueue>,
-    /// Nanoseconds of the newest proof; 0 before there is any.
+    /// Nanoseconds of the newest proof that is no answer to a ping; 0 before there is any.
     proof_at: AtomicU64,
+    /// When the newest ping that told nothing new but that it was answered began and ended: all in
+    /// which the standing would differ that was put up before; 0 before there is any.
+    ping_started: AtomicU64,
+    ping_ended: AtomicU64,
     /// Answers that are passes, or would be but for the budget, by how long they took.
     latency: Latency,
     /// Failures by cause; made when the first happens, since most backends never need it.
@@ -89,6 +93,8 @@ impl BackendBoard {
             editions: Editions::default(),
             queue: ArcSwapOption::empty(),
             proof_at: AtomicU64::new(0),
+            ping_started: AtomicU64::new(0),
+            ping_ended: AtomicU64::new(0),
             latency: Latency::default(),
             failures: OnceLock::new(),
             transitions: Default::default(),
@@ -125,6 +131,21 @@ impl BackendBoard {
     /// Notes the moment of the newest proof.
     pub(crate) fn note_proof(&self, at: Moment) {
         self.proof_at.store(at.as_nanos().max(1), Ordering::Relaxed);
+    }
+
+    /// Notes a ping that was answered like the one which the standing shows; see
+    /// [`Evidence::note_ping`].
+    pub(crate) fn note_ping(&self, started: Moment, ended: Moment) {
+        self.ping_started
+            .store(started.as_nanos(), Ordering::Relaxed);
+        self.ping_ended.store(ended.as_nanos(), Ordering::Release);
+    }
+
+    /// When the newest ping of these began and ended.
+    fn newest_ping(&self) -> (Moment, Moment) {
+        let ended = self.ping_ended.load(Ordering::Acquire);
+        let started = self.ping_started.load(Ordering::Relaxed);
+        (Moment::from_nanos(started), Moment::from_nanos(ended))
     }
 
     /// Puts up where the backend stands now.
@@ -179,8 +200,17 @@ impl BackendBoard {
 
     // --- Read by publishers --------------------------------------------------------------------
 
+    /// Where it stands, but for pings since then that were answered as before.
     pub(crate) fn standing(&self) -> Arc<Standing> {
         self.standing.load_full()
+    }
+
+    /// Where it stands, the newest ping included.
+    pub(crate) fn standing_now(&self) -> Standing {
+        let mut standing = Standing::clone(&self.standing());
+        let (started, ended) = self.newest_ping();
+        standing.evidence.note_ping(started, ended);
+        standing
     }
 
     /// What is known but for the age of the evidence, as a number: another one where it changed.
@@ -240,10 +270,9 @@ impl BackendBoard {
 
     /// How old the newest proof is; `None` before there is any.
     pub(crate) fn evidence_age(&self, now: Moment) -> Option<Duration> {
-        match self.proof_at.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => Some(now.since(Moment::from_nanos(nanos))),
-        }
+        let proof_at = Moment::from_nanos(self.proof_at.load(Ordering::Relaxed));
+        let newest = proof_at.max(self.newest_ping().1);
+        (newest > Moment::ORIGIN).then(|| now.since(newest))
     }
 
     /// Whether any probe has ended.
