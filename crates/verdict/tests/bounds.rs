@@ -4,8 +4,9 @@
 //!
 //! All of it four times: with answers that come at once; with somebody who asks for fresh probes all
 //! the time beside that; with answers so slow that both paths are asked at the same time, and the
-//! fault meets them wherever they are; and with an agent that is starved, a little all the time and for long now and then, before the fault and after it. Starvation
-//! alone takes nothing down, and what a plan promises counts from its end.
+//! fault meets them wherever they are; and with an agent that is starved, a little all the time and
+//! for long now and then, before the fault and after it. Starvation alone takes nothing down, and what
+//! a plan promises counts from its end.
 //!
 //! `explain` prints these bounds. `DBVITALS_SIM_SEED=S` plays the one plan of that seed.
 

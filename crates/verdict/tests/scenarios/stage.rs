@@ -1,7 +1,8 @@
 //! The stage of the scenarios: a prober and a loop around the real `Monitor`, for one server.
 //!
 //! It answers each probe a millisecond after it began, or later where the stage says so, as its two
-//! [`Reply`]s say, and ends what nobody answers at its deadline. What is due on one moment happens in the order of the probes.
+//! [`Reply`]s say, and ends what nobody answers at its deadline. What is due on one moment happens in
+//! the order of the probes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

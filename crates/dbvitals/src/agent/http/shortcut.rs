@@ -139,3 +139,53 @@ impl Date {
         &self.text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dbvitals_probe::{Address, Clock, Protocol, Target};
+    use dbvitals_verdict::{Admin, Course, Depth, Plan};
+
+    use super::*;
+    use crate::agent::plan::{BackendPlan, Origin};
+
+    fn ask(shortcut: &mut Shortcut, name: &str) -> (Step, usize, String) {
+        let words = format!("GET /health/{name} HTTP/1.1\r\nHost: db-a\r\n\r\n");
+        let mut told = Vec::new();
+        let now = shortcut.now();
+        let step = shortcut.answer(words.as_bytes(), now, &mut told);
+        let told = String::from_utf8(told).expect("an answer is text");
+        (step, words.len(), told)
+    }
+
+    #[test]
+    fn a_backend_is_answered_for_here_and_whoever_is_not_one_is_left_to_the_router() {
+        let board = Board::new(Clock::start());
+        let plan = BackendPlan {
+            name: "orders-1".into(),
+            origin: Origin::default(),
+            target: Arc::new(Target::new(
+                Protocol::Opaque,
+                Address::Unix("/run/orders".into()),
+            )),
+            plan: Arc::new(Plan::new(Course::Session { depth: Depth::Ping })),
+        };
+        let backend = board.entry(&plan, Admin::Ready);
+        board.show(vec![Arc::clone(&backend)]);
+        let mut shortcut = Shortcut::new(&Arc::new(board));
+        for aged in [false, true] {
+            if aged {
+                backend.note_proof(shortcut.now() + std::time::Duration::from_millis(1));
+            }
+            for _ in 0..2 {
+                let (step, length, told) = ask(&mut shortcut, "orders-1");
+                assert_eq!(step, Step::Answered(length));
+                assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+                assert_eq!(told.contains("\"evidence_age_ms\":null"), !aged, "{told}");
+            }
+        }
+        for name in ["orders", "orders-2"] {
+            let (step, _, told) = ask(&mut shortcut, name);
+            assert_eq!((step, told.as_str()), (Step::Beyond, ""), "{name}");
+        }
+    }
+}

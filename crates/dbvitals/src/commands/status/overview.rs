@@ -34,7 +34,8 @@ pub(super) fn page(picture: &Picture, now: SystemTime) -> Page {
         .filter(|stalls| *stalls > 0)
     {
         page.line([
-            (ALARM, "  agent_stalled".to_owned()),
+            // It may have been long ago.
+            (BOLD, "  agent_stalled".to_owned()),
             (
                 PLAIN,
                 format!(": too late to judge anybody, {stalls} times since it started"),

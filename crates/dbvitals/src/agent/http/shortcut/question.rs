@@ -1,8 +1,8 @@
 //! Whether bytes are a request for `/health/NAME` that leaves nothing to interpret.
 //!
 //! HTTP/1.1 without a body, with no more on the connection than whether it is kept, and with a target
-//! in which nothing is escaped. Read with the parser that the server behind the router uses, so what is a request here is one
-//! there.
+//! in which nothing is escaped. Read with the parser that the server behind the router uses, so what
+//! is a request here is one there.
 
 use crate::agent::http::condition::Condition;
 
