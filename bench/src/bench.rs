@@ -11,6 +11,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::peers::Peers;
 
+/// The words by which cargo builds `dbvitals`.
+pub(crate) const BUILD: [&str; 5] = ["build", "--release", "--locked", "--package", "dbvitals"];
+
 /// What a row is given.
 #[derive(Debug)]
 pub(crate) struct Bench {
@@ -20,6 +23,8 @@ pub(crate) struct Bench {
     pub(crate) window: Duration,
     /// How many sessions, instead of the row's own numbers.
     pub(crate) sessions: Option<u32>,
+    /// What a case's name has to have in it, where a row has many.
+    pub(crate) only: Option<String>,
     pub(crate) peers: Peers,
     /// `dbvitals`, in release.
     pub(crate) program: PathBuf,
@@ -33,6 +38,7 @@ impl Bench {
         rounds: Option<u32>,
         seconds: Option<u32>,
         sessions: Option<u32>,
+        only: Option<String>,
     ) -> anyhow::Result<Self> {
         raise_descriptor_limit()?;
         let here = env::current_exe().context("failed to find this program")?;
@@ -47,10 +53,16 @@ impl Bench {
             rounds: rounds.unwrap_or(5),
             window: Duration::from_secs(u64::from(seconds.unwrap_or(10))),
             sessions,
+            only,
             peers: Peers::build(target)?,
             program,
             scratch,
         })
+    }
+
+    /// Whether a case of this name is asked for.
+    pub(crate) fn wants(&self, case: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| case.contains(only))
     }
 
     /// The row's own numbers of sessions, or the one that was asked for.
@@ -61,14 +73,20 @@ impl Bench {
 
 /// Builds `dbvitals` in the directory where this program was built.
 fn build_program(target: &Path) -> anyhow::Result<PathBuf> {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--package", "dbvitals"])
+    cargo(target.parent().unwrap_or(target), &BUILD)?;
+    Ok(target.join("dbvitals"))
+}
+
+/// Runs cargo on this repository with a target directory.
+pub(crate) fn cargo(target: &Path, words: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new(env!("CARGO"))
+        .args(words)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("CARGO_TARGET_DIR", target.parent().unwrap_or(target))
+        .env("CARGO_TARGET_DIR", target)
         .status()
         .context("failed to run cargo")?;
-    ensure!(built.success(), "cargo could not build dbvitals");
-    Ok(target.join("dbvitals"))
+    ensure!(status.success(), "cargo {words:?} failed");
+    Ok(())
 }
 
 fn raise_descriptor_limit() -> anyhow::Result<()> {

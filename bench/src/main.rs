@@ -23,11 +23,14 @@ use std::io::{LineWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::bench::Bench;
 use crate::machine::Machine;
 use crate::rows::Row;
+
+/// The flag of `all` for rows that it leaves out otherwise.
+const SLOW: &str = "slow";
 
 fn main() -> anyhow::Result<()> {
     let matches = command().get_matches();
@@ -35,15 +38,21 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     };
     if name == "list" {
-        for row in rows::ALL {
+        for row in every_row() {
             tell(&format!("{:12} {}", row.name, row.about));
         }
         return Ok(());
     }
-    let chosen = rows::ALL
-        .iter()
-        .filter(|row| name == "all" || row.name == name);
-    run(&chosen.collect::<Vec<_>>(), asked)
+    let chosen: Vec<_> = match name {
+        "all" if !asked.get_flag(SLOW) => rows::ALL.iter().collect(),
+        "all" => every_row().collect(),
+        name => every_row().filter(|row| row.name == name).collect(),
+    };
+    run(&chosen, asked)
+}
+
+fn every_row() -> impl Iterator<Item = &'static Row> {
+    rows::ALL.iter().chain(rows::SLOW)
 }
 
 fn command() -> Command {
@@ -56,6 +65,12 @@ fn command() -> Command {
                 "Sessions, instead of the row's own numbers",
             ))
             .arg(
+                Arg::new("only")
+                    .long("only")
+                    .value_name("TEXT")
+                    .help("Only cases that have TEXT in their name: of ping, cost, verdict-*"),
+            )
+            .arg(
                 Arg::new("json")
                     .long("json")
                     .value_name("FILE")
@@ -63,15 +78,17 @@ fn command() -> Command {
                     .help("Append a JSON object per figure to FILE"),
             )
     };
-    let one = rows::ALL
-        .iter()
-        .map(|row| options(Command::new(row.name).about(row.about)));
+    let slow = Arg::new(SLOW)
+        .long(SLOW)
+        .action(ArgAction::SetTrue)
+        .help("Also measure what takes minutes by itself: build");
+    let one = every_row().map(|row| options(Command::new(row.name).about(row.about)));
     Command::new("dbvitals-bench")
         .about("Measures dbvitals side by side with what it is compared with")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(Command::new("list").about("Lists the rows"))
-        .subcommand(options(Command::new("all").about("Measures all rows")))
+        .subcommand(options(Command::new("all").about("Measures all rows")).arg(slow))
         .subcommands(one)
 }
 
@@ -94,6 +111,7 @@ fn run(rows: &[&Row], asked: &ArgMatches) -> anyhow::Result<()> {
         asked.get_one("rounds").copied(),
         asked.get_one("seconds").copied(),
         asked.get_one("sessions").copied(),
+        asked.get_one("only").cloned(),
     )?;
     for row in rows {
         tell(&format!("\n{}: {}", row.name, row.about));

@@ -26,9 +26,14 @@ impl Peers {
                 .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
                 .arg(directory.join(program))
                 .arg(&source)
+                .args(["-lssl", "-lcrypto"])
                 .status()
-                .context("failed to run cc; install gcc")?;
-            ensure!(built.success(), "cc refused {}", source.display());
+                .context("failed to run cc; scripts/servers --bench installs it")?;
+            ensure!(
+                built.success(),
+                "cc refused {}; scripts/servers --bench installs OpenSSL's headers",
+                source.display()
+            );
         }
         Ok(Self { directory })
     }

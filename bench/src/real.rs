@@ -18,7 +18,7 @@ pub(crate) fn start(
     protocol: Protocol,
     sessions_max: u32,
     network: Option<Network>,
-) -> anyhow::Result<Box<dyn RealServer>> {
+) -> anyhow::Result<Box<dyn RealServer + Send>> {
     servers_available()
         .map_err(anyhow::Error::msg)
         .context("scripts/servers installs them")?;
@@ -63,21 +63,31 @@ pub(crate) fn address(server: &dyn RealServer, number: u32) -> String {
 
 /// The CPU time of a process and of all its descendants, those that have ended included.
 pub(crate) fn tree_cpu(root: u32) -> anyhow::Result<Duration> {
-    let mut total = Duration::ZERO;
     let all = processes()?;
-    let mut tree = vec![root];
-    let mut at = 0;
-    while let Some(process) = tree.get(at).copied() {
-        at += 1;
-        tree.extend(all.iter().filter(|it| it.parent == process).map(|it| it.id));
-        let Some(process) = all.iter().find(|it| it.id == process) else {
-            continue;
-        };
+    let mut total = Duration::ZERO;
+    for process in below(root, &all) {
         // The scheduler's count is finer, but knows nothing of threads that have ended.
         let own = crate::child::cpu_of(process.id).unwrap_or_default();
         total += own.max(process.own) + process.ended;
     }
     Ok(total)
+}
+
+/// The ids of a process and of all its descendants; its own is the first.
+pub(crate) fn tree(root: u32) -> anyhow::Result<Vec<u32>> {
+    let all = processes()?;
+    Ok(below(root, &all).iter().map(|process| process.id).collect())
+}
+
+/// A process of these, and all that descend from it.
+fn below(root: u32, all: &[Process]) -> Vec<&Process> {
+    let mut tree: Vec<_> = all.iter().filter(|it| it.id == root).collect();
+    let mut at = 0;
+    while let Some(parent) = tree.get(at).map(|process| process.id) {
+        at += 1;
+        tree.extend(all.iter().filter(|it| it.parent == parent));
+    }
+    tree
 }
 
 /// The CPU time of the children of a process that have ended.
@@ -125,6 +135,19 @@ fn read(text: &str) -> Option<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_has_a_process_and_all_that_descend_from_it() {
+        let of = |id, parent| Process {
+            id,
+            parent,
+            own: Duration::ZERO,
+            ended: Duration::ZERO,
+        };
+        let all = [of(9, 4), of(1, 0), of(4, 2), of(2, 1), of(3, 1)];
+        let ids: Vec<_> = below(2, &all).iter().map(|process| process.id).collect();
+        assert_eq!(ids, [2, 4, 9]);
+    }
 
     #[test]
     fn a_process_is_read_whatever_its_name() {

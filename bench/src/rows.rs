@@ -1,5 +1,6 @@
 //! The rows: what can be measured, a file each.
 
+mod build;
 mod cost;
 mod growth;
 mod health;
@@ -21,7 +22,7 @@ pub(crate) struct Row {
     pub(crate) run: fn(&Bench) -> anyhow::Result<Vec<Sheet>>,
 }
 
-/// All rows, in the order in which `all` measures them.
+/// The rows, in the order in which `all` measures them.
 pub(crate) const ALL: &[Row] = &[
     ping::ROW,
     cost::ROW,
@@ -33,3 +34,6 @@ pub(crate) const ALL: &[Row] = &[
     start::ROW,
     growth::ROW,
 ];
+
+/// Those that take minutes by themselves: `all` measures them where that is asked for.
+pub(crate) const SLOW: &[Row] = &[build::ROW];

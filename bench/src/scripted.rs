@@ -1,8 +1,10 @@
 //! The scripted server at work: any number of backends on one port, each at an address of its own.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
+use dbvitals_testkit::{TestAuthority, Validity};
 
 use crate::bench::Bench;
 use crate::child::Child;
@@ -43,8 +45,20 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Starts it; it answers at all addresses of the loopback range.
     pub(crate) fn start(bench: &Bench, protocol: Protocol) -> anyhow::Result<Self> {
-        let mut command: Command = bench.peers.command("server");
-        let mut child = Child::start(command.arg(protocol.name()))?;
+        Self::run(bench.peers.command("server"), protocol, &[])
+    }
+
+    /// The same, with TLS for whoever asks for it.
+    pub(crate) fn start_with_tls(bench: &Bench, protocol: Protocol) -> anyhow::Result<Self> {
+        let authority = TestAuthority::new();
+        let files = authority.issue(&["127.0.0.1"], Validity::Current);
+        // They may vanish once the port is told.
+        let server = bench.peers.command("server");
+        Self::run(server, protocol, &[files.certificate, files.key])
+    }
+
+    fn run(mut command: Command, protocol: Protocol, tls: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut child = Child::start(command.arg(protocol.name()).args(tls))?;
         let port = child.line()?.parse().context("it tells its port")?;
         Ok(Self {
             child,

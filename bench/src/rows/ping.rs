@@ -1,7 +1,8 @@
 //! What a ping on a held session costs the client: dbvitals beside a bare epoll loop, on the same
-//! scripted server.
+//! scripted server; in the clear, and with TLS.
 
 use std::thread;
+use std::time::Duration;
 
 use super::Row;
 use crate::agent::{self, Setting};
@@ -19,49 +20,93 @@ pub(crate) const ROW: Row = Row {
 
 const SESSIONS: u32 = 9000;
 const CPU: &str = "client CPU a ping";
+const BARE: &str = "bare loop";
+
+/// What pings are sent to, and how many sessions there are.
+#[derive(Debug, Clone, Copy)]
+struct Ground<'a> {
+    bench: &'a Bench,
+    protocol: Protocol,
+    sessions: u32,
+    /// Whether the server has TLS for whoever asks for it.
+    offers_tls: bool,
+}
 
 fn run(bench: &Bench) -> anyhow::Result<Vec<Sheet>> {
     let mut sheets = Vec::new();
-    for protocol in [Protocol::MySql, Protocol::Postgres] {
-        for sessions in bench.sessions_or(&[SESSIONS]) {
-            let sheet = compare(bench, protocol, sessions)?;
-            sheets.push(match protocol {
-                Protocol::MySql => sheet.aim(Goal::at_most(1.1, CPU, "bare loop")),
-                Protocol::Postgres => sheet,
-            });
+    for sessions in bench.sessions_or(&[SESSIONS]) {
+        for offers_tls in [false, true] {
+            for protocol in [Protocol::MySql, Protocol::Postgres] {
+                let ground = Ground {
+                    bench,
+                    protocol,
+                    sessions,
+                    offers_tls,
+                };
+                if bench.wants(&ground.case()) {
+                    sheets.push(ground.compare()?);
+                }
+            }
         }
     }
     Ok(sheets)
 }
 
-fn compare(bench: &Bench, protocol: Protocol, sessions: u32) -> anyhow::Result<Sheet> {
-    let mut sides = [
-        Side::new("dbvitals", || ours(bench, protocol, sessions)),
-        Side::new("bare loop", || bare(bench, protocol, sessions)),
-    ];
-    let runs = in_turn(bench.rounds, &mut sides)?;
-    let case = format!("{}, {sessions} sessions at 1 s", protocol.name());
-    Ok(Sheet::new(case, runs))
-}
+impl Ground<'_> {
+    fn case(self) -> String {
+        let tls = if self.offers_tls { " with TLS" } else { "" };
+        let protocol = self.protocol.name();
+        format!("{protocol}{tls}, {} sessions at 1 s", self.sessions)
+    }
 
-/// One run of the agent.
-fn ours(bench: &Bench, protocol: Protocol, sessions: u32) -> anyhow::Result<Vec<Measured>> {
-    let mut server = Scripted::start(bench, protocol)?;
-    let setting = Setting::pings_alone(sessions);
-    let agent = agent::start(bench, &mut server, setting)?;
-    cost(bench, &mut server, &agent)
-}
+    fn compare(self) -> anyhow::Result<Sheet> {
+        let mut sides = match self.offers_tls {
+            false => vec![
+                Side::new("dbvitals", || self.ours("")),
+                Side::new(BARE, || self.bare(None)),
+            ],
+            true => vec![
+                Side::new("dbvitals", || self.ours("?tls=require")),
+                Side::new("bare loop over OpenSSL", || self.bare(Some("tls"))),
+                Side::new("dbvitals, not asking for TLS", || self.ours("?tls=off")),
+            ],
+        };
+        let sheet = Sheet::new(self.case(), in_turn(self.bench.rounds, &mut sides)?);
+        Ok(match (self.protocol, self.offers_tls) {
+            (Protocol::MySql, false) => sheet.aim(Goal::at_most(1.1, CPU, BARE)),
+            _ => sheet,
+        })
+    }
 
-/// One run of the bare loop.
-fn bare(bench: &Bench, protocol: Protocol, sessions: u32) -> anyhow::Result<Vec<Measured>> {
-    let mut server = Scripted::start(bench, protocol)?;
-    let mut command = bench.peers.command("bare_loop");
-    let (port, sessions) = (server.port.to_string(), sessions.to_string());
-    command.args([protocol.name(), &port, &sessions, "1000"]);
-    let mut client = Child::start(&mut command)?;
-    client.line()?;
-    thread::sleep(std::time::Duration::from_secs(2));
-    cost(bench, &mut server, &client)
+    fn server(self) -> anyhow::Result<Scripted> {
+        match self.offers_tls {
+            false => Scripted::start(self.bench, self.protocol),
+            true => Scripted::start_with_tls(self.bench, self.protocol),
+        }
+    }
+
+    /// One run of the agent, with these options of its URLs.
+    fn ours(self, options: &'static str) -> anyhow::Result<Vec<Measured>> {
+        let mut server = self.server()?;
+        let setting = Setting {
+            options,
+            ..Setting::pings_alone(self.sessions)
+        };
+        let agent = agent::start(self.bench, &mut server, setting)?;
+        cost(self.bench, &mut server, &agent)
+    }
+
+    /// One run of the bare loop.
+    fn bare(self, tls: Option<&str>) -> anyhow::Result<Vec<Measured>> {
+        let mut server = self.server()?;
+        let mut command = self.bench.peers.command("bare_loop");
+        let (port, sessions) = (server.port.to_string(), self.sessions.to_string());
+        command.args([self.protocol.name(), &port, &sessions, "1000"]);
+        let mut client = Child::start(command.args(tls))?;
+        client.line()?;
+        thread::sleep(Duration::from_secs(2));
+        cost(self.bench, &mut server, &client)
+    }
 }
 
 /// What a client spends, by the pings that the server answers meanwhile.

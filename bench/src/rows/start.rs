@@ -1,6 +1,7 @@
 //! How soon an agent is of use: from exec to the verdicts, and what it takes to have one.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -32,16 +33,15 @@ fn run(bench: &Bench) -> anyhow::Result<Vec<Sheet>> {
         let runs = in_turn(bench.rounds, &mut [side])?;
         sheets.push(Sheet::new(format!("{backends} backends"), runs));
     }
-    let bytes = fs::metadata(&bench.program)?.len() as f64;
-    let mut side = [Side::new("dbvitals", || {
-        Ok(vec![Measured::new(
-            "size",
-            "MiB",
-            bytes / f64::from(1 << 20),
-        )])
-    })];
+    let mut side = [Side::new("dbvitals", || Ok(vec![size(&bench.program)?]))];
     sheets.push(Sheet::new("the program", in_turn(1, &mut side)?));
     Ok(sheets)
+}
+
+/// How large a program is.
+pub(super) fn size(program: &Path) -> anyhow::Result<Measured> {
+    let bytes = fs::metadata(program)?.len() as f64;
+    Ok(Measured::new("size", "MiB", bytes / f64::from(1 << 20)))
 }
 
 /// Each transition is a line of `serve --json`: the first line is the first verdict.
