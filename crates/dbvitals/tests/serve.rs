@@ -33,6 +33,8 @@ mod orders;
 mod output;
 #[path = "serve/patroni.rs"]
 mod patroni;
+#[path = "serve/plain_questions.rs"]
+mod plain_questions;
 #[path = "serve/queues.rs"]
 mod queues;
 #[path = "support/quick.rs"]

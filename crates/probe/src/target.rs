@@ -83,8 +83,8 @@ pub struct Target {
     pub address: Address,
     /// What it speaks.
     pub protocol: Protocol,
-    /// Who logs in, at the depths that do.
-    pub credentials: Option<Credentials>,
+    /// Who logs in, at the depths that do; shared, because a fleet has one account for it.
+    pub credentials: Option<Arc<Credentials>>,
     /// Whether and how TLS is used.
     pub tls: TlsPolicy,
     /// The statement of depth `query`; `SELECT 1` where none is given.

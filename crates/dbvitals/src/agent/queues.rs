@@ -35,6 +35,10 @@ pub(crate) const LOOK_EVERY_MIN: Duration = Duration::from_millis(20);
 const SHARE: u32 = 100;
 /// The same of looks at how many wait; the rest is for asking who.
 const LENGTHS_SHARE: u32 = 2 * SHARE;
+/// Looks that take longer are those of thousands of backends, of which even that would be a twentieth
+/// of what their pings cost; they come so many times more rarely.
+const DEAR: Duration = Duration::from_millis(2);
+const DEAR_FACTOR: u32 = 10;
 /// It may be asked so long before the time for it is earned: the first questions about a crowd follow
 /// each other look by look, so that a freeze is suspected at the second.
 const ADVANCE: Duration = Duration::from_secs(10);
@@ -127,7 +131,12 @@ impl Pace {
     /// Takes what a look took, in all and for asking who waits; answers how long to rest.
     fn rest(&mut self, now: Moment, took: Duration, asking: Duration, every: Duration) -> Duration {
         self.earned_at = self.earned_at.max(now) + took * SHARE;
-        let rest = every.max(took.saturating_sub(asking) * LENGTHS_SHARE);
+        let lengths = took.saturating_sub(asking);
+        let share = match lengths > DEAR {
+            true => LENGTHS_SHARE * DEAR_FACTOR,
+            false => LENGTHS_SHARE,
+        };
+        let rest = every.max(lengths * share);
         self.last = Some((now, rest));
         rest
     }

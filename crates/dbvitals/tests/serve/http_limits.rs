@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use dbvitals_probe::Clock;
@@ -78,6 +79,23 @@ fn descriptors_max() -> usize {
     let _ = setrlimit(Resource::Nofile, wanted);
     let max = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(max).unwrap_or(usize::MAX)
+}
+
+#[test]
+fn the_agent_takes_as_many_descriptors_as_it_may_have() {
+    let service = Service::start();
+    let plain = serve([service.url()]);
+    let mut limited = Command::new("prlimit");
+    limited
+        .arg("--nofile=256:2048")
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env("DBVITALS_PASSWORD", "secret")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let agent = Agent::start(limited);
+    assert_eq!(agent.metric("process_max_fds"), 2048.0);
 }
 
 #[test]

@@ -32,7 +32,8 @@ pub(super) struct Vigil {
     overflows: Option<OverflowCount>,
     /// Since when it was seen to have room at each look, and dropped nobody.
     roomy_since: Option<Moment>,
-    standstill: Option<Standstill>,
+    /// Of most there is none.
+    standstill: Option<Box<Standstill>>,
     /// When it was asked last who waits.
     asked_at: Option<Moment>,
     /// Nobody has left the queue while more came.
@@ -145,7 +146,7 @@ impl Vigil {
         self.asked_at = Some(now);
         let length = self.length();
         let Some(still) = &mut self.standstill else {
-            self.standstill = Some(Standstill::begin(length, waiting, now));
+            self.standstill = Some(Box::new(Standstill::begin(length, waiting, now)));
             return;
         };
         let before = still.since();
@@ -160,7 +161,7 @@ impl Vigil {
     /// and once that it is over.
     pub(super) fn tell(&self, now: Moment) -> Option<Look> {
         let still = self.standstill.as_ref().filter(|_| self.stands_still);
-        let still_since = still.map(Standstill::since);
+        let still_since = still.map(|still| still.since());
         let queue = (!self.listeners.is_empty()).then(|| AcceptQueue {
             length: self.length(),
             limit: self.limit(),

@@ -22,6 +22,7 @@ use crate::cli::PasswordArgs;
 use crate::commands::{Asked, read_targets};
 use crate::misuse::Misuse;
 use crate::probing::Asker;
+use crate::shared_parts::SharedParts;
 use crate::target_url::TargetUrl;
 
 /// Each statement may take so long.
@@ -134,7 +135,12 @@ impl ServerCounters {
             depth: Some(Depth::Query),
             ..Asked::default()
         };
-        let mut targets = read_targets(&[url.to_owned()], asked, password)?;
+        let mut targets = read_targets(
+            &[url.to_owned()],
+            asked,
+            password,
+            &mut SharedParts::default(),
+        )?;
         let Some((url, mut target, _)) = targets.pop() else {
             return Err(Misuse("--compare-with needs a server".to_owned()).into());
         };
