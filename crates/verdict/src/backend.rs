@@ -129,6 +129,12 @@ impl Backend {
         &self.plan
     }
 
+    /// Looks at what the next answer or question needs, a little on each cache line.
+    pub(crate) fn fetch(&self) {
+        let paths = (self.held.next, self.fresh.next, self.held.last.is_some());
+        black_box((paths, self.proof_at, self.verdict));
+    }
+
     /// The id of the newest probe.
     pub(crate) fn probes(&self) -> u32 {
         self.probes
