@@ -3,9 +3,10 @@
 //! Knows which shard watches which backend, and where. Called by `serve` on a reload and by HTTP;
 //! everything here is a message to a shard, so nobody waits for a probe.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dbvitals_probe::Target;
 use dbvitals_verdict::{Admin, Course};
 
 use crate::agent::board::{BackendBoard, Board};
@@ -18,7 +19,8 @@ use crate::agent::plan::{BackendPlan, Origin};
 pub(crate) struct Control {
     board: Arc<Board>,
     shards: Vec<ShardHandle>,
-    places: Mutex<BTreeMap<Arc<str>, Place>>,
+    /// By name.
+    places: Mutex<Places>,
 }
 
 /// Whom to watch.
@@ -29,14 +31,34 @@ pub(crate) struct Watchlist<'a> {
     pub(crate) logins_per_second_max: Option<u32>,
 }
 
-/// Where a backend is watched.
+/// Where a backend is watched, and as what.
 #[derive(Debug, Clone)]
 struct Place {
-    shard: usize,
+    shard: u16,
     index: u32,
-    origin: Origin,
     course: Course,
+    origin: Origin,
+    target: Arc<Target>,
     board: Arc<BackendBoard>,
+}
+
+/// The places of all backends, in the order of their names: so a place is small, and there may be
+/// very many.
+#[derive(Debug, Default)]
+struct Places(Box<[Place]>);
+
+impl Places {
+    fn new(mut places: Vec<Place>) -> Self {
+        places.sort_unstable_by(|one, other| one.board.name.cmp(&other.board.name));
+        Self(places.into())
+    }
+
+    fn find(&self, name: &str) -> Option<&Place> {
+        let found = self
+            .0
+            .binary_search_by(|place| (*place.board.name).cmp(name));
+        self.0.get(found.ok()?)
+    }
 }
 
 /// The indices of one shard that are in use.
@@ -92,18 +114,18 @@ impl Control {
         order: &dyn Fn(&str) -> Admin,
     ) -> Result<Reloaded, Busy> {
         let mut places = self.places();
-        let mut next = BTreeMap::new();
+        let mut next = Vec::with_capacity(plans.len());
         let mut reloaded = Reloaded::default();
         let mut assignments: Vec<Vec<Assignment>> = Vec::new();
         assignments.resize_with(self.shards.len(), Vec::new);
         let mut taken = vec![Taken::default(); self.shards.len()];
         for plan in plans {
-            if let Some(place) = places.get(&plan.name) {
-                taken[place.shard].indices.insert(place.index);
+            if let Some(place) = places.find(&plan.name) {
+                taken[usize::from(place.shard)].indices.insert(place.index);
             }
         }
         for plan in plans {
-            let known = places.get(&plan.name).cloned();
+            let known = places.find(&plan.name).cloned();
             let anew = known.as_ref().is_none_or(|place| {
                 place.origin != plan.origin || place.course != plan.plan.course
             });
@@ -114,31 +136,36 @@ impl Control {
             }
             let admin = order(&plan.name);
             let place = match known {
+                // What is the same is kept, rather than the same a second time.
+                Some(place) if !anew => place,
                 Some(place) => Place {
-                    origin: plan.origin.clone(),
+                    origin: plan.origin,
                     course: plan.plan.course,
+                    target: Arc::clone(&plan.target),
                     ..place
                 },
                 None => self.find_place(plan, admin, &mut taken),
             };
-            assignments[place.shard].push(Assignment {
+            assignments[usize::from(place.shard)].push(Assignment {
                 place: place.index,
-                plan: plan.clone(),
+                plan: BackendPlan {
+                    name: Arc::clone(&place.board.name),
+                    target: Arc::clone(&place.target),
+                    ..plan.clone()
+                },
                 board: Arc::clone(&place.board),
                 admin,
                 anew,
             });
-            next.insert(Arc::clone(&plan.name), place);
+            next.push(place);
         }
-        reloaded.removed = places
-            .keys()
-            .filter(|name| !next.contains_key(*name))
-            .count();
         let before = self.board.backends();
-        let shown = plans.iter().filter_map(|plan| next.get(&plan.name));
+        let shown = next.iter().map(|place| Arc::clone(&place.board)).collect();
+        let next = Places::new(next);
+        let gone = |place: &&Place| next.find(&place.board.name).is_none();
+        reloaded.removed = places.0.iter().filter(gone).count();
         // Before the shards begin: what a service's histogram does not know yet, it does not count.
-        self.board
-            .show(shown.map(|place| Arc::clone(&place.board)).collect());
+        self.board.show(shown);
         for (shard, assignments) in self.shards.iter().zip(assignments) {
             let logins =
                 logins_per_second_max.and_then(|max| share_of(max, assignments.len(), plans.len()));
@@ -156,10 +183,12 @@ impl Control {
         let fewest = (0..taken.len()).min_by_key(|shard| taken[*shard].indices.len());
         let shard = fewest.unwrap_or_default();
         Place {
-            shard,
+            // There is one for each core at the most.
+            shard: shard as u16,
             index: taken[shard].take(),
-            origin: plan.origin.clone(),
+            origin: plan.origin,
             course: plan.plan.course,
+            target: Arc::clone(&plan.target),
             board: self.board.entry(plan, admin),
         }
     }
@@ -182,10 +211,12 @@ impl Control {
     }
 
     fn tell(&self, name: &str, command: impl FnOnce(u32) -> Command) -> Result<bool, Busy> {
-        let Some((shard, index)) = self.places().get(name).map(|it| (it.shard, it.index)) else {
+        let place = self.places().find(name).map(|it| (it.shard, it.index));
+        let Some((shard, index)) = place else {
             return Ok(false);
         };
-        self.shards[shard].tell(command(index)).map(|()| true)
+        let shard = &self.shards[usize::from(shard)];
+        shard.tell(command(index)).map(|()| true)
     }
 
     /// Has every shard say goodbye to its servers and end.
@@ -195,7 +226,7 @@ impl Control {
         }
     }
 
-    fn places(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Place>> {
+    fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

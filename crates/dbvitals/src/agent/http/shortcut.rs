@@ -3,7 +3,7 @@
 //! Only what leaves nothing to interpret is answered here; everything else, a name that is not known
 //! included, is the router's. An answer is put together once, from the same parts as the router's,
 //! and holds until something about its backend changes: only its age and its date are filled in. A
-//! client that asks the same again, byte by byte, is not even read.
+//! client that asks the same again, byte by byte, is not even read, nor is one that asks for a few in turn.
 
 mod prepared;
 mod question;
@@ -18,12 +18,17 @@ use self::prepared::Prepared;
 use self::question::{Manner, Question, Reading};
 use crate::agent::board::Board;
 
+/// Questions of one client that are kept, with their answers: the oldest makes room.
+const KNOWN_MAX: usize = 16;
+
 /// The answers for one client; a clone is for another one.
 #[derive(Debug, Clone)]
 pub(crate) struct Shortcut {
     board: Arc<Board>,
-    /// What was asked last.
-    known: Option<Known>,
+    /// What was asked lately, in turn.
+    known: Vec<Known>,
+    /// Which of them is likely to be asked next.
+    next: usize,
     date: Date,
 }
 
@@ -52,7 +57,8 @@ impl Shortcut {
     pub(crate) fn new(board: &Arc<Board>) -> Self {
         Self {
             board: Arc::clone(board),
-            known: None,
+            known: Vec::new(),
+            next: 0,
             date: Date::default(),
         }
     }
@@ -63,9 +69,9 @@ impl Shortcut {
 
     /// Answers the first request in these bytes, behind what was told already.
     pub(super) fn answer(&mut self, asked: &[u8], now: Moment, told: &mut Vec<u8>) -> Step {
-        let known = match self.known.take() {
-            Some(known) if known.answers(asked, &self.board) => known,
-            _ => {
+        let place = match self.find(asked) {
+            Some(place) if self.known[place].answer.holds(&self.board) => place,
+            stale => {
                 let question = match Question::read(asked) {
                     Reading::Complete(question) => question,
                     Reading::Incomplete => return Step::Incomplete,
@@ -75,28 +81,41 @@ impl Shortcut {
                 else {
                     return Step::Beyond;
                 };
-                Known {
+                let known = Known {
                     words: asked[..question.length].into(),
                     manner: question.manner,
                     answer,
-                }
+                };
+                self.keep(known, stale)
             }
         };
+        self.next = (place + 1) % self.known.len();
         let date = self.date.at(now, &self.board);
+        let known = &self.known[place];
         known.answer.tell(now, date, known.manner, told);
-        let (length, closes) = (known.words.len(), known.manner.closes);
-        self.known = Some(known);
-        match closes {
+        let length = known.words.len();
+        match known.manner.closes {
             true => Step::Last(length),
             false => Step::Answered(length),
         }
     }
-}
 
-impl Known {
-    /// Whether the same is asked, and the answer still holds.
-    fn answers(&self, asked: &[u8], board: &Board) -> bool {
-        asked.starts_with(&self.words) && self.answer.holds(board)
+    /// Where the question is that was asked again, if it was asked lately.
+    fn find(&self, asked: &[u8]) -> Option<usize> {
+        let count = self.known.len();
+        let mut places = (0..count).map(|step| (self.next + step) % count);
+        places.find(|place| asked.starts_with(&self.known[*place].words))
+    }
+
+    /// Keeps an answer: in the place of the one that it replaces, or of the oldest.
+    fn keep(&mut self, known: Known, stale: Option<usize>) -> usize {
+        if stale.is_none() && self.known.len() < KNOWN_MAX {
+            self.known.push(known);
+            return self.known.len() - 1;
+        }
+        let place = stale.unwrap_or(self.next);
+        self.known[place] = known;
+        place
     }
 }
 
