@@ -24,6 +24,7 @@ mod judgement;
 mod pace;
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
