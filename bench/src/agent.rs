@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use crate::bench::Bench;
 use crate::child::Child;
 use crate::clock;
-use crate::scripted::Scripted;
+use crate::scripted::{Protocol, Scripted};
 
 /// How long all backends may take to be logged in.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -123,6 +123,13 @@ pub(crate) fn start(
     thread::sleep(Duration::from_secs(3));
     child.cpu().context("it runs")?;
     Ok(child)
+}
+
+/// The same at a scripted MySQL server that both are alone with, and nothing but pings happens.
+pub(crate) fn start_pinging(bench: &Bench, sessions: u32) -> anyhow::Result<(Scripted, Child)> {
+    let mut server = Scripted::start(bench, Protocol::MySql)?;
+    let agent = start(bench, &mut server, Setting::pings_alone(sessions))?;
+    Ok((server, agent))
 }
 
 /// What an agent answers to a GET on its control socket.

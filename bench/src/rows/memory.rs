@@ -3,9 +3,8 @@
 use std::thread;
 
 use super::Row;
-use crate::agent::{self, Setting};
+use crate::agent;
 use crate::bench::Bench;
-use crate::scripted::{Protocol, Scripted};
 use crate::sheet::{Goal, Sheet};
 use crate::side::{Measured, Side, in_turn};
 
@@ -46,9 +45,7 @@ fn once(bench: &Bench, sessions: u32) -> anyhow::Result<Vec<Measured>> {
 
 /// The resident memory of an agent that holds so many sessions.
 fn resident_kib(bench: &Bench, sessions: u32) -> anyhow::Result<f64> {
-    let mut server = Scripted::start(bench, Protocol::MySql)?;
-    let setting = Setting::pings_alone(sessions);
-    let agent = agent::start(bench, &mut server, setting)?;
+    let (_server, agent) = agent::start_pinging(bench, sessions)?;
     thread::sleep(bench.window);
     agent.resident_kib()
 }

@@ -6,9 +6,8 @@ use std::thread;
 use anyhow::Context;
 
 use super::Row;
-use crate::agent::{self, Setting};
+use crate::agent;
 use crate::bench::Bench;
-use crate::scripted::{Protocol, Scripted};
 use crate::sheet::{Goal, Sheet};
 use crate::side::{Measured, Side, in_turn};
 
@@ -34,9 +33,7 @@ fn run(bench: &Bench) -> anyhow::Result<Vec<Sheet>> {
 }
 
 fn once(bench: &Bench, sessions: u32) -> anyhow::Result<Vec<Measured>> {
-    let mut server = Scripted::start(bench, Protocol::MySql)?;
-    let setting = Setting::pings_alone(sessions);
-    let _agent = agent::start(bench, &mut server, setting)?;
+    let (_server, _agent) = agent::start_pinging(bench, sessions)?;
     let before = Lateness::read(bench)?;
     thread::sleep(bench.window);
     Lateness::read(bench)?.since(&before).measured()
