@@ -23,6 +23,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     pub(crate) backends: u32,
+    /// Keys of `[agent]`, as TOML.
+    pub(crate) agent: &'static str,
     /// Keys of `[defaults]`, as TOML.
     pub(crate) defaults: &'static str,
     /// Options of the URLs, as `?tls=off`.
@@ -34,6 +36,7 @@ impl Setting {
     pub(crate) fn pings_alone(backends: u32) -> Self {
         Self {
             backends,
+            agent: "",
             defaults: "fresh_interval = \"1h\"\nstale_after = \"2h\"\n",
             options: "",
         }
@@ -52,8 +55,9 @@ pub(crate) fn configure(
 ) -> anyhow::Result<PathBuf> {
     let control = control_socket(bench);
     let mut text = format!(
-        "[agent]\nname = \"bench\"\nhttp = \"off\"\ncontrol = {:?}\n\n[defaults]\n{}\n",
+        "[agent]\nname = \"bench\"\nhttp = \"off\"\ncontrol = {:?}\n{}\n[defaults]\n{}\n",
         control.display().to_string(),
+        setting.agent,
         setting.defaults
     );
     let scheme = server.protocol.name();

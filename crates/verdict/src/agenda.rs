@@ -7,6 +7,8 @@
 //! nothing once all have been seen. The monitor keeps its backends on one, whoever probes the
 //! deadlines of questions that are under way.
 
+use std::hint::black_box;
+
 use crate::Moment;
 
 /// Slots (small numbers) by moment.
@@ -62,6 +64,20 @@ impl Agenda {
     pub fn first(&self) -> Option<(Moment, u32)> {
         let (at, crowd) = self.heap.first()?;
         Some((at, self.crowds[crowd as usize].first))
+    }
+
+    /// All slots that stand where the earliest does, as far as they found each other.
+    pub fn earliest(&self) -> impl Iterator<Item = u32> + '_ {
+        let first = self.first().map(|(_, slot)| slot);
+        std::iter::successors(first, |slot| {
+            let after = self.places[*slot as usize].after;
+            (after != ABSENT).then_some(after)
+        })
+    }
+
+    /// Has the processor fetch where a slot stands.
+    pub(crate) fn fetch(&self, slot: u32) {
+        black_box(self.places.get(slot as usize).map(|place| place.crowd));
     }
 
     /// Puts a slot at a moment, wherever it stood before; `None` takes it off.

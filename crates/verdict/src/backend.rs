@@ -24,6 +24,7 @@ mod judgement;
 mod pace;
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +128,12 @@ impl Backend {
 
     pub(crate) fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Looks at what the next answer or question needs, a little on each cache line.
+    pub(crate) fn fetch(&self) {
+        let paths = (self.held.next, self.fresh.next, self.held.last.is_some());
+        black_box((paths, self.proof_at, self.verdict));
     }
 
     /// The id of the newest probe.

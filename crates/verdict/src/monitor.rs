@@ -172,6 +172,22 @@ impl Monitor {
         }
     }
 
+    /// The backends with which [`handle_timeout`](Self::handle_timeout) begins, where that is due.
+    pub fn due(&self, now: Moment) -> impl Iterator<Item = BackendId> + '_ {
+        let is_due = self.poll_timeout().is_some_and(|at| at <= now);
+        let slots = is_due.then(|| self.agenda.earliest());
+        slots.into_iter().flatten().map(BackendId)
+    }
+
+    /// Has the processor fetch what is known of a backend, of which something is about to be heard
+    /// or asked: where many follow each other, they need not wait for memory one by one.
+    pub fn fetch(&self, id: BackendId) {
+        if let Some(Some(backend)) = self.backends.get(id.0 as usize) {
+            backend.fetch();
+            self.agenda.fetch(id.0);
+        }
+    }
+
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -267,6 +267,10 @@ impl EventLoop {
             record.note_lag(now, lag);
         }
         self.take_commands();
+        for id in self.monitor.due(now) {
+            self.monitor.fetch(id);
+            self.prober.fetch(TargetId(id.0));
+        }
         self.monitor.handle_timeout(now);
         self.due = due.filter(|due| *due <= now);
         self.settle();
@@ -280,7 +284,18 @@ impl EventLoop {
             tracing::error!(%error, "the event loop cannot wait for sockets any more");
             self.stopping.store(true, Ordering::Release);
         }
+        self.fetch_observed();
         self.settle();
+    }
+
+    /// Has the processor fetch what the observations that are there will need.
+    fn fetch_observed(&self) {
+        for target in self.prober.observed() {
+            self.monitor.fetch(BackendId(target.0));
+            if let Some(Some(watched)) = self.backends.get(target.0 as usize) {
+                watched.board.fetch();
+            }
+        }
     }
 
     /// Counts the times at which this loop was too late to judge anybody, and says so now and then.

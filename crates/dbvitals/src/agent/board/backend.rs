@@ -1,5 +1,6 @@
 //! What is known of one backend: written by its shard, read by everybody.
 
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -139,6 +140,12 @@ impl BackendBoard {
         self.ping_started
             .store(started.as_nanos(), Ordering::Relaxed);
         self.ping_ended.store(ended.as_nanos(), Ordering::Release);
+    }
+
+    /// Has the processor fetch what a ping is noted in.
+    pub(crate) fn fetch(&self) {
+        black_box(self.newest_ping());
+        self.latency.fetch();
     }
 
     /// When the newest ping of these began and ended.

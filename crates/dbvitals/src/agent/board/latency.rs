@@ -7,6 +7,7 @@
 //! from where it was.
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,6 +58,13 @@ impl Latency {
         add(&self.micros, micros);
         if let Some(bucket) = self.buckets.get(bucket) {
             add(bucket, 1);
+        }
+    }
+
+    /// Has the processor fetch where most probes are counted.
+    pub(super) fn fetch(&self) {
+        for counter in [&self.micros, &self.buckets[0]] {
+            black_box(counter.load(Ordering::Relaxed));
         }
     }
 
