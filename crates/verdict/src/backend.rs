@@ -413,6 +413,7 @@ impl Backend {
         self.clean.refit(old, new);
         self.plan = plan;
         self.logins = Ration::default();
+        self.asked_until = None;
         // A pace that became shorter holds from now on, not after the longer one has run out.
         for path in [Path::Held, Path::Fresh] {
             let leaning = self.path(path).leaning.unwrap_or(Leaning::Nothing);

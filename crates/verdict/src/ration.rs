@@ -90,6 +90,10 @@ impl Logins {
         self.pace = pace(per_second(plans, per_second_max));
         let whole = now + self.pace.spacing * self.pace.at_once;
         self.ration.full_at = self.ration.full_at.min(whole);
+        if !self.waiting.is_empty() {
+            // Not due before now, or the agent would take itself for late.
+            self.ration.full_at = self.ration.full_at.max(now + self.pace.ahead());
+        }
     }
 
     /// Takes one, if one is left and nobody waits for it.
@@ -262,7 +266,10 @@ mod tests {
         assert!(logins.take(at(0)));
         logins.wait(BackendId(7));
         logins.fit(plans.iter(), None, at(0));
-        assert!(logins.next_call() <= Some(at(1)));
+        let call = logins.next_call().expect("somebody waits");
+        assert!(call <= at(1));
+        logins.fit(plans.iter(), Some(1e6), at(50));
+        assert!(logins.next_call() >= Some(at(50)), "late by itself");
     }
 
     #[test]

@@ -496,6 +496,8 @@ impl EventLoop {
                 return;
             }
             if !news {
+                // Seen, but not shown: the next ping does not simply go on from what is.
+                watched.shows_ping = false;
                 watched.board.note_proof(now);
                 return;
             }
@@ -675,6 +677,32 @@ mod tests {
         assert_eq!(shown.held, Some(later));
         assert_eq!(shown.pass_at, Some(at(2003)));
         assert_eq!(board.evidence_age(at(2004)), Some(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_fresh_probe_that_passes_is_shown_with_what_is_put_up_next() {
+        let (mut event_loop, board) = watching(plan_at("/nowhere"));
+        let standing = Standing {
+            verdict: Verdict::Up,
+            evidence: Evidence {
+                held: Some(ping(at(1000), at(1001))),
+                ..Evidence::default()
+            },
+            ..Standing::clone(&board.standing())
+        };
+        let watched = event_loop.watched_mut(0).unwrap();
+        watched.put_up(standing, false);
+        watched.shown_at = at(1001);
+        let edition = board.edition();
+        let fresh = Observation {
+            path: Path::Fresh,
+            ..ping(at(2000), at(2001))
+        };
+        event_loop.observe(TargetId(0), fresh, at(2001));
+        assert!(board.edition() == edition, "it can wait");
+        let late = at(2001) + SHOW_EVERY;
+        event_loop.observe(TargetId(0), ping(late, late), late);
+        assert!(board.edition() != edition, "it is not shown");
     }
 
     #[test]

@@ -39,12 +39,16 @@ const LENGTHS_SHARE: u32 = 2 * SHARE;
 /// of what their pings cost; they come so many times more rarely.
 const DEAR: Duration = Duration::from_millis(2);
 const DEAR_FACTOR: u32 = 10;
+/// For that alone nobody waits longer: what an old look says of a queue's room is not believed.
+const DEAR_REST_MAX: Duration = Duration::from_secs(5);
 /// It may be asked so long before the time for it is earned: the first questions about a crowd follow
 /// each other look by look, so that a freeze is suspected at the second.
 const ADVANCE: Duration = Duration::from_secs(10);
 /// How long an address is taken for this machine's own, or not, without asking again: virtual
 /// addresses move, and a reload gives a backend another one.
 const PLACE_SURE_FOR: Duration = Duration::from_secs(1);
+/// However long it takes to ask about all of them.
+const PLACE_SURE_MAX: Duration = Duration::from_secs(10);
 /// Of so many backends it is asked at one look who waits; of the others at the next ones.
 const WAITING_MAX: usize = 8;
 /// Of no more, once that took so long in one look.
@@ -132,11 +136,10 @@ impl Pace {
     fn rest(&mut self, now: Moment, took: Duration, asking: Duration, every: Duration) -> Duration {
         self.earned_at = self.earned_at.max(now) + took * SHARE;
         let lengths = took.saturating_sub(asking);
-        let share = match lengths > DEAR {
-            true => LENGTHS_SHARE * DEAR_FACTOR,
-            false => LENGTHS_SHARE,
-        };
-        let rest = every.max(lengths * share);
+        let dear = lengths.saturating_sub(DEAR) * LENGTHS_SHARE * DEAR_FACTOR;
+        let rest = every
+            .max(lengths * LENGTHS_SHARE)
+            .max(dear.min(DEAR_REST_MAX));
         self.last = Some((now, rest));
         rest
     }
@@ -182,7 +185,8 @@ impl Watch {
         let board = self.control.board();
         let backends = board.backends();
         let holds = |(among, until): &(_, Moment)| Arc::ptr_eq(among, &backends) && now < *until;
-        if self.found_among.as_ref().is_some_and(holds) {
+        let are_same = |vigils: &BTreeMap<_, Vigil>| vigils.values().all(Vigil::is_in_place);
+        if self.found_among.as_ref().is_some_and(holds) && are_same(&self.vigils) {
             return;
         }
         let spent = board.clock().processor_time();
@@ -203,7 +207,7 @@ impl Watch {
             }
         }
         let took = board.clock().processor_time().saturating_sub(spent);
-        let until = now + PLACE_SURE_FOR.max(took * LENGTHS_SHARE);
+        let until = now + PLACE_SURE_FOR.max((took * LENGTHS_SHARE).min(PLACE_SURE_MAX));
         self.found_among = Some((backends, until));
     }
 

@@ -103,7 +103,7 @@ fn parse(text: &str) -> Result<Spanned<DeTable<'_>>, ConfigError> {
 }
 
 /// Reads a file from which the sections of these backends were cut.
-fn read(text: &str, pieces: &[&str]) -> Result<AgentPlan, Vec<ConfigError>> {
+pub(super) fn read(text: &str, pieces: &[&str]) -> Result<AgentPlan, Vec<ConfigError>> {
     let root = parse(text).map_err(|error| vec![error])?;
     let root = root.get_ref();
     if !pieces.is_empty() && root.contains_key("backend") {

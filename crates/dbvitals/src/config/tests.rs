@@ -456,7 +456,8 @@ fn a_file_that_is_read_in_pieces_makes_the_plan_of_the_whole() {
     let text = "[defaults]\nfall = 3\n[backend.b]\nurl = \"mysql://u@h1?want=replica\"\n\
                 [service.s]\nbackends = [\n  \"a\",\n  \"b\",\n]\n\
                 [backend.a]\nurl = \"mysql://u@h2\"\nmax_lag = \"3s\"\nfall = 5\n";
-    let in_pieces = file::plan(text).unwrap();
+    let pieces = pieces::cut(text).expect("it has sections of backends");
+    let in_pieces = file::read(&pieces.rest, &pieces.backends).unwrap();
     // What is in such quotes may look like a section, so this one is not cut.
     let whole = file::plan(&format!("{text}# \"\"\"\n")).unwrap();
     let told = |plan: &AgentPlan| {

@@ -56,10 +56,10 @@ fn an_agent_that_was_stopped_for_five_seconds_takes_nobody_down() {
 
 #[test]
 fn deadlines_that_ended_while_the_agent_was_stopped_are_its_own() {
-    let site = Site::start(BACKENDS, "");
+    let site = Site::start(BACKENDS, "[defaults]\ninterval = \"200ms\"\n");
     let moment = Duration::from_millis(300);
     site.fleets.iter().for_each(ScriptedFleet::freeze);
-    // Pings are under way by then, and none has run out of time.
+    // All are asked by then, and none has run out of time.
     thread::sleep(moment);
     site.agent.signal(Signal::STOP);
     thread::sleep(Duration::from_secs(5));

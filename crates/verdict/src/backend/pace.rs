@@ -116,6 +116,8 @@ impl Backend {
         now: Moment,
         actions: &mut VecDeque<Action>,
     ) {
+        // Who asked that long ago waits no more.
+        self.asked_until = self.asked_until.filter(|until| *until >= now);
         let due = self.fresh_due();
         // A loop that is late asks what was due, not what is due by now.
         if let Some(due) = due.filter(|due| *due <= now && has_come(self.fresh_turn(*due), now)) {
@@ -171,7 +173,11 @@ impl Backend {
             Course::Session { .. } => false,
         };
         let turn = self.fresh_due().and_then(|due| self.fresh_turn(due));
-        if asks_deeper || has_come(turn, now) {
+        // A ping under way is waited for, but not at the end of the queue again.
+        let waits_for_ping = self.held.flight.is_some()
+            && self.fresh.flight.is_none()
+            && has_come(self.fresh.next, now);
+        if asks_deeper || waits_for_ping || has_come(turn, now) {
             all.take_called(now);
             self.turn = Turn::Given;
             self.start_fresh_in_turn(all, now, actions);

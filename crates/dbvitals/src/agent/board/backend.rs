@@ -150,9 +150,14 @@ impl BackendBoard {
 
     /// When the newest ping of these began and ended.
     fn newest_ping(&self) -> (Moment, Moment) {
-        let ended = self.ping_ended.load(Ordering::Acquire);
-        let started = self.ping_started.load(Ordering::Relaxed);
-        (Moment::from_nanos(started), Moment::from_nanos(ended))
+        let load = || {
+            let ended = self.ping_ended.load(Ordering::Acquire);
+            let started = self.ping_started.load(Ordering::Relaxed);
+            (Moment::from_nanos(started), Moment::from_nanos(ended))
+        };
+        let newest = load();
+        // It was written in between; the next is a second away.
+        if newest.0 > newest.1 { load() } else { newest }
     }
 
     /// Puts up where the backend stands now.

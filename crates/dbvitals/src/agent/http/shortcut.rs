@@ -21,6 +21,9 @@ use crate::agent::board::Board;
 /// Questions of one client that are kept, with their answers: the oldest makes room.
 const KNOWN_MAX: usize = 16;
 
+/// How long a question may be that is kept; those of balancers have a hundred bytes or two.
+const WORDS_MAX: usize = 512;
+
 /// The answers for one client; a clone is for another one.
 #[derive(Debug, Clone)]
 pub(crate) struct Shortcut {
@@ -73,7 +76,8 @@ impl Shortcut {
             Some(place) if self.known[place].answer.holds(&self.board) => place,
             stale => {
                 let question = match Question::read(asked) {
-                    Reading::Complete(question) => question,
+                    Reading::Complete(question) if question.length <= WORDS_MAX => question,
+                    Reading::Complete(_) => return Step::Beyond,
                     Reading::Incomplete => return Step::Incomplete,
                     Reading::Beyond => return Step::Beyond,
                 };

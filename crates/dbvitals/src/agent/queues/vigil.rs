@@ -67,7 +67,12 @@ impl Vigil {
 
     /// Whether this is about the same backend, at the same address.
     pub(super) fn is_of(&self, backend: &Arc<BackendBoard>) -> bool {
-        Arc::ptr_eq(&self.backend, backend) && self.target.address == backend.target().address
+        Arc::ptr_eq(&self.backend, backend) && self.is_in_place()
+    }
+
+    /// Whether its backend is still asked at the address that is looked at.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.target.address == self.backend.target().address
     }
 
     /// Takes where it listens now, if on this machine.
