@@ -1,6 +1,7 @@
 //! What a row is given: how long and how often to measure, and the programs, built.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -79,7 +80,16 @@ fn build_program(target: &Path) -> anyhow::Result<PathBuf> {
 
 /// Runs cargo on this repository with a target directory.
 pub(crate) fn cargo(target: &Path, words: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo says of this package to whom it runs would have others built anew.
+    let of_ours = |key: &OsString| {
+        let key = key.to_string_lossy();
+        key.starts_with("CARGO_PKG_") || key.starts_with("CARGO_MANIFEST_")
+    };
+    for (key, _) in env::vars_os().filter(|(key, _)| of_ours(key)) {
+        cargo.env_remove(key);
+    }
+    let status = cargo
         .args(words)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("CARGO_TARGET_DIR", target)
