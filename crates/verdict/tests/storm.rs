@@ -334,6 +334,15 @@ impl Fleet {
         assert_eq!(down.count(), 0);
     }
 
+    /// All come back within a second, which is told in time and without a storm.
+    fn expect_a_quiet_return(&mut self) {
+        self.within_a_second(Arrival::Returns);
+        self.play(SECOND * 5);
+        self.expect_all_up_within(self.plan.recovery_bound() + GRACE);
+        self.expect_logins_within(default_per_second());
+        self.expect_rations_kept();
+    }
+
     /// All logins of all servers, in windows of any length: no more than `per_second` of each
     /// second, and a tenth of that at once.
     fn expect_logins_within(&self, per_second: f64) {
@@ -412,11 +421,7 @@ fn a_fleet_that_crashes_and_returns_is_told_in_time_and_without_a_storm() {
     fleet.expect_all_down_within(bound + LATENCY * 3 + LATENESS * 4);
     let (from, to) = (fleet.now - SECOND * 4, fleet.now);
     fleet.expect_fairness(from, to);
-    fleet.within_a_second(Arrival::Returns);
-    fleet.play(SECOND * 5);
-    fleet.expect_all_up_within(fleet.plan.recovery_bound() + GRACE);
-    fleet.expect_logins_within(default_per_second());
-    fleet.expect_rations_kept();
+    fleet.expect_a_quiet_return();
 }
 
 #[test]
@@ -425,11 +430,7 @@ fn a_fleet_that_freezes_and_thaws_is_told_in_time_and_without_a_storm() {
     fleet.within_a_second(Arrival::Fails);
     fleet.play(SECOND * 6);
     fleet.expect_all_down_within(fleet.plan.freeze_bound() + GRACE);
-    fleet.within_a_second(Arrival::Returns);
-    fleet.play(SECOND * 5);
-    fleet.expect_all_up_within(fleet.plan.recovery_bound() + GRACE);
-    fleet.expect_logins_within(default_per_second());
-    fleet.expect_rations_kept();
+    fleet.expect_a_quiet_return();
 }
 
 #[test]

@@ -655,17 +655,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_ping_that_tells_nothing_new_is_shown_all_the_same() {
-        let (mut event_loop, board) = watching(plan_at("/nowhere"));
-        let standing = Standing {
+    /// A backend that is up, and on whose held path this was the newest.
+    fn up_after(held: Observation, board: &BackendBoard) -> Standing {
+        Standing {
             verdict: Verdict::Up,
             evidence: Evidence {
-                held: Some(ping(at(1000), at(1001))),
+                held: Some(held),
                 ..Evidence::default()
             },
             ..Standing::clone(&board.standing())
-        };
+        }
+    }
+
+    #[test]
+    fn a_ping_that_tells_nothing_new_is_shown_all_the_same() {
+        let (mut event_loop, board) = watching(plan_at("/nowhere"));
+        let standing = up_after(ping(at(1000), at(1001)), &board);
         let watched = event_loop.watched_mut(0).unwrap();
         watched.put_up(standing.clone(), false);
         let edition = board.edition();
@@ -682,14 +687,7 @@ mod tests {
     #[test]
     fn a_fresh_probe_that_passes_is_shown_with_what_is_put_up_next() {
         let (mut event_loop, board) = watching(plan_at("/nowhere"));
-        let standing = Standing {
-            verdict: Verdict::Up,
-            evidence: Evidence {
-                held: Some(ping(at(1000), at(1001))),
-                ..Evidence::default()
-            },
-            ..Standing::clone(&board.standing())
-        };
+        let standing = up_after(ping(at(1000), at(1001)), &board);
         let watched = event_loop.watched_mut(0).unwrap();
         watched.put_up(standing, false);
         watched.shown_at = at(1001);
@@ -713,14 +711,7 @@ mod tests {
             session: false,
             ..ping(at(1000), at(1001))
         };
-        let standing = Standing {
-            verdict: Verdict::Up,
-            evidence: Evidence {
-                held: Some(lost),
-                ..Evidence::default()
-            },
-            ..Standing::clone(&board.standing())
-        };
+        let standing = up_after(lost, &board);
         event_loop.watched_mut(0).unwrap().put_up(standing, false);
         let edition = board.edition();
         event_loop.observe(TargetId(0), ping(at(9000), at(9001)), at(9001));
