@@ -70,7 +70,7 @@ fn check_listeners(listeners: &Listeners) {
         assert!(found.is_some_and(|it| it.is_same_socket(listener)));
         let named = match &listener.local {
             Local::Tcp { address, .. } => listeners.reached_at(*address),
-            Local::Unix { name, .. } => listeners.at_name(name),
+            Local::Unix { name, .. } => listeners.named(name),
         };
         assert!(
             named.contains(&listener),

@@ -120,7 +120,7 @@ pub struct FileId {
     pub major: u32,
     /// The device's numbers.
     pub minor: u32,
-    /// The inode on that device.
+    /// The inode on that device, of which the kernel tells the lower half.
     pub inode: u64,
 }
 

@@ -5,12 +5,10 @@
 //! looked at, and the address that it was given says which listener they want. All that needs the
 //! right to trace the task: one's own user's, or CAP_SYS_PTRACE.
 
-use std::fs::{self, File, metadata};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
-
-use rustix::process::geteuid;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use crate::answer::FileId;
 use crate::listener::Listener;
@@ -19,6 +17,8 @@ use crate::process::{Process, pids};
 
 /// Where the kernel lets them sleep.
 const SLEEPS_IN: &[u8] = b"unix_wait_for_peer";
+/// What stands there of a task that runs, and of one that may not be looked at.
+const UNTOLD: &[u8] = b"0";
 /// The number of the system call, where it is known.
 #[cfg(target_arch = "x86_64")]
 const CONNECT: &str = "42";
@@ -44,7 +44,8 @@ const FAMILY: usize = 2;
 pub struct Blocked {
     /// The tasks, with what they connect to.
     pub clients: Vec<BlockedClient>,
-    /// How many processes could not be looked into: other users'.
+    /// How many processes could not be looked into: other users', or, without CAP_SYS_PTRACE,
+    /// those that may do more than oneself.
     pub hidden: usize,
 }
 
@@ -67,41 +68,55 @@ impl Blocked {
     /// Fails where there is no /proc.
     pub fn find() -> io::Result<Self> {
         let mut blocked = Self::default();
-        let own = geteuid();
         for pid in pids()? {
-            let directory = PathBuf::from(format!("/proc/{pid}"));
-            let Ok(owner) = metadata(&directory).map(|it| it.uid()) else {
-                continue;
-            };
-            if !own.is_root() && owner != own.as_raw() {
-                blocked.hidden += 1;
-                continue;
-            }
             // Who ended meanwhile has no tasks.
-            let tasks = fs::read_dir(directory.join("task")).into_iter().flatten();
-            let clients = tasks
-                .flatten()
-                .filter_map(|task| look_at(pid, &task.path()));
-            blocked.clients.extend(clients);
+            let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+            let tasks = tasks.into_iter().flatten();
+            for task in tasks.flatten() {
+                match look_at(pid, &task.path()) {
+                    Sleep::InConnect(client) => blocked.clients.push(client),
+                    Sleep::Elsewhere => {}
+                    Sleep::Hidden => {
+                        blocked.hidden += 1;
+                        break;
+                    }
+                }
+            }
         }
         Ok(blocked)
     }
 
     /// Those that want this listener, as far as it can be told.
     pub fn at(&self, listener: &Listener) -> impl Iterator<Item = &BlockedClient> {
-        self.clients.iter().filter(|client| {
-            let same_file = client.file.is_some_and(|file| listener.has_file(file));
-            same_file || listener.is_named(&client.name)
-        })
+        let wants = |client: &&BlockedClient| listener.is_at(&client.name, client.file);
+        self.clients.iter().filter(wants)
     }
 }
 
-fn look_at(pid: u32, task: &Path) -> Option<BlockedClient> {
-    if fs::read(task.join("wchan")).ok()? != SLEEPS_IN {
-        return None;
+/// Where a task sleeps, if it does.
+enum Sleep {
+    InConnect(BlockedClient),
+    Elsewhere,
+    /// This process may not see it.
+    Hidden,
+}
+
+fn look_at(pid: u32, task: &Path) -> Sleep {
+    // Who has ended sleeps nowhere.
+    let place = fs::read(task.join("wchan")).unwrap_or_default();
+    if place != SLEEPS_IN && place != UNTOLD {
+        return Sleep::Elsewhere;
     }
-    let call = fs::read_to_string(task.join("syscall")).ok()?;
-    let (at, length) = connect_address(&call)?;
+    let client = match fs::read_to_string(task.join("syscall")) {
+        Ok(call) if place == SLEEPS_IN => blocked_client(pid, task, &call),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Sleep::Hidden,
+        Ok(_) | Err(_) => None,
+    };
+    client.map_or(Sleep::Elsewhere, Sleep::InConnect)
+}
+
+fn blocked_client(pid: u32, task: &Path, call: &str) -> Option<BlockedClient> {
+    let (at, length) = connect_address(call)?;
     let mut address = [0; ADDRESS_MAX];
     let address = address.get_mut(..length)?;
     let memory = File::open(task.join("mem")).ok()?;

@@ -75,12 +75,53 @@ impl Counters {
 /// handshake that its client broke off is a drop and no overflow, and there are never more than the
 /// namespace counted.
 #[must_use]
-pub fn overflows_of(drops: u32, counters: &Counters) -> RangeInclusive<u32> {
-    let narrowed = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    let broken = narrowed(counters.broken_handshakes);
-    let most = drops.min(narrowed(counters.listen_overflows));
-    let least = drops.saturating_sub(broken).div_ceil(2).min(most);
-    least..=most
+pub fn overflows_of(drops: u64, counters: &Counters) -> RangeInclusive<u64> {
+    let most = drops.min(counters.listen_overflows);
+    let not_broken = drops.saturating_sub(counters.broken_handshakes);
+    not_broken.div_ceil(2).min(most)..=most
+}
+
+/// Counts the overflows of one TCP listener, or of a group that shares an address, from sample to
+/// sample.
+///
+/// The counters of a namespace are read after a sample, so that what happens in between is counted
+/// before it is seen as a drop. What they counted and nobody dropped yet is therefore held against
+/// the drops of the next sample, and of that one alone. Nothing is taken twice: there are never
+/// more overflows than the namespace counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OverflowCount {
+    least: u64,
+    most: u64,
+    /// What the namespace counted up to the sample before, and no drop has been held against.
+    left: Counters,
+}
+
+impl OverflowCount {
+    /// Takes how much was dropped between two samples, and what the namespace counted between the
+    /// readings that followed them; answers how many overflows that were.
+    pub fn add(&mut self, drops: u64, counted: &Counters) -> RangeInclusive<u64> {
+        let both = |left: u64, counted: u64| left.saturating_add(counted);
+        let known = Counters {
+            listen_overflows: both(self.left.listen_overflows, counted.listen_overflows),
+            broken_handshakes: both(self.left.broken_handshakes, counted.broken_handshakes),
+            ..Counters::default()
+        };
+        let lately = overflows_of(drops, &known);
+        let not_taken = known.listen_overflows - lately.end();
+        self.left = Counters {
+            listen_overflows: not_taken.min(counted.listen_overflows),
+            ..*counted
+        };
+        self.least = self.least.saturating_add(*lately.start());
+        self.most = self.most.saturating_add(*lately.end());
+        lately
+    }
+
+    /// How many there were since it began.
+    #[must_use]
+    pub fn total(&self) -> RangeInclusive<u64> {
+        self.least..=self.most
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +144,41 @@ mod tests {
         assert_eq!(of(32, 0, 32), 0..=0);
         assert_eq!(of(32, 9, 32), 0..=9);
         assert_eq!(of(32, 9, 20), 6..=9);
+    }
+
+    #[test]
+    fn an_overflow_that_is_counted_before_it_is_seen_as_a_drop_is_taken_once() {
+        let overflows = |listen_overflows| Counters {
+            listen_overflows,
+            ..Counters::default()
+        };
+        let mut count = OverflowCount::default();
+        // Between the sample and the reading of the counters.
+        assert_eq!(count.add(0, &overflows(1)), 0..=0);
+        assert_eq!(count.add(1, &overflows(0)), 1..=1);
+        assert_eq!(count.add(1, &overflows(0)), 0..=0, "it was taken already");
+        // A dropped acknowledgement, half of it before, half after.
+        assert_eq!(count.add(1, &overflows(1)), 1..=1);
+        assert_eq!(count.add(1, &overflows(0)), 0..=0);
+        assert_eq!(count.total(), 2..=2);
+    }
+
+    #[test]
+    fn what_others_overflowed_long_ago_is_not_held_against_a_scanned_listener() {
+        let mut count = OverflowCount::default();
+        let counted = |listen_overflows, broken_handshakes| Counters {
+            listen_overflows,
+            broken_handshakes,
+            ..Counters::default()
+        };
+        count.add(0, &counted(100, 0));
+        count.add(0, &counted(0, 0));
+        assert_eq!(count.add(32, &counted(0, 32)), 0..=0);
+        // And many times round, never more than the namespace counted.
+        for _ in 0..10 {
+            count.add(9, &counted(3, 0));
+        }
+        assert_eq!(*count.total().end(), 30);
     }
 
     #[test]

@@ -24,7 +24,7 @@
 //!
 //! Who watches servers takes one [`sample`](Namespace::sample) for all of them and finds each by
 //! [`Listeners::reached_at`] or [`Listeners::at_name`]. Where a queue has grown, the peers who wait
-//! tell a slow server from one that accepts nobody: [`Waiting::has_moved_since`].
+//! tell a slow server from one that accepts nobody: [`Waiting::stands_still_since`].
 //!
 //! It decides nothing and reads no clock. It is Linux only, and holds no `unsafe`.
 //!
@@ -54,7 +54,7 @@ mod waiting;
 
 pub use answer::{FileId, Progress, Row, TcpRow, TcpState, UnixRow, read_answer};
 pub use blocked::{Blocked, BlockedClient};
-pub use counters::{Counters, overflows_of};
+pub use counters::{Counters, OverflowCount, overflows_of};
 pub use listener::{Family, Listener, Listeners, Local};
 pub use name::UnixName;
 pub use namespace::{Namespace, OpenError, Sight, namespaces};

@@ -206,7 +206,8 @@ impl FileId {
         Ok(Self {
             major: major(metadata.dev()),
             minor: minor(metadata.dev()),
-            inode: metadata.ino(),
+            // The kernel tells so much of it.
+            inode: metadata.ino() & u64::from(u32::MAX),
         })
     }
 }
@@ -268,18 +269,28 @@ impl Listeners {
             .collect()
     }
 
-    /// Those with this name, or else those whose file is at this path: a socket may have been bound
-    /// by way of a link, or relative to a directory.
+    /// The one that this process reaches by a name. A path leads to the socket whose file is there
+    /// now, whatever name that was bound by: a link, or a path relative to a directory. An earlier
+    /// one of the same name may listen on, and nobody reaches it any more. Where the path may not
+    /// be looked at, those of this name.
     #[must_use]
     pub fn at_name(&self, name: &UnixName) -> Vec<&Listener> {
-        let named: Vec<_> = self.unix.iter().filter(|it| it.is_named(name)).collect();
-        let file = name.path().and_then(|path| FileId::of(path).ok());
-        match file {
-            Some(file) if named.is_empty() => {
-                self.unix.iter().filter(|it| it.has_file(file)).collect()
+        match name.path().map(FileId::of) {
+            Some(Ok(file)) => {
+                let is_there = |it: &&Listener| it.is_at(name, Some(file));
+                self.unix.iter().filter(is_there).collect()
             }
-            _ => named,
+            Some(Err(error)) if leads_nowhere(&error) => Vec::new(),
+            Some(Err(_)) | None => self.named(name),
         }
+    }
+
+    /// Those of this name, whether it leads to them from here or not: in another mount namespace a
+    /// path is another.
+    #[must_use]
+    pub fn named(&self, name: &UnixName) -> Vec<&Listener> {
+        let has_name = |it: &&Listener| it.is_named(name);
+        self.unix.iter().filter(has_name).collect()
     }
 
     /// The same socket at this moment, while it still listens.
@@ -294,13 +305,27 @@ impl Listeners {
 }
 
 impl Listener {
-    pub(crate) fn is_named(&self, wanted: &UnixName) -> bool {
+    fn is_named(&self, wanted: &UnixName) -> bool {
         matches!(&self.local, Local::Unix { name, .. } if name == wanted)
     }
 
-    pub(crate) fn has_file(&self, wanted: FileId) -> bool {
-        matches!(self.local, Local::Unix { file, .. } if file == Some(wanted))
+    /// Whether it is what is reached by this name, which leads to this file as far as that is known.
+    pub(crate) fn is_at(&self, name: &UnixName, at: Option<FileId>) -> bool {
+        let Local::Unix { file, .. } = self.local else {
+            return false;
+        };
+        match (file, at) {
+            // Btrfs and overlays show people another device than the kernel's own.
+            (Some(file), Some(at)) => file == at || (file.inode == at.inode && self.is_named(name)),
+            (None, _) | (_, None) => self.is_named(name),
+        }
     }
+}
+
+/// Whether nothing is at a path, as opposed to something that may not be looked at.
+fn leads_nowhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 impl<'a> IntoIterator for &'a Listeners {
@@ -332,6 +357,20 @@ mod tests {
         }
     }
 
+    /// The file is given as device and inode.
+    fn unix(name: &Path, file: Option<(u32, u64)>, inode: u32) -> Listener {
+        let file = file.map(|(minor, inode)| FileId {
+            major: 0,
+            minor,
+            inode,
+        });
+        let name = UnixName::Path(name.to_owned());
+        Listener {
+            local: Local::Unix { name, file },
+            ..tcp("0.0.0.0:1", false, inode)
+        }
+    }
+
     fn reached(listeners: &Listeners, address: &str) -> Vec<u32> {
         let found = listeners.reached_at(address.parse().unwrap());
         found.iter().map(|it| it.inode).collect()
@@ -354,6 +393,42 @@ mod tests {
         assert_eq!(reached(&listeners, "[::1]:5432"), [5]);
         assert_eq!(reached(&listeners, "10.0.0.1:80"), [6]);
         assert!(reached(&listeners, "10.0.0.1:81").is_empty());
+    }
+
+    #[test]
+    fn a_path_leads_to_the_socket_whose_file_is_there_and_to_no_earlier_one() {
+        let path = Path::new("/run/server.sock");
+        let name = UnixName::Path(path.to_owned());
+        let at = |file: (u32, u64), rows: &[Listener]| -> Vec<u32> {
+            let (minor, inode) = file;
+            let major = 0;
+            let file = FileId {
+                major,
+                minor,
+                inode,
+            };
+            let there = rows.iter().filter(|it| it.is_at(&name, Some(file)));
+            there.map(|it| it.inode).collect()
+        };
+        let earlier = unix(path, Some((7, 70)), 1);
+        let now = unix(path, Some((7, 71)), 2);
+        let elsewhere = unix(Path::new("/run/other.sock"), Some((8, 71)), 3);
+        let by_link = unix(Path::new("server.sock"), Some((7, 71)), 4);
+        assert_eq!(at((7, 71), &[earlier.clone(), now.clone()]), [2]);
+        assert_eq!(at((7, 71), &[earlier.clone(), elsewhere, by_link]), [4]);
+        // Another device than stat() has, and no device at all.
+        assert_eq!(at((9, 71), &[earlier.clone(), now]), [2]);
+        assert_eq!(at((7, 71), &[unix(path, None, 5)]), [5]);
+        assert!(at((7, 72), &[earlier]).is_empty());
+    }
+
+    #[test]
+    fn where_no_file_is_nobody_is_reached_whatever_once_had_the_name() {
+        let path = Path::new("/nowhere/server.sock");
+        let listeners = Listeners::from_iter([unix(path, Some((7, 70)), 1)]);
+        let name = UnixName::Path(path.to_owned());
+        assert!(listeners.at_name(&name).is_empty());
+        assert_eq!(listeners.named(&name).len(), 1);
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::waiting::Waiting;
 /// The tables of the calling thread's namespace.
 const OWN_NET: &str = "/proc/thread-self/net";
 const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+/// There stays room for so many sockets from one question to the next.
+const ROWS_KEPT: usize = 1024;
 
 /// Why a namespace cannot be looked into.
 #[derive(Debug, thiserror::Error)]
@@ -182,16 +184,34 @@ impl Namespace {
         self.rows.clear();
         socket.ask(Question::TcpListeners(IpVersion::V4), &mut self.rows)?;
         absent_is_empty(socket.ask(Question::TcpListeners(IpVersion::V6), &mut self.rows))?;
-        match socket.ask(Question::UnixListeners, &mut self.rows) {
-            // A kernel without unix_diag.
+        self.add_unix()
+    }
+
+    /// Its unix listeners at this moment, which is the part of a sample that TCP has no lookup for.
+    ///
+    /// # Errors
+    ///
+    /// As [`sample`](Self::sample).
+    pub fn unix_listeners(&mut self) -> Result<Listeners, AskError> {
+        self.rows.clear();
+        self.add_unix()
+    }
+
+    /// The listeners among the rows, and the unix ones.
+    fn add_unix(&mut self) -> Result<Listeners, AskError> {
+        let asked = match &mut self.source {
+            Source::Diag(socket) => socket.ask(Question::UnixListeners, &mut self.rows),
+            Source::Tables(_) => Err(AskError::Refused(Errno::NOENT.into())),
+        };
+        let in_table = match asked {
+            // Here, or in this kernel, nobody can be asked.
             Err(AskError::Refused(error)) if is(&error, Errno::NOENT) => {
-                let unix = parse_unix(&read_again(&mut self.unix)?);
-                let tcp = self.rows.drain(..).filter_map(Listener::from_row);
-                return Ok(tcp.chain(unix).collect());
+                parse_unix(&read_again(&mut self.unix)?)
             }
-            asked => asked?,
-        }
-        Ok(self.rows.drain(..).filter_map(Listener::from_row).collect())
+            asked => asked.map(|()| Vec::new())?,
+        };
+        let told = self.rows.drain(..).filter_map(Listener::from_row);
+        Ok(told.chain(in_table).collect())
     }
 
     /// The listener that a TCP connect to this address reaches, found without a walk: about a
@@ -243,25 +263,28 @@ impl Namespace {
             Source::Diag(socket) => socket,
             Source::Tables(tables) => {
                 let mut rows = tables.connections()?;
-                rows.retain(|row| row.local.port() == port || row.remote.port() == port);
+                let is_at_port =
+                    |row: &TcpRow| row.local.port() == port || row.remote.port() == port;
+                rows.retain(|row| is_at_port(row) && Waiting::may_use(row));
                 return Ok(rows);
             }
         };
+        let is_wanted = |row: &Row| matches!(row, Row::Tcp(row) if Waiting::may_use(row));
         self.rows.clear();
-        socket.ask(
-            Question::TcpConnections(IpVersion::V4, port),
-            &mut self.rows,
-        )?;
-        let asked = socket.ask(
-            Question::TcpConnections(IpVersion::V6, port),
-            &mut self.rows,
-        );
-        absent_is_empty(asked)?;
+        let mut ask = |version| {
+            let question = Question::TcpConnections(version, port);
+            socket.ask_for(question, is_wanted, &mut self.rows)
+        };
+        ask(IpVersion::V4)?;
+        absent_is_empty(ask(IpVersion::V6))?;
         let tcp = |row| match row {
             Row::Tcp(row) => Some(row),
             Row::Unix(_) => None,
         };
-        Ok(self.rows.drain(..).filter_map(tcp).collect())
+        let found = self.rows.drain(..).filter_map(tcp).collect();
+        // A crowd that has gone takes no room any more.
+        self.rows.shrink_to(ROWS_KEPT);
+        Ok(found)
     }
 
     fn waiting_on_unix(&mut self, inode: u32) -> Result<Waiting, AskError> {

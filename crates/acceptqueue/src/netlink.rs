@@ -47,34 +47,38 @@ impl<'a> Iterator for Messages<'a> {
     type Item = Result<Message<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let taken = self.take();
-        if taken.is_err() {
-            self.0 = &[];
-        }
-        Some(taken)
+        next_of(&mut self.0, read_message)
     }
 }
 
-impl<'a> Messages<'a> {
-    fn take(&mut self) -> Result<Message<'a>, Malformed> {
-        let short = Malformed("a message is cut off");
-        let length = u32_at(self.0, 0).ok_or(short)? as usize;
-        let message = self.0.get(..length).ok_or(short)?;
-        let payload = message.get(HEADER..).ok_or(short)?;
-        let kind = u16_at(message, 4).ok_or(short)?;
-        let flags = u16_at(message, 6).ok_or(short)?;
-        let sequence = u32_at(message, 8).ok_or(short)?;
-        self.0 = self.0.get(aligned(length)..).unwrap_or_default();
-        Ok(Message {
-            kind,
-            flags,
-            sequence,
-            payload,
-        })
+fn read_message(bytes: &[u8]) -> Result<(usize, Message<'_>), Malformed> {
+    let short = Malformed("a message is cut off");
+    let length = u32_at(bytes, 0).ok_or(short)? as usize;
+    let message = bytes.get(..length).ok_or(short)?;
+    let message = Message {
+        kind: u16_at(message, 4).ok_or(short)?,
+        flags: u16_at(message, 6).ok_or(short)?,
+        sequence: u32_at(message, 8).ok_or(short)?,
+        payload: message.get(HEADER..).ok_or(short)?,
+    };
+    Ok((length, message))
+}
+
+/// Takes the next of those that follow each other at multiples of four; a malformed one is the last.
+fn next_of<'a, T>(
+    left: &mut &'a [u8],
+    read: impl Fn(&'a [u8]) -> Result<(usize, T), Malformed>,
+) -> Option<Result<T, Malformed>> {
+    if left.is_empty() {
+        return None;
     }
+    let read = read(left);
+    let after = match &read {
+        Ok((length, _)) => left.get(aligned(*length)..),
+        Err(_) => None,
+    };
+    *left = after.unwrap_or_default();
+    Some(read.map(|(_, taken)| taken))
 }
 
 /// The attributes that end a message, as kind and value.
@@ -85,28 +89,18 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = Result<(u16, &'a [u8]), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let taken = self.take();
-        if taken.is_err() {
-            self.0 = &[];
-        }
-        Some(taken)
+        next_of(&mut self.0, read_attribute)
     }
 }
 
-impl<'a> Attributes<'a> {
-    fn take(&mut self) -> Result<(u16, &'a [u8]), Malformed> {
-        // The two upper bits of the kind are flags.
-        const KIND: u16 = 0x3fff;
-        let short = Malformed("an attribute is cut off");
-        let length = usize::from(u16_at(self.0, 0).ok_or(short)?);
-        let kind = u16_at(self.0, 2).ok_or(short)? & KIND;
-        let value = self.0.get(4..length).ok_or(short)?;
-        self.0 = self.0.get(aligned(length)..).unwrap_or_default();
-        Ok((kind, value))
-    }
+fn read_attribute(bytes: &[u8]) -> Result<(usize, (u16, &[u8])), Malformed> {
+    // The two upper bits of the kind are flags.
+    const KIND: u16 = 0x3fff;
+    let short = Malformed("an attribute is cut off");
+    let length = usize::from(u16_at(bytes, 0).ok_or(short)?);
+    let kind = u16_at(bytes, 2).ok_or(short)? & KIND;
+    let value = bytes.get(4..length).ok_or(short)?;
+    Ok((length, (kind, value)))
 }
 
 /// Messages and attributes begin at multiples of four.

@@ -90,10 +90,25 @@ impl DiagSocket {
 
     /// Asks for many sockets, and again where the walk was torn.
     pub(crate) fn ask(&mut self, question: Question, rows: &mut Vec<Row>) -> Result<(), AskError> {
+        self.ask_for(question, |_| true, rows)
+    }
+
+    /// The same, and leaves out what is not wanted as it comes.
+    pub(crate) fn ask_for(
+        &mut self,
+        question: Question,
+        is_wanted: impl Fn(&Row) -> bool,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), AskError> {
         let before = rows.len();
         for _ in 0..WALKS_MAX {
             rows.truncate(before);
-            match self.ask_once(question, &mut |row| rows.push(row))? {
+            let mut keep = |row| {
+                if is_wanted(&row) {
+                    rows.push(row);
+                }
+            };
+            match self.ask_once(question, &mut keep)? {
                 Progress::Torn => {}
                 Progress::More | Progress::Done => break,
                 Progress::Refused(errno) => {

@@ -112,10 +112,6 @@ impl Waiting {
                 | TcpState::Other(_) => {}
             }
         }
-        let is_here = |row: &TcpRow| {
-            let (local, remote) = ends(row);
-            remote.ip().is_loopback() || remote.ip() == local.ip()
-        };
         let mut clients = BTreeMap::new();
         for row in rows.iter().filter(|row| row.inode != 0) {
             if is_its_own(row.remote) && is_here(row) {
@@ -127,6 +123,12 @@ impl Waiting {
             peer.client_inode = peer.address.and_then(|it| clients.get(&it)).copied();
         }
         waiting
+    }
+
+    /// Whether a connection can tell anything: it waits, or both its ends are here. All others were
+    /// accepted long ago, and there may be a hundred thousand of them.
+    pub(crate) fn may_use(row: &TcpRow) -> bool {
+        row.inode == 0 || is_here(row)
     }
 
     /// Adds a client of the same namespace, if it is not what it believes to be.
@@ -160,15 +162,25 @@ impl Waiting {
         self.ghosts.retain(was_there);
     }
 
-    /// Whether one of those who waited earlier was accepted, or lost, meanwhile. While it does not
-    /// move, the server does not accept; one that closed early on a unix socket cannot be told from
-    /// others, and proves nothing.
+    /// Whether one of those who waited earlier was accepted, or lost, meanwhile. One that closed early
+    /// on a unix socket cannot be told from others, and proves nothing.
     #[must_use]
     pub fn has_moved_since(&self, earlier: &Self) -> bool {
         let here: BTreeSet<_> = self.peers.iter().map(Peer::key).collect();
-        let telling = |peer: &&Peer| peer.address.is_some() || peer.client_inode.is_some();
-        let mut earlier = earlier.peers.iter().filter(telling);
-        earlier.any(|peer| !here.contains(&peer.key()))
+        earlier.telling().any(|peer| !here.contains(&peer.key()))
+    }
+
+    /// Whether nobody was accepted meanwhile: there were some who can be told from others, and all of
+    /// them still wait. Where nobody is known to have waited earlier, it is not known.
+    #[must_use]
+    pub fn stands_still_since(&self, earlier: &Self) -> bool {
+        earlier.telling().next().is_some() && !self.has_moved_since(earlier)
+    }
+
+    /// Those who can be told from others.
+    fn telling(&self) -> impl Iterator<Item = &Peer> {
+        let is_telling = |peer: &&Peer| peer.address.is_some() || peer.client_inode.is_some();
+        self.peers.iter().filter(is_telling)
     }
 }
 
@@ -186,6 +198,12 @@ impl Peer {
 /// Both ends, of IPv4 as IPv4 whatever the socket.
 fn ends(row: &TcpRow) -> (SocketAddr, SocketAddr) {
     (canonical(row.local), canonical(row.remote))
+}
+
+/// Whether its other end is on this machine, as far as its addresses tell.
+fn is_here(row: &TcpRow) -> bool {
+    let (local, remote) = ends(row);
+    remote.ip().is_loopback() || remote.ip() == local.ip()
 }
 
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
@@ -286,8 +304,49 @@ mod tests {
         ]);
         assert!(!longer.has_moved_since(&first));
         assert!(first.has_moved_since(&longer));
+        assert!(longer.stands_still_since(&first) && !first.stands_still_since(&longer));
         let unix = Waiting::of_unix(&[5, 0, 6]);
         assert!(!unix.has_moved_since(&Waiting::of_unix(&[5, 0])));
         assert!(unix.has_moved_since(&Waiting::of_unix(&[4, 5])));
+    }
+
+    #[test]
+    fn a_list_of_nobody_who_can_be_told_proves_nothing() {
+        let nobody = Waiting::default();
+        let closed = Waiting::of_unix(&[0, 0]);
+        let one = Waiting::of_unix(&[5]);
+        for earlier in [&nobody, &closed] {
+            assert!(!one.has_moved_since(earlier));
+            assert!(!one.stands_still_since(earlier));
+        }
+    }
+
+    #[test]
+    fn of_those_who_were_accepted_only_clients_of_this_machine_are_of_use() {
+        let rows = [
+            (
+                row(TcpState::Established, SERVER, "127.0.0.1:50001", 7),
+                true,
+            ),
+            (
+                row(TcpState::Established, "127.0.0.1:50001", SERVER, 9),
+                true,
+            ),
+            (
+                row(TcpState::Established, "10.0.0.5:3306", "10.0.0.9:50002", 7),
+                false,
+            ),
+            (
+                row(TcpState::Established, "10.0.0.5:3306", "10.0.0.9:50003", 0),
+                true,
+            ),
+            (
+                row(TcpState::SynSent, "10.0.0.5:50004", "10.0.0.7:3306", 7),
+                false,
+            ),
+        ];
+        for (row, is_of_use) in rows {
+            assert_eq!(Waiting::may_use(&row), is_of_use, "{row:?}");
+        }
     }
 }

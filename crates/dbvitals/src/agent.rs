@@ -22,6 +22,7 @@ pub(crate) mod hooks;
 pub(crate) mod http;
 pub(crate) mod listening;
 pub(crate) mod log;
+mod look;
 pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod plan;
@@ -41,16 +42,17 @@ use dbvitals_verdict::Admin;
 use tokio::sync::broadcast;
 
 use crate::agent::board::Board;
-use crate::agent::control::Control;
+use crate::agent::control::{Control, Watchlist};
 use crate::agent::event_loop::EventLoop;
 use crate::agent::history::Keeper;
-use crate::agent::plan::BackendPlan;
 use crate::agent::queues::QueueWatch;
 use crate::agent::transitions::Told;
 use crate::record::Recorder;
 
-/// Backends for which another shard is worth its thread.
-const BACKENDS_PER_SHARD_MIN: usize = 64;
+/// Backends for which another shard is worth its thread: their pings, one a second each, keep a core
+/// busy for less than a tenth of its time, and cost more where two threads share them out, because
+/// each then wakes for half as many.
+const BACKENDS_PER_SHARD_MIN: usize = 10_000;
 
 /// How many shards share out so many backends.
 pub(crate) fn shards_for(backends: usize) -> usize {
@@ -75,7 +77,7 @@ impl Agent {
     ///
     /// Where the system gives no thread or no descriptor.
     pub(crate) fn start(
-        backends: &[BackendPlan],
+        watchlist: Watchlist<'_>,
         order: &dyn Fn(&str) -> Admin,
         clock: Clock,
         seed: u64,
@@ -84,7 +86,7 @@ impl Agent {
         keeper: Option<&Keeper>,
     ) -> anyhow::Result<Self> {
         let board = Arc::new(Board::new(clock));
-        let shards = shards_for(backends.len());
+        let shards = shards_for(watchlist.backends.len());
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for shard in 0..shards {
             let beat = board.add_shard();
@@ -107,7 +109,7 @@ impl Agent {
             threads.push(thread);
         }
         let control = Arc::new(Control::new(board, handles));
-        control.watch(backends, order)?;
+        control.watch(watchlist, order)?;
         let queues = QueueWatch::start(&control).context("failed to start a thread")?;
         Ok(Self {
             control,

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dbvitals_verdict::{Depth, Want};
 
 use crate::expectation::parse_want;
+use crate::pings::GroupBy;
 use crate::{depth, duration, record};
 
 /// Knows whether a MySQL, MariaDB or PostgreSQL server is really alive and fit.
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// Show what another configuration would have concluded from a record of `serve --record`
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// Show who asks "are you there", how often, and how much of it is useless
+    #[command(after_help = PINGS_EXAMPLES)]
+    Pings(PingsArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -201,6 +205,25 @@ Exit codes: 0 the same conclusions, 1 others, 3 misuse, or a record that cannot 
 Examples:
   dbvitals replay /var/lib/dbvitals/record --fall 3
   dbvitals replay /var/lib/dbvitals/record -c other.toml";
+
+const PINGS_EXAMPLES: &str = "\
+Pings are COM_PING, COM_STATISTICS, COM_RESET_CONNECTION, SELECT 1 and its kin, the empty query,
+and PostgreSQL's lone Sync. Connections under TLS cannot be read, and are counted as opaque. The
+first 96 bytes of each packet are enough.
+
+--compare-with reads MySQL's Com_admin_commands and Connections, which everybody may;
+performance_schema (SELECT on it); PostgreSQL's pg_stat_statements (pg_read_all_stats). With
+--interface they are read before and after; beside a file stands what they say now.
+
+Exit codes: 0 told, 1 told of a part, since the capture is cut off or damaged or packets were lost
+on the way, 3 misuse.
+
+Examples:
+  tcpdump -i any -s 96 -w pings.pcap 'tcp port 3306'; dbvitals pings --pcap pings.pcap
+  ssh db-a tcpdump -i any -s 96 -w - -U 'tcp port 5432' | dbvitals pings --pcap -
+  dbvitals pings --interface lo --port 3306 --for 60s --group-by connection
+  dbvitals pings --interface eth0 --port 5432 --compare-with postgres://vitals@db-a
+  dbvitals pings --pcap pings.pcap --keep-pings-only shared.pcap";
 
 /// Where the password comes from, for commands that take URLs.
 #[derive(Debug, Args)]
@@ -590,7 +613,8 @@ pub(crate) struct QueuesArgs {
     /// Go on until Ctrl-C: peaks, overflows per second, and a line when a queue fills or drains
     #[arg(long)]
     pub(crate) watch: bool,
-    /// How often a watch is told; it looks 50 times a second whatever this says
+    /// How often a watch is told; it looks 50 times a second whatever this says, and more rarely
+    /// where listeners are many
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse, requires = "watch")]
     pub(crate) interval: Duration,
     /// End the watch after this time
@@ -602,4 +626,35 @@ pub(crate) struct QueuesArgs {
     /// Look into all network namespaces of this machine
     #[arg(long)]
     pub(crate) everywhere: bool,
+}
+
+/// Arguments of `pings`.
+#[derive(Debug, Args)]
+pub(crate) struct PingsArgs {
+    /// The capture, pcap or pcapng, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Listen to this interface instead (lo for clients on this machine); needs CAP_NET_RAW
+    #[arg(long, value_name = "IF", requires = "port", conflicts_with = "pcap")]
+    pub(crate) interface: Option<String>,
+    /// How long to listen
+    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration::parse, requires = "interface")]
+    pub(crate) patience: Duration,
+    /// Only servers on this port; they are recognised by what they say, on any port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Whose pings are counted together
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = GroupBy::Client)]
+    pub(crate) group_by: GroupBy,
+    /// A ping this soon after the server was heard is useless, if a command follows it
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
+    pub(crate) idle_threshold: Duration,
+    /// Write a copy of the capture, with no more of it than headers and pings, into this new file
+    #[arg(long, value_name = "FILE", conflicts_with = "interface")]
+    pub(crate) keep_pings_only: Option<PathBuf>,
+    /// Ask this server what it has counted itself, and show the difference
+    #[arg(long, value_name = "URL")]
+    pub(crate) compare_with: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
 }

@@ -9,6 +9,7 @@ mod ending;
 pub(crate) mod explain;
 pub(crate) mod man;
 mod pace;
+pub(crate) mod pings;
 pub(crate) mod queues;
 pub(crate) mod replay;
 pub(crate) mod serve;
@@ -24,6 +25,7 @@ use crate::cli::PasswordArgs;
 use crate::expectation::Expectation;
 use crate::misuse::{Misuse, tell};
 use crate::password;
+use crate::shared_parts::SharedParts;
 use crate::target_url::TargetUrl;
 
 /// What a command line asks of all its targets.
@@ -38,6 +40,7 @@ pub(crate) fn read_targets(
     arguments: &[String],
     asked: Asked,
     source: &PasswordArgs,
+    shared: &mut SharedParts,
 ) -> Result<Vec<(TargetUrl, Target, Depth)>, Misuse> {
     let given = source.password_file.as_deref().map(password::from_file);
     let given = given.transpose().map_err(|error| error.to_string())?;
@@ -62,7 +65,7 @@ pub(crate) fn read_targets(
             }
             (None, None) => password::ambient(&url.name).map_err(|error| error.to_string())?,
         };
-        let target = url.target(password)?;
+        let target = url.target(password, shared)?;
         targets.push((url, target, depth));
     }
     Ok(targets)

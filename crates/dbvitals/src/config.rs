@@ -1,7 +1,7 @@
 //! The configuration file: TOML in, a checked plan out, all errors of a file at once.
 //!
 //! `reader.rs` reads typed values out of spanned TOML and collects what is wrong; `file.rs` knows
-//! the sections and keys and builds the [`AgentPlan`]. Nothing starts before all of it is right.
+//! the sections and keys and builds the [`AgentPlan`], `pieces.rs` keeps what that takes small. Nothing starts before all of it is right.
 //! `settings.rs` tells where each value in force came from.
 
 mod agent_checks;
@@ -10,6 +10,7 @@ mod doors;
 mod file;
 mod gates;
 mod hooks;
+mod pieces;
 mod reader;
 #[cfg(test)]
 mod schema;

@@ -2,6 +2,7 @@
 //!
 //! A name other than `localhost` is nobody's own: it may lead elsewhere tomorrow.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use dbvitals_probe::Address;
@@ -29,19 +30,82 @@ pub(crate) fn is_here(address: &Address) -> bool {
     matches!(address, Address::Unix(_)) || !own_addresses(address).is_empty()
 }
 
-/// Only an own address can be bound to; nothing is sent.
+/// Whether an address is this machine's, by the kernel's word; nothing is sent. That it can be bound
+/// to proves nothing: where `ip_nonlocal_bind` is set, as for virtual addresses, any can.
 fn is_own(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+    /// Where a datagram would be sent, if one were.
+    const DISCARD: u16 = 9;
+    let is_own = || -> io::Result<bool> {
+        match ip {
+            // Only from an own address is there a way to anywhere.
+            IpAddr::V4(_) => {
+                let socket = UdpSocket::bind((ip, 0))?;
+                socket.connect((ip, DISCARD)).map(|()| true)
+            }
+            // To an own address one comes from there, and to no other. (Of IPv4 it may be another
+            // of the same interface.)
+            IpAddr::V6(_) => {
+                let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+                socket.connect((ip, DISCARD))?;
+                Ok(socket.local_addr()?.ip() == ip)
+            }
+        }
+    };
+    ip.is_loopback() || ip.is_unspecified() || is_own().unwrap_or(false)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd as _;
+    use std::thread;
+
+    use dbvitals_testkit::{Network, left_out};
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
     use super::*;
 
     fn tcp(host: &str) -> Address {
         Address::Tcp {
             host: host.to_owned(),
             port: 3306,
+        }
+    }
+
+    #[test]
+    fn an_address_that_may_be_bound_to_is_not_yet_here() {
+        let test = "an_address_that_may_be_bound_to_is_not_yet_here";
+        if !rustix::process::geteuid().is_root() {
+            left_out(test, "needs root, to enter network namespaces");
+            return;
+        }
+        let network = Network::new();
+        // The second of a network is a secondary address, which nothing is sent from by itself.
+        let script = "ip link add here type veth peer name there && \
+                      ip addr add 10.9.0.5/24 dev here && ip addr add 10.9.0.6/24 dev here && \
+                      ip addr add 10.8.0.5/32 dev lo && \
+                      ip addr add fd00::5/64 dev here nodad && \
+                      ip link set here up && ip link set there up && \
+                      ip route add default dev here && ip -6 route add default dev here && \
+                      echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind && \
+                      echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind";
+        let set_up = network.command("sh").args(["-c", script]).status();
+        assert!(set_up.is_ok_and(|status| status.success()), "ip");
+        let seen = |host: &str| {
+            let namespace = File::open(network.file()).expect("the namespace exists");
+            let look = || {
+                let kind = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(namespace.as_fd(), kind).expect("root may enter");
+                UdpSocket::bind((host, 0)).expect("it may be bound to");
+                is_here(&tcp(host))
+            };
+            thread::scope(|scope| scope.spawn(look).join()).expect("it looked")
+        };
+        for host in ["127.0.0.1", "10.9.0.5", "10.9.0.6", "10.8.0.5", "fd00::5"] {
+            assert!(seen(host), "{host}");
+        }
+        for host in ["10.9.0.7", "192.0.2.1", "fd00::7", "2001:db8::1"] {
+            assert!(!seen(host), "{host}");
         }
     }
 

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod demo;
 mod depth;
+mod descriptors;
 mod discovery;
 mod duration;
 mod exit;
@@ -18,10 +19,12 @@ mod journal;
 mod locality;
 mod misuse;
 mod password;
+mod pings;
 mod probing;
 mod record;
 mod rehearsal;
 mod report;
+mod shared_parts;
 mod standstill;
 mod suggestion;
 mod systemd;
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Advise(args) => commands::advise::run(args, json),
         Command::Queues(args) => commands::queues::run(args, json),
         Command::Replay(args) => commands::replay::run(args, json),
+        Command::Pings(args) => commands::pings::run(args, json),
     };
     match ended {
         Ok(exit) => exit.into(),

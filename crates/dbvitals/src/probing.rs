@@ -1,6 +1,6 @@
 //! Probes without a schedule: a few targets, one question each, and the answers.
 //!
-//! `check`, `wait` and `advise` ask this way. The prober is the agent's own; what is missing here is the
+//! `check` and `wait` ask this way. The prober is the agent's own; what is missing here is the
 //! monitor, since nobody who asks once wants to be told three times.
 
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ impl Asker {
         Ok(in_order.collect())
     }
 
-    /// What a target's statement answered, where its target says to keep that.
+    /// What a target whose answer is kept said to its statement.
     pub(crate) fn take_answer(&mut self, target: TargetId) -> Option<Answer> {
         self.prober.take_answer(target)
     }

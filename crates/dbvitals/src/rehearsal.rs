@@ -32,7 +32,7 @@ impl Asked {
 }
 
 /// What a probe meets.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     /// When it ends; the deadline at the latest.
     pub(crate) ended: Moment,
@@ -79,7 +79,7 @@ pub(crate) struct Rehearsal<'a, W> {
     pub(crate) transitions: Vec<Transition>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Flight {
     probe: ProbeId,
     asked: Asked,
@@ -135,7 +135,7 @@ impl<'a, W: World> Rehearsal<'a, W> {
     }
 
     fn next_due(&self) -> Option<Moment> {
-        let flights = [self.held, self.fresh].into_iter().flatten();
+        let flights = [&self.held, &self.fresh].into_iter().flatten();
         let ends = flights.map(|flight| flight.answer.ended);
         let death = self.death().map(|(at, _)| at);
         let look = self.look().map(|look| look.ended);

@@ -22,6 +22,7 @@ pub(crate) struct Standstill {
 impl Standstill {
     /// What a first look shows: so many wait, and these.
     pub(crate) fn begin(length: u32, waiting: &Waiting, now: Moment) -> Self {
+        let length = at_least_those(length, waiting);
         Self {
             since: now,
             from: length,
@@ -32,10 +33,10 @@ impl Standstill {
     }
 
     /// Takes another look; answers whether it has grown. Where somebody was accepted meanwhile, or
-    /// nobody had waited, it begins anew.
+    /// nobody is known to have waited all the time, it begins anew.
     pub(crate) fn look(&mut self, length: u32, waiting: &Waiting, now: Moment) -> bool {
-        let stands =
-            self.length > 0 && length >= self.length && !waiting.has_moved_since(&self.waiting);
+        let length = at_least_those(length, waiting);
+        let stands = !self.is_over_at(length) && waiting.stands_still_since(&self.waiting);
         if !stands {
             *self = Self::begin(length, waiting, now);
             return false;
@@ -48,6 +49,11 @@ impl Standstill {
             self.steps += 1;
         }
         has_grown
+    }
+
+    /// Whether somebody has left the queue, if so many wait now; who has, only a look tells.
+    pub(crate) fn is_over_at(&self, length: u32) -> bool {
+        length < self.length
     }
 
     /// How many waited when it began.
@@ -68,5 +74,71 @@ impl Standstill {
     /// At how many looks more waited than before, without anybody accepted.
     pub(crate) fn steps(&self) -> u32 {
         self.steps
+    }
+}
+
+/// It is asked later who waits than how many: whoever came in between is no growth at the next look.
+fn at_least_those(length: u32, waiting: &Waiting) -> u32 {
+    length.max(u32::try_from(waiting.peers.len()).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use dbvitals_acceptqueue::Peer;
+
+    use super::*;
+
+    /// Clients from these ports are listed.
+    pub(crate) fn listed(ports: &[u16]) -> Waiting {
+        let peer = |port: &u16| Peer {
+            address: Some(([127, 0, 0, 1], *port).into()),
+            client_inode: None,
+            has_closed: false,
+            cookie: u64::from(*port),
+        };
+        Waiting {
+            peers: ports.iter().map(peer).collect(),
+            ..Waiting::default()
+        }
+    }
+
+    /// At each look so many waited, and these were still there when it was asked who; answers the
+    /// steps after each, and for how many looks it lasts.
+    fn check(looks: &[(u32, &[u16])], steps: &[u32], lasts: u64) {
+        let at = |look: u64| Moment::ORIGIN + Duration::from_millis(20 * look);
+        let (length, ports) = looks[0];
+        let mut still = Standstill::begin(length, &listed(ports), at(0));
+        let mut told = vec![0];
+        for (look, (length, ports)) in (1..).zip(&looks[1..]) {
+            still.look(*length, &listed(ports), at(look));
+            told.push(still.steps());
+        }
+        assert_eq!(told, steps);
+        let last = at(looks.len() as u64 - 1);
+        assert_eq!(still.lasts(last), Duration::from_millis(20 * lasts));
+    }
+
+    #[test]
+    fn a_queue_that_grows_while_all_who_waited_still_do_stands_still() {
+        check(
+            &[(1, &[1]), (1, &[1]), (2, &[1, 2]), (3, &[1, 2, 3])],
+            &[0, 0, 1, 2],
+            3,
+        );
+    }
+
+    #[test]
+    fn one_whose_clients_were_all_accepted_before_anybody_was_listed_does_not() {
+        check(&[(1, &[]), (2, &[]), (3, &[]), (4, &[])], &[0, 0, 0, 0], 0);
+        check(
+            &[(1, &[]), (2, &[7]), (3, &[8, 9]), (4, &[10])],
+            &[0, 0, 0, 0],
+            0,
+        );
+    }
+
+    #[test]
+    fn who_comes_between_length_and_list_is_no_growth() {
+        check(&[(1, &[1, 2]), (2, &[1, 2])], &[0, 0], 1);
     }
 }

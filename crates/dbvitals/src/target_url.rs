@@ -6,16 +6,17 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use dbvitals_probe::{Address, Protocol, Target, TlsConfig, TlsPolicy};
+use dbvitals_probe::{Address, Protocol, Target, TlsPolicy};
 use dbvitals_verdict::Depth;
 use dbvitals_wire::Credentials;
 use secrecy::SecretString;
 use url::Url;
 
 use crate::expectation::{Expectation, parse_want};
+use crate::shared_parts::SharedParts;
 use crate::{depth, duration, locality};
 
-/// A target as a URL describes it; TLS is read from disk by [`TargetUrl::target`].
+/// A target as a URL describes it; authorities of TLS are read from disk by [`TargetUrl::target`].
 #[derive(Debug, Clone)]
 pub(crate) struct TargetUrl {
     /// The name given, or `host:port`, or the socket's path.
@@ -164,19 +165,24 @@ impl TargetUrl {
             .map_err(|why| format!("{shown}: {why}"))
     }
 
-    /// The certificates of the authority that the URL names, as they are on disk now.
-    pub(crate) fn authority(&self) -> Option<Vec<u8>> {
-        // One that cannot be read is refused where the target is made.
-        self.ca.as_ref().and_then(|path| std::fs::read(path).ok())
+    /// The file of the authority that the URL names.
+    pub(crate) fn authority(&self) -> Option<&Path> {
+        self.ca.as_deref()
     }
 
-    /// The target to probe, with this password.
-    pub(crate) fn target(&self, password: Option<SecretString>) -> Result<Target, String> {
+    /// The target to probe, with this password; what it has in common with others is theirs, too.
+    pub(crate) fn target(
+        &self,
+        password: Option<SecretString>,
+        shared: &mut SharedParts,
+    ) -> Result<Target, String> {
         let mut target = Target::new(self.protocol, self.address.clone());
-        target.credentials = self.user.as_ref().map(|user| Credentials {
-            user: user.clone(),
-            password,
-            database: self.database.clone(),
+        target.credentials = self.user.as_ref().map(|user| {
+            shared.credentials(Credentials {
+                user: user.clone(),
+                password,
+                database: self.database.clone(),
+            })
         });
         target.want = self.expectation.want.unwrap_or_default();
         target.max_lag = self.expectation.max_lag;
@@ -184,11 +190,9 @@ impl TargetUrl {
         target.tls = match self.tls {
             TlsMode::Off => TlsPolicy::Off,
             _ if self.protocol == Protocol::Opaque => TlsPolicy::Off,
-            TlsMode::Prefer => TlsPolicy::Prefer(TlsConfig::encrypt_only().map_err(told)?),
-            TlsMode::Require => TlsPolicy::Require(TlsConfig::encrypt_only().map_err(told)?),
-            TlsMode::Verify => {
-                TlsPolicy::Verify(TlsConfig::verify(self.ca.as_deref()).map_err(told)?)
-            }
+            TlsMode::Prefer => TlsPolicy::Prefer(shared.encrypt_only().map_err(told)?),
+            TlsMode::Require => TlsPolicy::Require(shared.encrypt_only().map_err(told)?),
+            TlsMode::Verify => TlsPolicy::Verify(shared.verifying(self.authority()).map_err(told)?),
         };
         Ok(target)
     }

@@ -9,6 +9,8 @@ mod agent;
 #[expect(dead_code, reason = "no header matters here")]
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/service.rs"]
 mod service;
 
@@ -20,13 +22,8 @@ use dbvitals_testkit::{Dialect, Mood, Port, Script, ScriptedDatabase, ScriptedSe
 use rustix::process::Signal;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
+use crate::quick::QUICK;
 use crate::service::Service;
-
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";
 
 /// MySQL's first words when all connections are taken: error 1040.
 const TOO_MANY_CONNECTIONS: &[u8] = b"\x17\0\0\0\xff\x10\x04Too many connections";
@@ -40,10 +37,14 @@ fn agent_with_check(url: &str, more: &str) -> (Agent, Port) {
         port.number()
     ));
     let agent = Agent::start(config.serve());
-    // The agent answers HTTP first.
+    wait_until_it_listens(&port);
+    (agent, port)
+}
+
+/// The agent says that it watches, and answers HTTP, a moment before.
+fn wait_until_it_listens(port: &Port) {
     let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
     assert!(eventually(PATIENCE, || TcpStream::connect(address).is_ok()));
-    (agent, port)
 }
 
 fn connect(port: &Port) -> TcpStream {
@@ -107,6 +108,7 @@ fn nothing_is_said_before_there_is_evidence() {
         port.number()
     ));
     let agent = Agent::start(config.serve());
+    wait_until_it_listens(&port);
     assert_eq!(ask(&port), "");
     assert_eq!(agent.health("web").1["verdict"], "unknown");
 }
@@ -168,6 +170,7 @@ fn a_service_is_told_as_a_backend_is_for_whoever_wants_what() {
         .concat(),
     );
     let _agent = Agent::start(config.serve());
+    ports.iter().for_each(wait_until_it_listens);
     wait_for_line(writes, "ready up 100%\n");
     wait_for_line(reads, "ready up 100%\n");
     wait_for_line(own, "ready down #not_primary\n");
@@ -200,6 +203,7 @@ fn unknown_and_degraded_can_be_made_to_count_as_down() {
         port.number()
     ));
     let _agent = Agent::start(config.serve());
+    wait_until_it_listens(&port);
     let line = ask(&port);
     assert!(line.starts_with("ready down #unknown for "), "{line:?}");
 }

@@ -26,6 +26,8 @@ mod page;
 mod past;
 #[path = "dashboard/pictures.rs"]
 mod pictures;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/service.rs"]
 mod service;
 #[expect(dead_code, reason = "orders come from the page")]
@@ -34,13 +36,8 @@ mod state_dir;
 
 use crate::agent::{Agent, ConfigFile};
 use crate::browser::Browser;
+use crate::quick::QUICK;
 use crate::service::Service;
-
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";
 
 /// Runs in a page before anything of it: answers that are always the same, and no time.
 const STAGE: &str = include_str!("dashboard/stage.js");

@@ -54,6 +54,28 @@ fn the_defaults_promise_a_freeze_within_two_seconds_and_a_crash_at_once() {
 }
 
 #[test]
+fn a_limit_on_logins_is_told_with_what_it_may_cost() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("explain-limit.toml");
+    let backends = (0..40).map(|id| format!("[backend.b{id}]\nurl = \"mysql://u@h{id}\"\n"));
+    let backends: String = backends.collect();
+    let limit = "[agent]\nlogins_per_second_max = 10\n";
+    let shallow = "[backend.port]\nurl = \"tcp://h:1\"\n";
+    fs::write(&file, format!("{limit}{backends}{shallow}")).expect("it can be written");
+    let file = file.to_str().expect("a path of ours");
+    let run = explain(&["-c", file]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let told = "and up to 3.9 s where all backends fail at once: logins take turns";
+    assert_eq!(run.stdout.matches(told).count(), 40, "{}", run.stdout);
+    let run = explain(&["--json", "-c", file]);
+    let document: Value = serde_json::from_str(&run.stdout).expect("one document");
+    let backends = document["backends"].as_array().expect("backends");
+    let waits: Vec<_> = backends.iter().map(|it| &it["logins_wait_ms"]).collect();
+    assert_eq!(waits.iter().filter(|it| ***it == 3900.0).count(), 40);
+    assert_eq!(waits.iter().filter(|it| it.is_null()).count(), 1);
+    assert!(!explain(&[]).stdout.contains("logins take turns"));
+}
+
+#[test]
 fn flags_urls_and_files_are_explained_at_their_own_pace() {
     let it = backend(&["--interval", "500ms", "--timeout", "2s", "--fall", "3"]);
     assert_eq!(it["noticed_ms"]["freeze"], 4500.0);

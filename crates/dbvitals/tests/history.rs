@@ -17,6 +17,8 @@ mod files;
 #[expect(dead_code, reason = "the tests of serve need more of it")]
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/service.rs"]
 mod service;
 #[expect(dead_code, reason = "the tests of serve need more of it")]
@@ -31,14 +33,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
+use crate::quick::QUICK;
 use crate::service::Service;
 use crate::state_dir::StateDir;
 
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";
 /// How soon the contract has a silent server down under these: interval + timeout + 50 ms. A crash
 /// is noticed much sooner; a busy machine is not the history's fault.
 const NOTICED_WITHIN: Duration = Duration::from_millis(50 + 1000 + 50);

@@ -17,6 +17,8 @@ mod exposition;
 #[expect(dead_code, reason = "nothing is posted here")]
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/service.rs"]
 mod service;
 
@@ -31,13 +33,8 @@ use dbvitals_testkit::eventually;
 use serde_json::Value;
 
 use crate::agent::{Agent, ConfigFile};
+use crate::quick::QUICK;
 use crate::service::Service;
-
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";
 
 /// How long a hook may take here, its ends by force included.
 const PATIENCE: Duration = Duration::from_secs(40);

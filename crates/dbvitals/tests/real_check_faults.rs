@@ -202,7 +202,7 @@ impl Crowd {
             port: server.port(),
         };
         let mut target = Target::new(protocol, address);
-        target.credentials = Some(Credentials::new("vitals").with_password("secret"));
+        target.credentials = Some(Credentials::new("vitals").with_password("secret").into());
         let target = Arc::new(target);
 
         let clock = Clock::start();

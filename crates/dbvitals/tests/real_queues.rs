@@ -70,7 +70,7 @@ fn check_standstill(server: &impl RealServer, mut clients: Vec<TcpStream>) {
     let (grown, still_waiting) = look();
     assert_eq!(grown, CLIENTS + 1);
     assert!(
-        !still_waiting.has_moved_since(&waiting),
+        still_waiting.stands_still_since(&waiting),
         "{still_waiting:?}"
     );
     server.thaw();

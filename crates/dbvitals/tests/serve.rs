@@ -33,8 +33,12 @@ mod orders;
 mod output;
 #[path = "serve/patroni.rs"]
 mod patroni;
+#[path = "serve/plain_questions.rs"]
+mod plain_questions;
 #[path = "serve/queues.rs"]
 mod queues;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "serve/reload.rs"]
 mod reload;
 #[path = "serve/reload_load.rs"]
@@ -50,10 +54,5 @@ mod socket_gates;
 #[path = "support/state_dir.rs"]
 mod state_dir;
 
+use crate::quick::QUICK;
 use crate::service::Service;
-
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";

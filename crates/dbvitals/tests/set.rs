@@ -11,6 +11,8 @@ mod gate;
 mod http;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/scripted_agent.rs"]
 mod scripted_agent;
 #[expect(dead_code, reason = "the tests of serve need more of it")]
@@ -29,15 +31,10 @@ use serde_json::Value;
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::gate::GatePort;
 use crate::program::{Run, dbvitals};
+use crate::quick::QUICK;
 use crate::scripted_agent::ScriptedAgent;
 use crate::service::Service;
 use crate::state_dir::StateDir;
-
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";
 
 /// Gives an order to the agent of a file.
 fn set(config: &ConfigFile, arguments: &[&str]) -> Run {

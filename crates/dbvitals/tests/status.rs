@@ -8,6 +8,8 @@ mod agent;
 mod http;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/scripted_agent.rs"]
 mod scripted_agent;
 #[path = "support/service.rs"]
@@ -27,15 +29,10 @@ use serde_json::Value;
 
 use crate::agent::{Agent, ConfigFile, serve};
 use crate::program::{Run, dbvitals};
+use crate::quick::QUICK;
 use crate::scripted_agent::ScriptedAgent;
 use crate::service::Service;
 use crate::state_dir::StateDir;
-
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";
 
 /// Asks an agent at its HTTP port.
 fn status(agent: &Agent, arguments: &[&str]) -> Run {

@@ -9,6 +9,8 @@ mod agent;
 mod http;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/quick.rs"]
+mod quick;
 #[path = "support/scripted_agent.rs"]
 mod scripted_agent;
 #[path = "support/service.rs"]
@@ -26,16 +28,11 @@ use rustix::process::Signal;
 
 use crate::agent::{Agent, ConfigFile, PATIENCE};
 use crate::program::{Run, dbvitals};
+use crate::quick::QUICK;
 use crate::scripted_agent::ScriptedAgent;
 use crate::service::Service;
 use crate::state_dir::StateDir;
 use crate::terminal::Terminal;
-
-/// Quick probes, so that a change is noticed soon.
-const QUICK: &str = "[defaults]\n\
-    interval = \"50ms\"\n\
-    fast_interval = \"20ms\"\n\
-    down_interval = \"50ms\"\n";
 
 fn config(service: &Service, state: &StateDir) -> ConfigFile {
     ConfigFile::new(&format!(

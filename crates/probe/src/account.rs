@@ -8,7 +8,7 @@ use std::time::Duration;
 use dbvitals_verdict::{Phase, Phases};
 
 /// The phases that a question on a held session went through so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Account {
     pub(crate) phases: Phases,
     /// When the last of them ended, counted from the question.

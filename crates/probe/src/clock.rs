@@ -11,7 +11,8 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 /// A clock that counts from its own making.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    origin: Duration,
+    /// In nanoseconds since the machine was started.
+    origin: u64,
     origin_wall: SystemTime,
 }
 
@@ -31,13 +32,12 @@ impl Clock {
 
     /// The present moment.
     pub fn now(&self) -> Moment {
-        let since = since_boot().saturating_sub(self.origin);
-        Moment::ORIGIN + since
+        Moment::from_nanos(since_boot().saturating_sub(self.origin))
     }
 
     /// How much processor time the calling thread has taken so far.
     pub fn processor_time(&self) -> Duration {
-        duration(clock_gettime(ClockId::ThreadCPUTime))
+        Duration::from_nanos(nanos(clock_gettime(ClockId::ThreadCPUTime)))
     }
 
     /// The wall-clock time of a moment, as the wall clock stood when this clock was made: steps
@@ -47,14 +47,13 @@ impl Clock {
     }
 }
 
-fn since_boot() -> Duration {
-    duration(clock_gettime(ClockId::Boottime))
+fn since_boot() -> u64 {
+    nanos(clock_gettime(ClockId::Boottime))
 }
 
-fn duration(time: Timespec) -> Duration {
+fn nanos(time: Timespec) -> u64 {
     let Timespec { tv_sec, tv_nsec } = time;
-    // The kernel's values are never negative, and nanoseconds stay below a second.
-    let seconds = u64::try_from(tv_sec).unwrap_or(0);
-    let nanos = u32::try_from(tv_nsec).unwrap_or(0);
-    Duration::new(seconds, nanos)
+    // The kernel's values are never negative, and do for centuries.
+    let [seconds, nanos] = [tv_sec, tv_nsec].map(|it| u64::try_from(it).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }

@@ -254,6 +254,10 @@ impl Conversation {
         }
         if self.unsent.is_empty() {
             let sent = write_some(&mut self.stream, out)?;
+            if sent == out.len() {
+                out.clear();
+                return Ok(());
+            }
             out.drain(..sent);
         }
         self.unsent.append(out);

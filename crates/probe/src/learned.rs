@@ -32,8 +32,8 @@ pub(crate) struct Learned {
     believed_until: Moment,
     /// The session of a write that did not end in time, and may still be waiting.
     pub(crate) stuck: Option<u32>,
-    /// What the target's statement answered last, where that is to be kept.
-    pub(crate) answer: Option<Answer>,
+    /// The newest answer to the target's statement, where the target wants it kept.
+    pub(crate) answer: Option<Box<Answer>>,
 }
 
 /// What a MySQL or MariaDB session is set to before a question.

@@ -3,19 +3,27 @@
 //! The kernel alone is asked, by a lookup that takes a microsecond or two. A unix socket can be found
 //! only by a walk through all of them; what that shows serves every probe of the next moment. The
 //! socket to the kernel is opened with the first such probe, so that nobody else has one.
+//!
+//! Where the kernel does not answer, its tables are read, which takes milliseconds and serves for
+//! longer. They tell that somebody listens, and not whether there is room.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::Duration;
 
-use dbvitals_acceptqueue::{AskError, Listener, Listeners, Namespace, UnixName};
+use dbvitals_acceptqueue::{AskError, Listener, Listeners, Namespace, Sight, UnixName};
 use dbvitals_verdict::{Cause, Moment};
+use rustix::io::Errno;
 
 use crate::failure::{Failure, plain};
 use crate::target::Address;
 
-/// How long a walk through all listeners serves.
+/// How long a walk through all unix listeners serves.
 const WALK_SERVES: Duration = Duration::from_millis(10);
+/// How long what the tables hold serves.
+const TABLES_SERVE: Duration = Duration::from_millis(200);
 
 /// Looks for listeners.
 #[derive(Debug, Default)]
@@ -34,10 +42,14 @@ impl Lookout {
         now: Moment,
     ) -> Result<(), Failure> {
         let found = match target {
-            Address::Tcp { .. } => self.find_tcp(addresses),
-            Address::Unix(path) => self.find_unix(&UnixName::Path(path.clone()), now),
+            Address::Tcp { .. } => self.find_tcp(addresses, now),
+            Address::Unix(path) => self.find_unix(path, now),
         };
-        match found.map_err(|error| blind(&error))? {
+        let found = found.map_err(|error| blind(&plain(&error)))?;
+        match found {
+            None if is_elsewhere(target) => Err(blind(
+                "what is there belongs to another network namespace; a deeper probe sees it",
+            )),
             None => Err(Failure::new(
                 Cause::Refused,
                 format!("nothing listens at {target} in this network namespace"),
@@ -61,8 +73,13 @@ impl Lookout {
         Ok(self.namespace.insert(namespace))
     }
 
-    fn find_tcp(&mut self, addresses: &[SocketAddr]) -> io::Result<Option<Listener>> {
+    fn find_tcp(&mut self, addresses: &[SocketAddr], now: Moment) -> io::Result<Option<Listener>> {
         let namespace = self.namespace()?;
+        if namespace.sight() == Sight::Tables {
+            let listeners = self.walk(now)?;
+            let mut reached = addresses.iter().flat_map(|it| listeners.reached_at(*it));
+            return Ok(reached.next().cloned());
+        }
         for address in addresses {
             if let Some(found) = namespace.tcp_listener(*address).map_err(told)? {
                 return Ok(Some(found));
@@ -71,15 +88,39 @@ impl Lookout {
         Ok(None)
     }
 
-    fn find_unix(&mut self, name: &UnixName, now: Moment) -> io::Result<Option<Listener>> {
-        let walk = self.walk.take();
-        let walk = match walk.filter(|(at, _)| now.since(*at) < WALK_SERVES) {
-            Some(walk) => walk,
-            None => (now, self.namespace()?.sample().map_err(told)?),
-        };
-        let (_, listeners) = self.walk.insert(walk);
-        Ok(listeners.at_name(name).first().copied().cloned())
+    /// Where several have the name and it cannot be told whose the file is, the newest.
+    fn find_unix(&mut self, path: &Path, now: Moment) -> io::Result<Option<Listener>> {
+        let name = UnixName::Path(path.to_owned());
+        let found = self.walk(now)?.at_name(&name);
+        Ok(found.last().copied().cloned())
     }
+
+    /// All unix listeners of late; where only the tables can be read, those of TCP too.
+    fn walk(&mut self, now: Moment) -> io::Result<&Listeners> {
+        let sight = self.namespace()?.sight();
+        let serves = match sight {
+            Sight::Whole => WALK_SERVES,
+            Sight::Tables => TABLES_SERVE,
+        };
+        let walk = self.walk.take();
+        let walk = match (walk.filter(|(at, _)| now.since(*at) < serves), sight) {
+            (Some(walk), _) => walk,
+            (None, Sight::Whole) => (now, self.namespace()?.unix_listeners().map_err(told)?),
+            (None, Sight::Tables) => (now, self.namespace()?.sample().map_err(told)?),
+        };
+        Ok(&self.walk.insert(walk).1)
+    }
+}
+
+/// Whether a socket that no listener of this network namespace has is alive at a path: a container's,
+/// for instance, that can be connected to from here. A datagram that is to go there is refused for
+/// its kind then, and the server hears nothing of it.
+fn is_elsewhere(target: &Address) -> bool {
+    let Address::Unix(path) = target else {
+        return false;
+    };
+    let refused = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    refused.is_err_and(|error| error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()))
 }
 
 fn told(error: AskError) -> io::Error {
@@ -87,8 +128,7 @@ fn told(error: AskError) -> io::Error {
 }
 
 /// That this process cannot look says nothing about a server.
-fn blind(error: &io::Error) -> Failure {
-    let why = plain(error);
+fn blind(why: &str) -> Failure {
     Failure::new(
         Cause::OutOfDescriptors,
         format!("the kernel cannot be asked who listens: {why}"),

@@ -7,13 +7,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::hint::black_box;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbvitals_verdict::{Cause, Moment, Observation, Path, Phase, ProbeId};
+use dbvitals_verdict::{Agenda, Cause, Moment, Observation, Path, Phase, ProbeId};
 use dbvitals_wire::Answer;
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
@@ -64,6 +65,11 @@ pub struct Prober {
     lines: Slab<Line>,
     /// Moments at which a line wants to be looked at; entries of lines gone by are passed over.
     timers: BinaryHeap<Reverse<(Moment, usize, u32)>>,
+    /// When the questions on held sessions that are under way have to be looked at, by line: taken
+    /// off with the answer, so that nearly always it is empty and nobody is woken in vain.
+    questions: Agenda,
+    /// When the loop last came back from waiting: whatever is read now had come by then.
+    woken: Moment,
     observations: VecDeque<(TargetId, Observation)>,
     lookout: Lookout,
     scratch: Scratch,
@@ -146,6 +152,8 @@ impl Prober {
             targets: Vec::new(),
             lines: Slab::new(),
             timers: BinaryHeap::new(),
+            questions: Agenda::default(),
+            woken: clock.now(),
             observations: VecDeque::new(),
             lookout: Lookout::default(),
             scratch: Scratch::new(),
@@ -207,14 +215,17 @@ impl Prober {
         self.leaving == 0
     }
 
-    /// Starts a probe. It ends in one observation, at the latest when the deadline is noticed.
-    pub fn start(&mut self, order: Order) {
+    /// Starts a probe, and tells when that was. It ends in one observation, at the latest when the
+    /// deadline is noticed.
+    pub fn start(&mut self, order: Order) -> Moment {
+        let now = self.clock.now();
         match order.path {
-            Path::Held => self.start_held(order),
-            Path::Fresh => self.start_fresh(order),
+            Path::Held => self.start_held(order, now),
+            Path::Fresh => self.start_fresh(order, now),
             // Looks at queues are nobody's order.
             Path::Queue => {}
         }
+        now
     }
 
     /// Drops the probe on a path; no observation comes of it. On the held path the session is
@@ -238,10 +249,32 @@ impl Prober {
         self.observations.pop_front()
     }
 
-    /// What a target's statement answered last, where its
-    /// [`keep_answer`](Target::keep_answer) is set.
+    /// The newest answer to a target's statement, where the target keeps it; once.
     pub fn take_answer(&mut self, target: TargetId) -> Option<Answer> {
-        self.entry_mut(target)?.learned.answer.take()
+        let answer = self.entry_mut(target)?.learned.answer.take()?;
+        Some(*answer)
+    }
+
+    /// The targets of the observations that are there.
+    pub fn observed(&self) -> impl Iterator<Item = TargetId> + '_ {
+        self.observations.iter().map(|(target, _)| *target)
+    }
+
+    /// Has the processor fetch what belongs to a target that is about to be asked on its held session:
+    /// where many follow each other, they need not wait for memory one by one.
+    pub fn fetch(&self, target: TargetId) {
+        if let Some(Some(entry)) = self.targets.get(target.0 as usize)
+            && let Some(key) = entry.held
+        {
+            self.fetch_line(key);
+        }
+    }
+
+    fn fetch_line(&self, key: usize) {
+        if let Some(line) = self.lines.get(key) {
+            black_box((line.serial, line.conversation.is_some()));
+            black_box(mem::discriminant(&line.purpose));
+        }
     }
 
     /// Waits until something happens, but not beyond `until`, and deals with it.
@@ -250,15 +283,19 @@ impl Prober {
     ///
     /// Where the kernel refuses to wait at all.
     pub fn wait(&mut self, until: Option<Moment>) -> io::Result<()> {
-        let now = self.clock.now();
         let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
-        let timeout = match [until, timer].into_iter().flatten().min() {
+        let question = self.questions.first().map(|(at, _)| at);
+        let timeout = match [until, timer, question].into_iter().flatten().min() {
             _ if !self.observations.is_empty() || !self.unread.is_empty() => Some(Duration::ZERO),
-            Some(at) => Some(at.since(now)),
+            Some(at) => Some(at.since(self.clock.now())),
             None => None,
         };
         let mut events = mem::replace(&mut self.events, Events::with_capacity(0));
         let polled = self.poll.poll(&mut events, timeout);
+        self.woken = self.clock.now();
+        for event in &events {
+            self.fetch_line(event.token().0);
+        }
         for event in &events {
             if event.token() == WAKER {
                 self.take_resolutions();
@@ -291,8 +328,13 @@ impl Prober {
         }
     }
 
+    /// Does what was due when the loop came back: what came by then has been read before.
     fn fire_timers(&mut self) {
-        let now = self.clock.now();
+        let now = self.woken;
+        while let Some((_, key)) = self.questions.first().filter(|(at, _)| *at <= now) {
+            self.questions.set(key, None);
+            self.handle_timer(key as usize, now);
+        }
         while let Some(Reverse((at, key, serial))) = self.timers.peek().copied() {
             if at > now {
                 return;
@@ -365,6 +407,8 @@ impl Prober {
             }
             Purpose::Held(Some(ping)) if ping.cancel_at.is_some_and(|at| at <= now) => {
                 ping.cancel_at = None;
+                let deadline = ping.deadline;
+                self.questions.set(key as u32, Some(deadline));
                 self.cancel_statement(key);
             }
             Purpose::Held(_) => {}

@@ -37,11 +37,18 @@ pub(crate) enum Heard {
 
 impl Question {
     pub(crate) fn new(depth: Depth, target: &Target) -> Self {
-        let beyond = depth > Depth::Query && target.statement.is_some();
+        // A ping is spared the look at its target, which is memory that nothing else of it needs.
+        let (statement, survey) = match depth >= Depth::Role {
+            false => (depth == Depth::Query, None),
+            true => {
+                let survey = Box::new(Survey::new(depth));
+                (target.statement.is_some(), Some(survey))
+            }
+        };
         Self {
             depth,
-            statement: depth == Depth::Query || beyond,
-            survey: (depth >= Depth::Role).then(|| Box::new(Survey::new(depth))),
+            statement,
+            survey,
         }
     }
 
@@ -152,7 +159,7 @@ impl Question {
 
     /// The phases of a question that took so long in all.
     pub(crate) fn phases(&self, took: Duration, failed: bool) -> Phases {
-        let account = self.survey.as_ref().map(|survey| survey.account);
+        let account = self.survey.as_ref().map(|survey| survey.account.clone());
         let mut account = account.unwrap_or_default();
         account.close(self.phase(), took, failed);
         account.phases
@@ -172,7 +179,7 @@ fn hear_statement(
 ) -> Heard {
     match answer {
         Ok(answer) => {
-            learned.answer = target.keep_answer.then(|| answer.clone());
+            learned.answer = target.keeps_answer.then(|| Box::new(answer.clone()));
             Heard::Answer(compare(target.statement.as_deref(), answer.value()))
         }
         Err(refusal) if survey::wants_fewer_settings(refusal, learned) => Heard::Next,

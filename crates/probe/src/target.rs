@@ -83,15 +83,15 @@ pub struct Target {
     pub address: Address,
     /// What it speaks.
     pub protocol: Protocol,
-    /// Who logs in, at the depths that do.
-    pub credentials: Option<Credentials>,
+    /// Who logs in, at the depths that do; shared, because a fleet has one account for it.
+    pub credentials: Option<Arc<Credentials>>,
     /// Whether and how TLS is used.
     pub tls: TlsPolicy,
     /// The statement of depth `query`; `SELECT 1` where none is given.
     pub statement: Option<Arc<Statement>>,
-    /// Whether the statement's answer is kept for
+    /// Whether the newest answer to the statement is kept, for
     /// [`Prober::take_answer`](crate::Prober::take_answer).
-    pub keep_answer: bool,
+    pub keeps_answer: bool,
     /// What it must be, at depth `role` and deeper.
     pub want: Want,
     /// How far it may be behind its primary, at depth `lag` and deeper, where it follows one.
@@ -108,7 +108,7 @@ impl Target {
             credentials: None,
             tls: TlsPolicy::Off,
             statement: None,
-            keep_answer: false,
+            keeps_answer: false,
             want: Want::Any,
             max_lag: None,
         }

@@ -46,7 +46,7 @@ impl TlsPolicy {
     }
 }
 
-/// A ready TLS configuration; cheap to clone.
+/// A ready TLS configuration; cheap to clone, and dear to make.
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
     client: Arc<ClientConfig>,
@@ -98,7 +98,8 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl TlsConfig {
-    /// Encrypts and believes any certificate.
+    /// Encrypts and believes any certificate. There is nothing to tell one such configuration from
+    /// another, so all targets of a program can have clones of one.
     pub fn encrypt_only() -> Result<Self, TlsConfigError> {
         Self::new(provider(), None)
     }

@@ -42,7 +42,7 @@ fn who_waited_for_a_login_that_hung_took_as_long_as_its_own_phases() {
         port: database.address().port(),
     };
     let mut target = Target::new(Protocol::MySql, address);
-    target.credentials = Some(Credentials::new("vitals").with_password("secret"));
+    target.credentials = Some(Credentials::new("vitals").with_password("secret").into());
     prober.add_target(TargetId(0), Arc::new(target));
     let hung = ask(&mut prober, clock, SHORT);
     assert_eq!(hung.outcome, Outcome::Fail(Cause::NoGreeting), "{hung:?}");

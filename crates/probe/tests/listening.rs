@@ -1,15 +1,20 @@
 //! The depth `listening`, on sockets of this process: no connection is made, so nothing ever waits in
 //! their queues but what the test puts there.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use dbvitals_acceptqueue::Namespace;
 use dbvitals_probe::{Address, Clock, Order, Prober, Protocol, Target, TargetId};
+use dbvitals_testkit::{Network, left_out};
 use dbvitals_verdict::{Cause, Depth, Observation, Outcome, Path, Phase, ProbeId};
-use socket2::{Domain, Socket, Type};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 const ID: TargetId = TargetId(0);
 
@@ -103,6 +108,59 @@ fn a_unix_socket_is_found_by_its_path() {
     drop(server);
     // The file is still there.
     check(Address::Unix(path), Outcome::Fail(Cause::Refused));
+    // A directory too many does no harm.
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
+#[test]
+fn a_socket_of_another_network_namespace_is_not_called_dead() {
+    let test = "a_socket_of_another_network_namespace_is_not_called_dead";
+    if !rustix::process::geteuid().is_root() {
+        left_out(test, "needs root, to enter network namespaces");
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("dbv-elsewhere-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("the temporary directory can be written");
+    let path = directory.join("server.sock");
+    let network = Network::new();
+    let listen = || {
+        let namespace = File::open(network.file()).expect("the namespace exists");
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(namespace.as_fd(), kind).expect("root may enter");
+        UnixListener::bind(&path).expect("it can be bound")
+    };
+    let server = thread::scope(|scope| scope.spawn(listen).join()).expect("it listens");
+    let address = Address::Unix(path.clone());
+    check(address.clone(), Outcome::Fail(Cause::OutOfDescriptors));
+    let detail = look(address.clone()).detail.expect("a sentence");
+    assert!(detail.contains("another network namespace"), "{detail}");
+    server.set_nonblocking(true).expect("an option");
+    assert!(server.accept().is_err(), "no connection was made");
+    drop(server);
+    check(address, Outcome::Fail(Cause::Refused));
+    // A directory too many does no harm.
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
+#[test]
+fn an_earlier_listener_of_the_same_path_does_not_count() {
+    let directory = std::env::temp_dir().join(format!("dbv-earlier-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("the temporary directory can be written");
+    let path = directory.join("server.sock");
+    let listen = |backlog: i32| {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        let address = SockAddr::unix(&path).expect("a short path");
+        socket.bind(&address).expect("a free path");
+        socket.listen(backlog).expect("it can listen");
+        socket
+    };
+    let _leaked = listen(0);
+    let _waits = UnixStream::connect(&path).expect("there is room");
+    check(Address::Unix(path.clone()), Outcome::Fail(Cause::QueueFull));
+    std::fs::remove_file(&path).expect("its file");
+    check(Address::Unix(path.clone()), Outcome::Fail(Cause::Refused));
+    let _now = listen(1);
+    check(Address::Unix(path.clone()), Outcome::Pass);
     // A directory too many does no harm.
     let _ = std::fs::remove_dir_all(&directory);
 }

@@ -168,7 +168,7 @@ impl Asker {
 /// A target at this address, with the password that every server of the testkit has for `vitals`.
 fn target<W: Witness>(_: &W, address: Address) -> Target {
     let mut target = Target::new(W::PROTOCOL, address);
-    target.credentials = Some(Credentials::new("vitals").with_password("secret"));
+    target.credentials = Some(Credentials::new("vitals").with_password("secret").into());
     target
 }
 

@@ -4,7 +4,8 @@
 //!   do is in [`RealServer`].
 //! - Replicas, standbys and [`GaleraNode`]s make clusters of them; a [`HeldSession`] locks what
 //!   others need; a [`SmallDisk`] fills up; a [`Network`] is a black hole on order.
-//! - [`ScriptedServer`] is something that is no database; [`ScriptedDatabase`] is not a good one.
+//! - [`ScriptedServer`] is something that is no database; [`ScriptedDatabase`] is not a good one;
+//!   a [`ScriptedFleet`] is hundreds that do nothing but answer.
 //! - [`fault_catalogue`] has all that can be wrong with a server, staged, and the truth about it;
 //!   [`FaultReport`] runs a program against it.
 //! - [`TestAuthority`] makes certificates, good and bad.
@@ -59,7 +60,9 @@ pub use requirements::{
     GO_PATH, chromium_for, galera_ready_for, go_for, haproxy_for, left_out, namespaces_ready_for,
     python_for, servers_available, servers_ready_for,
 };
-pub use scripted::{Dialect, Moment, Mood, Script, ScriptedDatabase, ScriptedServer};
+pub use scripted::{
+    Dialect, Moment, Mood, Script, ScriptedDatabase, ScriptedFleet, ScriptedServer,
+};
 pub use shared::Port;
 pub use small_disk::{EmptyDisk, SmallDisk};
 pub use tls::{TestAuthority, TlsFiles, Validity};

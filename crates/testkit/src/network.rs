@@ -13,12 +13,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::geteuid;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::account;
 use crate::clock::eventually;
@@ -89,6 +91,18 @@ impl Network {
         let mut command = Command::new("env");
         command.args(self.surroundings()).arg(program);
         command
+    }
+
+    /// Moves the calling thread inside, for good: the sockets that it opens from now on are there.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the kernel does not allow it, as it does for root alone.
+    pub fn enter(&self) {
+        let path = format!("/proc/{}/ns/net", self.holder.process.pid());
+        let namespace = fs::File::open(path).expect("a network has a namespace");
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("root may move into a network");
     }
 
     /// The words that put a command of the caller's account inside.

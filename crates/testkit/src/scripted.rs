@@ -6,6 +6,7 @@
 //! misbehaviour within a protocol there is [`ScriptedDatabase`].
 
 mod database;
+mod fleet;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 
 pub use self::database::{Dialect, Moment, Mood, ScriptedDatabase};
+pub use self::fleet::ScriptedFleet;
 use crate::shared::Port;
 
 const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\

@@ -11,9 +11,9 @@
 //! - A pass on the held path does not outweigh a failure on the fresh one: new clients go the
 //!   fresh way. Nor does a shallow answer outweigh what the deeper question found.
 //! - The accept queue, where it can be seen, speaks unasked: a full one, and one in which nobody is
-//!   accepted, count against a clean verdict like answers do, and nothing but the queue itself takes
-//!   that back, or somebody who was accepted since. Behind it the server is suspect, so both paths
-//!   are asked soon.
+//!   accepted, count against a clean verdict like answers do, however often one looks no sooner one
+//!   after the other than those, and nothing but the queue itself takes that back, or somebody who was
+//!   accepted since. Behind it the server is suspect, so both paths are asked soon.
 //! - Evidence that is too old is forgotten, counts and all.
 //!
 //! When to ask is `backend/pace.rs`, what an answer counts for `backend/judgement.rs`, what others
@@ -23,12 +23,17 @@ mod evidence;
 mod judgement;
 mod pace;
 
+use std::collections::VecDeque;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::pace::Turn;
 use crate::action::Action;
 use crate::path::{Leaning, PathState, SILENT};
+use crate::ration::Ration;
 use crate::rise_fall::{Opinion, RiseFall};
+use crate::shared::Shared;
 use crate::stall::{LATENESS_MAX, Stall};
 use crate::{
     Admin, BackendId, Cause, Change, Course, Moment, Observation, Outcome, Path, Phases, Plan,
@@ -67,6 +72,12 @@ pub(crate) struct Backend {
     latency: Duration,
     /// When the deeper question of a sessionless course is due.
     deeper_at: Moment,
+    /// What is left of its own ration of logins.
+    logins: Ration,
+    /// Where it stands among all that want a login.
+    turn: Turn,
+    /// Somebody wants to know, and waits until then for a fresh probe to begin.
+    asked_until: Option<Moment>,
     /// The id of the newest probe.
     probes: u32,
     rng: fastrand::Rng,
@@ -107,6 +118,9 @@ impl Backend {
             sessions_lost: 0,
             latency: Duration::ZERO,
             deeper_at: first_at,
+            logins: Ration::default(),
+            turn: Turn::None,
+            asked_until: None,
             probes,
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -114,6 +128,12 @@ impl Backend {
 
     pub(crate) fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Looks at what the next answer or question needs, a little on each cache line.
+    pub(crate) fn fetch(&self) {
+        let paths = (self.held.next, self.fresh.next, self.held.last.is_some());
+        black_box((paths, self.proof_at, self.verdict));
     }
 
     /// The id of the newest probe.
@@ -130,21 +150,29 @@ impl Backend {
     }
 
     /// Does what is due.
-    pub(crate) fn handle_timeout(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        self.give_up_overdue(now, actions);
+    pub(crate) fn handle_timeout(
+        &mut self,
+        shared: &mut Shared,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
+        self.give_up_overdue(shared, now, actions);
         self.go_stale(now, actions);
-        self.pass_halfway(now);
+        self.look(now);
         if self.held_due().is_some_and(|at| at <= now) {
             self.start_held(now, actions);
         }
-        if self.fresh_due().is_some_and(|at| at <= now) {
-            self.start_fresh(now, actions);
-        }
+        self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 
     /// Gives up probes whose end nobody reported; a caller that keeps its deadlines never gets
     /// here.
-    fn give_up_overdue(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn give_up_overdue(
+        &mut self,
+        shared: &mut Shared,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
         for path in [Path::Held, Path::Fresh] {
             let Some(flight) = self.path(path).flight else {
                 continue;
@@ -152,7 +180,7 @@ impl Backend {
             if now < flight.deadline + LATENESS_MAX {
                 continue;
             }
-            actions.push(Action::CancelProbe {
+            actions.push_back(Action::CancelProbe {
                 backend: self.id,
                 path,
             });
@@ -168,12 +196,12 @@ impl Backend {
                 server: None,
                 detail: None,
             };
-            self.conclude_observation(observation, now, actions);
+            self.conclude_observation(observation, shared, now, actions);
         }
     }
 
     /// Forgets what has not been proved for too long.
-    fn go_stale(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn go_stale(&mut self, now: Moment, actions: &mut VecDeque<Action>) {
         if self.stale_at().is_some_and(|at| at <= now) {
             self.alive = RiseFall::UNDECIDED;
             self.held.leaning = None;
@@ -184,14 +212,15 @@ impl Backend {
         }
     }
 
-    /// Takes the end of a probe, or the end of a session that died between two.
+    /// Takes the end of a probe, or the end of a session that died between two; answers how it is
+    /// taken.
     pub(crate) fn handle_observation(
         &mut self,
         mut observation: Observation,
-        stall: &Stall,
+        shared: &mut Shared,
         now: Moment,
-        actions: &mut Vec<Action>,
-    ) {
+        actions: &mut VecDeque<Action>,
+    ) -> Option<Outcome> {
         let flight = self.path(observation.path).flight;
         let expected = match observation.probe {
             Some(probe) => flight.is_some_and(|flight| flight.probe == probe),
@@ -202,23 +231,32 @@ impl Backend {
             },
         };
         if !expected {
-            return;
+            return None;
         }
         if let Outcome::Fail(cause) = observation.outcome
             && let Some(flight) = flight
             && cause.may_be_the_agents_silence()
-            && stall.touches(observation.started, observation.ended, flight.patience())
+            && shared
+                .stall
+                .touches(observation.started, observation.ended, flight.patience())
         {
             observation.outcome = Outcome::Fail(Cause::AgentStalled);
         }
-        self.hold_against_budget(&mut observation, stall);
-        self.conclude_observation(observation, now, actions);
+        self.hold_against_budget(&mut observation, &shared.stall);
+        self.tell_a_full_queue(&mut observation);
+        let outcome = observation.outcome;
+        self.conclude_observation(observation, shared, now, actions);
+        Some(outcome)
     }
 
     /// A pass that took longer than the latency budget allows is no clean one, unless the agent
     /// itself was late to hear the answer.
     fn hold_against_budget(&self, observation: &mut Observation, stall: &Stall) {
-        let Some(budget) = self.plan.slow_over else {
+        let Some(budget) = self
+            .plan
+            .slow_over
+            .filter(|_| observation.path != Path::Queue)
+        else {
             return;
         };
         if !stall.touches(observation.started, observation.ended, budget) {
@@ -227,10 +265,12 @@ impl Backend {
     }
 
     /// Connects that nobody answers, to a server that answers on its open session meanwhile, are
-    /// what a full accept queue looks like over TCP: the kernel drops what has no room. Where the
-    /// queue can be seen, nothing has to be inferred.
+    /// what a full accept queue looks like over TCP: the kernel drops what has no room. Where it was
+    /// seen to have room all the while, something else drops them.
     fn tell_a_full_queue(&self, observation: &mut Observation) {
-        if observation.outcome != Outcome::Fail(Cause::ConnectTimeout) {
+        if observation.outcome != Outcome::Fail(Cause::ConnectTimeout)
+            || self.had_room_since(observation.started)
+        {
             return;
         }
         let answers_meanwhile =
@@ -247,14 +287,22 @@ impl Backend {
         observation.detail = Some(detail.into());
     }
 
+    /// Whether the accept queue was seen to have room at that moment, and at each look since then.
+    fn had_room_since(&self, moment: Moment) -> bool {
+        let look = self.path(Path::Queue).last.as_ref();
+        look.is_some_and(|look| {
+            look.outcome == Outcome::Pass && look.started <= moment && look.ended > moment
+        })
+    }
+
     fn conclude_observation(
         &mut self,
         mut observation: Observation,
+        shared: &mut Shared,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
         observation.session &= self.holds_sessions();
-        self.tell_a_full_queue(&mut observation);
         let path = observation.path;
         let flight = self.path_mut(path).flight.take();
         let timed_out = observation.outcome.cause().is_some_and(Cause::is_timeout);
@@ -282,19 +330,17 @@ impl Backend {
             self.note_role(role, now, actions);
         }
         self.conclude(now, actions);
-        self.schedule(path, leaning, flight, now);
+        self.schedule(path, leaning, flight, shared.mesh, now);
         // What became due by this answer starts now, not a wake-up later; the ping first, beside
         // which a fresh probe waits for a moment.
         if path == Path::Queue && self.held_due().is_some_and(|at| at <= now) {
             self.start_held(now, actions);
         }
-        if self.fresh_due().is_some_and(|at| at <= now) {
-            self.start_fresh(now, actions);
-        }
+        self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 
     /// Draws the conclusion from the counts, and announces it if it is a new one.
-    fn conclude(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn conclude(&mut self, now: Moment, actions: &mut VecDeque<Action>) {
         let (rise, fall) = (self.plan.rise, self.plan.fall);
         let was_alive = matches!(self.verdict, Verdict::Up | Verdict::Degraded);
         let verdict = match self.alive.opinion(rise) {
@@ -324,7 +370,7 @@ impl Backend {
         }
     }
 
-    fn note_role(&mut self, role: Role, now: Moment, actions: &mut Vec<Action>) {
+    fn note_role(&mut self, role: Role, now: Moment, actions: &mut VecDeque<Action>) {
         let from = self.role.replace(role);
         if from.is_some_and(|from| from != role) {
             self.announce(Change::Role { from, to: role }, now, actions);
@@ -332,22 +378,31 @@ impl Backend {
     }
 
     /// Sets the operator's order.
-    pub(crate) fn handle_admin(&mut self, admin: Admin, now: Moment, actions: &mut Vec<Action>) {
+    pub(crate) fn handle_admin(
+        &mut self,
+        admin: Admin,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
         let from = std::mem::replace(&mut self.admin, admin);
         if from != admin {
             self.announce(Change::Admin { from, to: admin }, now, actions);
         }
     }
 
-    /// Brings the next fresh probe forward. Its pace goes on from there, so that a question now and
-    /// then costs no more than the probe that it brings.
-    pub(crate) fn handle_refresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    /// Brings the next fresh probe forward, unless that would use up what a change of verdict may
+    /// need. Its pace goes on from there, so that a question now and then costs no more than the
+    /// probe that it brings.
+    pub(crate) fn handle_refresh(
+        &mut self,
+        shared: &mut Shared,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
         if self.fresh.flight.is_none() {
-            self.fresh.next = Some(now);
+            self.asked_until = Some(now + self.plan.refresh_patience());
         }
-        if self.fresh_due().is_some_and(|at| at <= now) {
-            self.start_fresh(now, actions);
-        }
+        self.start_fresh_in_turn(&mut shared.logins, now, actions);
     }
 
     /// Goes on under another plan of the same course; counts and session are kept.
@@ -357,6 +412,8 @@ impl Backend {
         self.alive.refit(old, new);
         self.clean.refit(old, new);
         self.plan = plan;
+        self.logins = Ration::default();
+        self.asked_until = None;
         // A pace that became shorter holds from now on, not after the longer one has run out.
         for path in [Path::Held, Path::Fresh] {
             let leaning = self.path(path).leaning.unwrap_or(Leaning::Nothing);

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How far a probe goes; each depth includes those before it.
@@ -62,6 +63,12 @@ impl Depth {
     /// Whether a probe of this depth has to log in.
     pub fn needs_user(self) -> bool {
         self >= Self::Login
+    }
+
+    /// Whether a probe of this depth is more than a connect, of which the server's program hears
+    /// nothing.
+    pub(crate) fn logs_in(self) -> bool {
+        self > Self::Connect
     }
 
     /// Whether a held session can be asked at this depth.
@@ -161,51 +168,72 @@ impl fmt::Display for Phase {
 
 /// How long each phase of one probe took, in the order in which they happened.
 ///
-/// Kept without allocation, because one stays with every backend: a phase happens at most once in
-/// a probe, so the order is a short list of indices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Small, because several stay with every backend: what most have, one question on a held session,
+/// is in place, and what a fresh probe has beyond its first is shared by all copies.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Phases {
-    micros: [u32; Phase::ALL.len()],
-    order: [u8; Phase::ALL.len()],
-    count: u8,
-    last_failed: bool,
+    first: Option<Stretch>,
+    rest: Option<Arc<[Stretch]>>,
+}
+
+/// How long one phase took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stretch {
+    phase: Phase,
+    /// The probe ended short in it.
+    failed: bool,
+    micros: u32,
 }
 
 impl Phases {
     /// Adds a phase that came to its end. A phase that is there already gets longer (a second
     /// address was tried).
     pub fn push(&mut self, phase: Phase, took: Duration) {
-        let index = phase as usize;
-        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-        let seen = &self.order[..usize::from(self.count)];
-        if !seen.contains(&(phase as u8)) {
-            self.order[usize::from(self.count)] = phase as u8;
-            self.count += 1;
-        }
-        self.micros[index] = self.micros[index].saturating_add(micros);
+        self.add(phase, took, false);
     }
 
     /// Adds the phase in which the probe ended short, at the end, even if it was there before.
     pub fn push_failed(&mut self, phase: Phase, took: Duration) {
-        self.push(phase, took);
-        let seen = &mut self.order[..usize::from(self.count)];
-        if let Some(at) = seen.iter().position(|&index| index == phase as u8) {
-            seen[at..].rotate_left(1);
+        self.add(phase, took, true);
+    }
+
+    fn add(&mut self, phase: Phase, took: Duration, failed: bool) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let added = Stretch {
+            phase,
+            failed,
+            micros,
+        };
+        if self.first.is_none() {
+            self.first = Some(added);
+            return;
         }
-        self.last_failed = true;
+        let mut list: Vec<_> = self.stretches().collect();
+        match list.iter().position(|it| it.phase == phase) {
+            None => list.push(added),
+            Some(at) => {
+                list[at].micros = list[at].micros.saturating_add(micros);
+                list[at].failed = failed;
+                if failed {
+                    list[at..].rotate_left(1);
+                }
+            }
+        }
+        self.first = list.first().copied();
+        self.rest = list.get(1..).filter(|it| !it.is_empty()).map(Arc::from);
+    }
+
+    fn stretches(&self) -> impl Iterator<Item = Stretch> + '_ {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        self.first.into_iter().chain(rest.copied())
     }
 
     /// The phases in order: which, how long, and whether it is where the probe ended short.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration, bool)> + '_ {
-        let count = usize::from(self.count);
-        self.order[..count]
-            .iter()
-            .enumerate()
-            .map(move |(at, &index)| {
-                let phase = Phase::ALL[usize::from(index)];
-                let took = Duration::from_micros(u64::from(self.micros[usize::from(index)]));
-                (phase, took, self.last_failed && at + 1 == count)
-            })
+        self.stretches().map(|it| {
+            let took = Duration::from_micros(u64::from(it.micros));
+            (it.phase, took, it.failed)
+        })
     }
 
     /// How long one phase took, if it happened.

@@ -19,6 +19,7 @@
 //!   What is the checker's own fault never does.
 //! - `rise` passes or `fall` failures in a row change a verdict, nothing less.
 //! - Nothing is up before evidence, and evidence has an age.
+//! - Logins are rationed, for each backend and for all of a monitor: nobody is stormed.
 //! - What a [service](ServiceNeeds) is worth follows from the [`Sign`]s of its backends.
 //!
 //! ```
@@ -41,25 +42,30 @@ mod agenda;
 mod backend;
 mod cause;
 mod depth;
+mod mesh;
 mod moment;
 mod monitor;
 mod observation;
 mod path;
 mod plan;
+mod ration;
 mod rise_fall;
 mod service;
+mod shared;
 mod sign;
 mod stall;
 mod transition;
 mod want;
 
 pub use action::Action;
+pub use agenda::Agenda;
 pub use cause::{Cause, Class, Classes};
 pub use depth::{Depth, Phase, Phases};
 pub use moment::Moment;
 pub use monitor::Monitor;
 pub use observation::{Connections, Lag, Observation, Outcome, Path, ProbeId, Role, ServerFacts};
 pub use plan::{Course, Plan, PlanError};
+pub use ration::logins_wait;
 pub use service::{Alarm, Conclusion, Member, ServiceNeeds};
 pub use sign::Sign;
 pub use transition::{Admin, BackendId, Change, Evidence, Standing, Transition, Verdict};

@@ -13,8 +13,11 @@ use std::time::Duration;
 use crate::action::Action;
 use crate::agenda::Agenda;
 use crate::backend::Backend;
+use crate::mesh::Mesh;
+use crate::ration::Logins;
+use crate::shared::Shared;
 use crate::stall::Stall;
-use crate::{Admin, BackendId, Moment, Observation, Plan, Standing};
+use crate::{Admin, BackendId, Moment, Observation, Outcome, Plan, Standing};
 
 /// Judges backends: a pure state machine, see the [crate] documentation.
 #[derive(Debug)]
@@ -22,9 +25,9 @@ pub struct Monitor {
     backends: Vec<Option<Backend>>,
     agenda: Agenda,
     actions: VecDeque<Action>,
-    /// Reused between calls; empty outside of them.
-    pending: Vec<Action>,
-    stall: Stall,
+    shared: Shared,
+    /// Logins a second that all plans together may not exceed.
+    logins_per_second_max: Option<f64>,
     /// The highest probe id of all backends that were dropped: who comes after them starts there,
     /// so that no late answer meets a probe of the same name.
     probes_dropped: u32,
@@ -41,11 +44,23 @@ impl Monitor {
             backends: Vec::new(),
             agenda: Agenda::default(),
             actions: VecDeque::new(),
-            pending: Vec::new(),
-            stall: Stall::default(),
+            shared: Shared {
+                stall: Stall::default(),
+                logins: Logins::new(),
+                mesh: Mesh::new(),
+            },
+            logins_per_second_max: None,
             probes_dropped: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// Limits the logins a second of all backends together, from the next
+    /// [`handle_plan`](Self::handle_plan) on. Without a limit they are as many as the plans ask for
+    /// when all is well, and beside that, for each backend, as many as it takes to tell within a
+    /// second that it is down, and as many as ask whether it still is; a thousand at least.
+    pub fn limit_logins(&mut self, per_second_max: Option<f64>) {
+        self.logins_per_second_max = per_second_max;
     }
 
     /// Puts a new set of plans in force; a reload.
@@ -55,6 +70,10 @@ impl Monitor {
     /// changed: then it starts anew.
     pub fn handle_plan(&mut self, plans: &BTreeMap<BackendId, Arc<Plan>>, now: Moment) {
         self.notice(now);
+        let in_force = || plans.values().map(|plan| &**plan);
+        let per_second_max = self.logins_per_second_max;
+        self.shared.logins.fit(in_force(), per_second_max, now);
+        self.shared.mesh.fit(in_force());
         for slot in 0..self.backends.len() as u32 {
             let id = BackendId(slot);
             let Some(backend) = &self.backends[slot as usize] else {
@@ -102,12 +121,21 @@ impl Monitor {
         }
     }
 
-    /// Takes the end of a probe, or of a held session. What nobody asked for is ignored.
-    pub fn handle_observation(&mut self, id: BackendId, observation: Observation, now: Moment) {
+    /// Takes the end of a probe, or of a held session; answers how it is taken, which is another
+    /// outcome where the agent was late, or a latency budget was used up. What nobody asked for is
+    /// ignored.
+    pub fn handle_observation(
+        &mut self,
+        id: BackendId,
+        observation: Observation,
+        now: Moment,
+    ) -> Option<Outcome> {
         self.notice(now);
-        self.update(id, now, |backend, stall, actions| {
-            backend.handle_observation(observation, stall, now, actions);
+        let mut outcome = None;
+        self.update(id, now, |backend, shared, actions| {
+            outcome = backend.handle_observation(observation, shared, now, actions);
         });
+        outcome
     }
 
     /// Takes an operator's order.
@@ -121,21 +149,42 @@ impl Monitor {
     /// Somebody wants to know now: brings the next fresh probe forward, unless one is under way.
     pub fn handle_refresh(&mut self, id: BackendId, now: Moment) {
         self.notice(now);
-        self.update(id, now, |backend, _, actions| {
-            backend.handle_refresh(now, actions);
+        self.update(id, now, |backend, shared, actions| {
+            backend.handle_refresh(shared, now, actions);
         });
     }
 
     /// Does what is due by now.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.notice(now);
+        while let Some(id) = self.shared.logins.call(now) {
+            self.update(id, now, |backend, shared, actions| {
+                backend.handle_turn(&mut shared.logins, now, actions);
+            });
+        }
         while let Some((at, slot)) = self.agenda.first() {
             if at > now {
                 break;
             }
-            self.update(BackendId(slot), now, |backend, _, actions| {
-                backend.handle_timeout(now, actions);
+            self.update(BackendId(slot), now, |backend, shared, actions| {
+                backend.handle_timeout(shared, now, actions);
             });
+        }
+    }
+
+    /// The backends with which [`handle_timeout`](Self::handle_timeout) begins, where that is due.
+    pub fn due(&self, now: Moment) -> impl Iterator<Item = BackendId> + '_ {
+        let is_due = self.poll_timeout().is_some_and(|at| at <= now);
+        let slots = is_due.then(|| self.agenda.earliest());
+        slots.into_iter().flatten().map(BackendId)
+    }
+
+    /// Has the processor fetch what is known of a backend, of which something is about to be heard
+    /// or asked: where many follow each other, they need not wait for memory one by one.
+    pub fn fetch(&self, id: BackendId) {
+        if let Some(Some(backend)) = self.backends.get(id.0 as usize) {
+            backend.fetch();
+            self.agenda.fetch(id.0);
         }
     }
 
@@ -146,7 +195,9 @@ impl Monitor {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due next.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        self.agenda.first().map(|(at, _)| at)
+        let due = self.agenda.first().map(|(at, _)| at);
+        let call = self.shared.logins.next_call();
+        due.into_iter().chain(call).min()
     }
 
     /// Where a backend stands.
@@ -157,11 +208,22 @@ impl Monitor {
 
     /// How often the agent found itself late, so that timeouts were no evidence.
     pub fn stalls(&self) -> u64 {
-        self.stall.count()
+        self.shared.stall.count()
+    }
+
+    /// How often a login had to wait for its turn.
+    pub fn logins_deferred(&self) -> u64 {
+        self.shared.logins.deferred()
+    }
+
+    /// How late it was the last time it found itself so.
+    pub fn newest_stall(&self) -> Duration {
+        self.shared.stall.newest()
     }
 
     fn notice(&mut self, now: Moment) {
-        self.stall.notice(self.poll_timeout(), now);
+        let due = self.poll_timeout();
+        self.shared.stall.notice(due, now);
     }
 
     /// Changes a backend, puts its actions in the queue and its next moment on the agenda; what a
@@ -170,13 +232,12 @@ impl Monitor {
         &mut self,
         id: BackendId,
         now: Moment,
-        change: impl FnOnce(&mut Backend, &Stall, &mut Vec<Action>),
+        change: impl FnOnce(&mut Backend, &mut Shared, &mut VecDeque<Action>),
     ) {
         let Some(Some(backend)) = self.backends.get_mut(id.0 as usize) else {
             return;
         };
-        change(backend, &self.stall, &mut self.pending);
-        self.actions.extend(self.pending.drain(..));
+        change(backend, &mut self.shared, &mut self.actions);
         let due = backend.poll_timeout();
         self.agenda.set(id.0, due.map(|at| at.max(now)));
     }

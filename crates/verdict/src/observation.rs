@@ -87,6 +87,11 @@ impl Observation {
         self.ended.since(self.started)
     }
 
+    /// Whether it is a question on the held session that was answered, and told nothing but that.
+    pub fn is_plain_ping(&self) -> bool {
+        self.path == Path::Held && self.outcome == Outcome::Pass && self.server.is_none()
+    }
+
     /// Whether it shows that a server answers: a refusal that came from one, not a way there that
     /// this machine itself bars, nor a look at a queue.
     pub fn proves_a_server(&self) -> bool {

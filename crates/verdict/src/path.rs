@@ -35,8 +35,9 @@ pub(crate) struct Flight {
     /// A fresh probe was started because of this ping, or failed since it became suspect: it
     /// brings no other one.
     pub(crate) witnessed: bool,
-    /// The wake-up in the middle of the probe has been.
-    pub(crate) halfway_passed: bool,
+    /// When the agent is to be awake next, so that it is seen whether it was there to hear the
+    /// answer: in the middle of the probe, and before a latency budget is used up.
+    pub(crate) look_at: Option<Moment>,
 }
 
 impl Flight {
@@ -45,10 +46,13 @@ impl Flight {
         self.deadline.since(self.started)
     }
 
-    /// The middle of the probe, until it has passed. To be woken then shows whether the agent
-    /// was there to hear the answer.
-    pub(crate) fn halfway(&self) -> Option<Moment> {
-        (!self.halfway_passed).then(|| self.started + self.patience() / 2)
+    /// Settles when the agent is to be awake next, later than `after`.
+    pub(crate) fn look_after(&mut self, after: Moment, budget: Option<Duration>) {
+        // Who was away from before it to beyond the budget is late by a fourth of it at least.
+        let before_budget = budget.map(|budget| self.started + budget * 3 / 4);
+        let halfway = self.started + self.patience() / 2;
+        let looks = [Some(halfway), before_budget].into_iter().flatten();
+        self.look_at = looks.filter(|at| *at > after).min();
     }
 }
 
@@ -65,7 +69,8 @@ pub(crate) static SILENT: PathState = PathState {
 /// The state of one path.
 #[derive(Debug, Default)]
 pub(crate) struct PathState {
-    /// When the next probe is due, unless one is in flight.
+    /// When the next probe is due, unless one is in flight; of the queue, which nobody asks, from when
+    /// on a look counts again.
     pub(crate) next: Option<Moment>,
     /// The probe under way.
     pub(crate) flight: Option<Flight>,

@@ -170,6 +170,94 @@ impl Plan {
         (self.deepest() >= depth).then(|| self.first_asked(depth) + further)
     }
 
+    /// How many fresh sessions may be begun at once before they are held to
+    /// [`login_spacing`](Self::login_spacing): as many as a change of verdict takes, and one for
+    /// whoever asks in between.
+    pub fn logins_at_once(&self) -> u32 {
+        self.rise + self.fall + 1
+    }
+
+    /// The time after which one more fresh session may be begun, whatever happens to those before:
+    /// half of the shortest pace, so that no pace is ever held up by it.
+    pub fn login_spacing(&self) -> Duration {
+        let regular = match self.course {
+            Course::Session { .. } => self.fresh_interval,
+            Course::Sessionless { .. } => self.interval,
+        };
+        self.changing_interval()
+            .min(self.down_interval)
+            .min(regular)
+            / 2
+    }
+
+    /// How long whoever asks for a fresh probe waits for it to begin, at most: until nothing of the
+    /// backend's own ration is used up, and no longer than a second.
+    pub fn refresh_patience(&self) -> Duration {
+        (self.login_spacing() * self.logins_at_once()).min(Duration::from_secs(1))
+    }
+
+    /// How many fresh sessions are begun in a second when all is well; none where nobody is asked
+    /// for more than a connect.
+    pub fn logins_per_second(&self) -> f64 {
+        self.login_interval().map_or(0.0, per_second)
+    }
+
+    /// How many fresh sessions have to be allowed in a second so that nothing goes stale which
+    /// waits for one: twice as many as would just do while the server is down.
+    pub fn logins_per_second_least(&self) -> f64 {
+        if self.login_interval().is_none() {
+            return 0.0;
+        }
+        let patience = self.stale_after.saturating_sub(self.timeout);
+        let left = patience.saturating_sub(self.slowest_fresh_interval());
+        let wait = left.min(patience / 2).max(Duration::from_millis(1));
+        self.logins_per_second().max(per_second(wait))
+    }
+
+    /// The longest time from one fresh probe to the next while no session is held.
+    fn slowest_fresh_interval(&self) -> Duration {
+        let regular = match self.course {
+            Course::Session { .. } => Duration::ZERO,
+            Course::Sessionless { .. } => self.interval,
+        };
+        regular.max(self.down_interval).max(self.refused_interval())
+    }
+
+    /// How many fresh sessions a second may take at the most: when all is well, and beside it the
+    /// ones that tell that a server is down, and those that look whether it still is.
+    pub(crate) fn logins_per_second_most(&self) -> f64 {
+        if self.login_interval().is_none() {
+            return 0.0;
+        }
+        let to_fall = f64::from(self.logins_to_change());
+        self.logins_per_second() + to_fall + per_second(self.down_interval)
+    }
+
+    /// How many fresh sessions it takes to tell that a server is down; none where nobody logs in.
+    pub(crate) fn logins_to_change(&self) -> u32 {
+        let by_other_means = match self.course {
+            Course::Sessionless { depth, .. } if depth.logs_in() => 0,
+            // The loss of the held session, or a connect that failed, is the first failure.
+            Course::Session { .. } | Course::Sessionless { .. } => 1,
+        };
+        match self.login_interval() {
+            Some(_) => self.fall.saturating_sub(by_other_means).max(1),
+            None => 0,
+        }
+    }
+
+    /// The pace of fresh sessions when all is well; `None` where nobody is asked for more than a
+    /// connect, of which a server's program hears nothing.
+    fn login_interval(&self) -> Option<Duration> {
+        match self.course {
+            Course::Session { .. } => Some(self.fresh_interval),
+            Course::Sessionless { depth, .. } if depth.logs_in() => Some(self.interval),
+            Course::Sessionless { deeper, .. } => deeper
+                .is_some_and(Depth::logs_in)
+                .then_some(self.fresh_interval),
+        }
+    }
+
     /// Whether any question of this plan is refused by a server that is full.
     pub fn notices_full(&self) -> bool {
         self.deepest() >= Depth::Login
@@ -290,6 +378,14 @@ impl Plan {
     }
 }
 
+/// The share by which a pace is shortened at random, at most.
+pub(crate) const JITTER: f64 = 0.05;
+
+/// How often a pace comes round in a second; jitter makes it a little faster.
+fn per_second(pace: Duration) -> f64 {
+    1.0 / (pace.as_secs_f64() * (1.0 - JITTER))
+}
+
 /// The longest duration in a plan: a day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The largest rise and fall.
@@ -398,6 +494,45 @@ mod tests {
         let (depth, deeper) = (Depth::Connect, Some(Depth::Greeting));
         let stranger = Plan::new(Course::Sessionless { depth, deeper });
         assert_eq!(stranger.full_bound(), None);
+    }
+
+    #[test]
+    fn only_questions_that_a_server_s_program_hears_of_count_as_logins() {
+        let (depth, deeper) = (Depth::Connect, Some(Depth::Greeting));
+        let of = |course| Plan::new(course).logins_per_second();
+        let fresh = of(Course::Session { depth: Depth::Ping });
+        assert_eq!(of(Course::Sessionless { depth, deeper }), fresh);
+        assert_eq!(
+            of(Course::Sessionless {
+                depth,
+                deeper: None
+            }),
+            0.0
+        );
+        let each = of(Course::Sessionless {
+            depth: Depth::Login,
+            deeper: None,
+        });
+        assert!((each - fresh * 30.0).abs() < 1e-9, "{each}");
+    }
+
+    #[test]
+    fn who_waits_for_a_login_does_not_go_stale_under_the_least_limit() {
+        let plan = Plan {
+            stale_after: Duration::from_secs(5),
+            fresh_interval: Duration::from_secs(600),
+            ..Plan::new(Course::Session { depth: Depth::Ping })
+        };
+        let long = Plan {
+            stale_after: Duration::from_secs(30),
+            down_interval: Duration::from_secs(20),
+            ..plan.clone()
+        };
+        for plan in [plan, long] {
+            let wait = 1.0 / plan.logins_per_second_least();
+            let left = plan.stale_after - plan.timeout - plan.down_interval;
+            assert!(wait <= left.as_secs_f64(), "{wait} s of {left:?}");
+        }
     }
 
     #[test]

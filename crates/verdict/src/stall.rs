@@ -33,6 +33,9 @@ impl Stall {
     pub(crate) fn notice(&mut self, due: Option<Moment>, now: Moment) {
         let Some(due) = due else { return };
         let late = now.since(due);
+        if late <= LATENESS_GRADES[LATENESS_GRADES.len() - 1] {
+            return;
+        }
         for (grade, window) in LATENESS_GRADES.iter().zip(&mut self.windows) {
             if late <= *grade {
                 continue;
@@ -58,6 +61,11 @@ impl Stall {
     /// How often the agent was late by more than [`LATENESS_MAX`].
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// How long the newest of these windows was.
+    pub(crate) fn newest(&self) -> Duration {
+        self.windows[0].map_or(Duration::ZERO, |(from, until)| until.since(from))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Cause, Class, Moment, Observation, Role, ServerFacts};
+use crate::{Cause, Class, Moment, Observation, Phases, Role, ServerFacts};
 
 /// Names one backend in a [`Monitor`](crate::Monitor); chosen by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,6 +135,26 @@ impl Evidence {
             }
             (held, fresh) => fresh.or(held).or(queue.filter(shows)),
         }
+    }
+
+    /// Brings the held path up to date with an answered ping that differs from what it shows, an
+    /// answered ping as well, in nothing but its moments; see
+    /// [`Observation::is_plain_ping`].
+    pub fn note_ping(&mut self, started: Moment, ended: Moment) {
+        let Some(held) = self.held.as_mut().filter(|held| held.is_plain_ping()) else {
+            return;
+        };
+        if ended <= held.ended || ended < started {
+            return;
+        }
+        let question = held.phases.iter().map(|(phase, ..)| phase).last();
+        held.phases = Phases::default();
+        if let Some(question) = question {
+            held.phases.push(question, ended.since(started));
+        }
+        (held.started, held.ended) = (started, ended);
+        self.proof_at = self.proof_at.max(Some(ended));
+        self.pass_at = self.pass_at.max(Some(ended));
     }
 
     /// What the server said of itself last, where it was asked for its role.

@@ -2,6 +2,12 @@
 //! begins at a random moment of a backend that was up, and has to be noticed within its bound; then
 //! the server is well again, and has to be up within its own.
 //!
+//! All of it four times: with answers that come at once; with somebody who asks for fresh probes all
+//! the time beside that; with answers so slow that both paths are asked at the same time, and the
+//! fault meets them wherever they are; and with an agent that is starved, a little all the time and
+//! for long now and then, before the fault and after it. Starvation alone takes nothing down, and what
+//! a plan promises counts from its end.
+//!
 //! `explain` prints these bounds. `DBVITALS_SIM_SEED=S` plays the one plan of that seed.
 
 #[expect(dead_code, reason = "the scenarios use all of the stage")]
@@ -18,6 +24,10 @@ use crate::stage::{FROZEN, MS, Reply, Stage};
 const PLANS: u64 = 1000;
 /// How often the loop of a stage goes round at most before it is taken to spin.
 const ROUNDS_MAX: u32 = 10_000;
+/// Lateness that is held against nobody, however short their patience.
+const LATENESS_IGNORED: Duration = Duration::from_millis(12);
+/// How often the loop has to run for one answer to count, at most.
+const STEPS_MAX: u32 = 3;
 
 /// What is wrong with a server, as its plan's bounds tell faults apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +117,23 @@ fn shallow_depth(plan: &Plan) -> Option<Depth> {
     }
 }
 
+/// How the agent and the servers fare meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    /// Answers come after a millisecond.
+    Fair,
+    /// And somebody asks for a fresh probe whenever there may be one.
+    Asked,
+    /// Answers take so long that the paths overlap.
+    Overlapping,
+    /// And the agent is late, and away now and then.
+    Starved,
+}
+
+impl Weather {
+    const ALL: [Self; 4] = [Self::Fair, Self::Asked, Self::Overlapping, Self::Starved];
+}
+
 #[test]
 fn every_fault_is_noticed_and_every_recovery_seen_within_what_the_plan_promises() {
     let alone = std::env::var("DBVITALS_SIM_SEED").ok();
@@ -117,34 +144,63 @@ fn every_fault_is_noticed_and_every_recovery_seen_within_what_the_plan_promises(
         let mut rng = fastrand::Rng::with_seed(seed);
         let plan = draw_plan(&mut rng);
         for fault in Fault::ALL {
-            let played = catch_unwind(AssertUnwindSafe(|| keeps(&plan, fault, &mut rng)));
-            kept += u32::from(played.unwrap_or_else(|_| {
-                panic!("DBVITALS_SIM_SEED={seed} shows it again: {fault:?} under {plan:?}")
-            }));
+            for weather in Weather::ALL {
+                let played = || keeps(&plan, fault, weather, &mut rng);
+                kept += u32::from(catch_unwind(AssertUnwindSafe(played)).unwrap_or_else(|_| {
+                    panic!("DBVITALS_SIM_SEED={seed} shows it again: {fault:?}, {weather:?}, under {plan:?}")
+                }));
+            }
         }
     }
     println!("{kept} promises kept");
-    assert!(alone.is_some() || kept > 4000, "only {kept} promises");
+    assert!(alone.is_some() || kept > 16_000, "only {kept} promises");
 }
 
 /// Plays one fault to its end and the recovery after it; answers whether there was a promise.
-fn keeps(plan: &Plan, fault: Fault, rng: &mut fastrand::Rng) -> bool {
-    let Some((bound, recovery)) = fault.bounds(plan) else {
+fn keeps(plan: &Plan, fault: Fault, weather: Weather, rng: &mut fastrand::Rng) -> bool {
+    let Some((mut bound, mut recovery)) = fault.bounds(plan) else {
         return false;
     };
     let mut stage = Stage::new(plan.clone());
+    if matches!(weather, Weather::Overlapping | Weather::Starved) {
+        let longest = plan.slow_over.unwrap_or(plan.timeout).min(plan.timeout);
+        stage.latency = between(rng, 1, longest.as_millis() as u64 / 3);
+    }
     settle(&mut stage, rng);
-    // Each answer takes a millisecond, and may have waited for another; a ping that is answered late
-    // is waited for as well.
-    let answers = MS * 2 * (plan.fall + plan.rise + 3);
+    // Each answer takes its time, and may have waited for another; a ping that is answered late is
+    // waited for as well.
+    let mut answers = stage.latency * 2 * (plan.fall + plan.rise + 3);
 
+    if weather == Weather::Starved {
+        // A budget bears no more lateness than a part of it.
+        let budget = plan.slow_over.unwrap_or(plan.timeout) / 4;
+        stage.lateness = LATENESS_IGNORED.min(budget).mul_f64(rng.f64());
+        answers += LATENESS_IGNORED * STEPS_MAX * (plan.fall + plan.rise + 3);
+        // What was asked on either path while the agent was starved proves nothing, and is asked
+        // once more.
+        let again = plan.timeout * 2 + plan.fast_interval.min(plan.interval);
+        (bound, recovery) = (bound + again, recovery + again);
+        starve(&mut stage, rng);
+        assert_eq!(stage.verdict(), Verdict::Up, "starved, and not up");
+        assert!(stage.verdicts().iter().all(|it| *it == Verdict::Up));
+    }
+    if weather == Weather::Asked {
+        stage.is_asked = true;
+        stage.play(plan.login_spacing() * (plan.logins_at_once() * 2 + rng.u32(0..5)));
+    }
     fault.befall(&mut stage, rng);
+    if weather == Weather::Starved {
+        starve(&mut stage, rng);
+    }
     let noticed = wait_for(&mut stage, &[fault.verdict()], bound + answers);
     assert!(noticed, "not {} within {bound:?}", fault.verdict());
 
     stage.play(plan.timeout.mul_f64(rng.f64() * 3.0));
     stage.both(Reply::Pass);
     stage.at_depth = None;
+    if weather == Weather::Starved {
+        starve(&mut stage, rng);
+    }
     // What was asked before the recovery is answered after it, which is late by any budget.
     let in_use = match plan.slow_over.filter(|_| fault.verdict() == Verdict::Down) {
         Some(_) => &[Verdict::Up, Verdict::Degraded][..],
@@ -158,13 +214,27 @@ fn keeps(plan: &Plan, fault: Fault, rng: &mut fastrand::Rng) -> bool {
 /// Lets a backend become up and settled, and a random part of its paces go by.
 fn settle(stage: &mut Stage, rng: &mut fastrand::Rng) {
     let plan = stage.plan.clone();
-    stage.play((plan.fast_interval.min(plan.interval) + 2 * MS) * (plan.rise + 1));
+    let step = plan.fast_interval.min(plan.interval) + 2 * stage.latency;
+    stage.play(step * (plan.rise + 1));
     assert_eq!(stage.verdict(), Verdict::Up, "it does not settle");
     let phase = plan
         .interval
         .max(plan.fresh_interval.min(plan.interval * 50));
     stage.play(phase.mul_f64(rng.f64() * 1.5) + plan.interval);
     assert_eq!(stage.verdict(), Verdict::Up);
+}
+
+/// Keeps the loop from running, a few times, for longer and shorter than probes are patient; all
+/// together for less than what makes evidence stale.
+fn starve(stage: &mut Stage, rng: &mut fastrand::Rng) {
+    let plan = stage.plan.clone();
+    let longest = (plan.timeout * 4).min(plan.stale_after / 8);
+    for _ in 0..rng.u32(1..=3) {
+        // What becomes due meanwhile is done when it runs again.
+        stage.now = stage.now + longest.mul_f64(rng.f64());
+        stage.play(plan.timeout.mul_f64(rng.f64() * rng.f64()));
+    }
+    stage.play(Duration::ZERO);
 }
 
 /// Lets time pass until one of these verdicts is reached, at most so long; answers whether it was.

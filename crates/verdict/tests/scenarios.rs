@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{
-    Admin, Cause, Change, Class, Course, Depth, Outcome, Path, Plan, Role, Verdict,
+    Admin, Cause, Change, Class, Course, Depth, Moment, Outcome, Path, Plan, Role, Verdict,
 };
 
 use crate::stage::{FROZEN, MS, Reply, SECOND, SERVER, Stage, observe};
@@ -478,9 +478,12 @@ fn a_reload_of_the_same_course_keeps_verdict_and_session() {
 fn a_reload_with_another_course_starts_anew_and_hears_no_old_answers() {
     let mut stage = Stage::up(ping());
     stage.both(FROZEN);
-    stage.play(1100 * MS);
+    let in_vain = (0..2000).take_while(|_| {
+        stage.play(MS);
+        stage.in_flight.len() < 2
+    });
+    assert!(in_vain.count() < 2000);
     let old = stage.in_flight.clone();
-    assert_eq!(old.len(), 2);
     let query = Course::Session {
         depth: Depth::Query,
     };
@@ -549,6 +552,103 @@ fn the_role_is_told_before_the_verdict_that_comes_with_it() {
     assert_eq!(changes, [role, verdict]);
 }
 
+// --- Logins --------------------------------------------------------------------------------------
+
+#[test]
+fn whoever_asks_for_fresh_probes_all_the_time_is_held_to_the_ration() {
+    for plan in [ping(), connect_and_greet()] {
+        let mut stage = Stage::up(plan);
+        for _ in 0..10_000 {
+            stage.monitor.handle_refresh(SERVER, stage.now);
+            stage.drain();
+            stage.play(MS);
+        }
+        let probes = stage.starts_on(Path::Fresh).len() as u32;
+        let paced = (10 * SECOND).div_duration_f64(stage.plan.login_spacing()) as u32;
+        let most = stage.plan.logins_at_once() + paced;
+        assert!((paced..=most).contains(&probes), "{probes}, not {most}");
+        assert_eq!(stage.verdict(), Verdict::Up);
+    }
+}
+
+#[test]
+fn whoever_asks_all_the_time_delays_no_verdict() {
+    let mut stage = Stage::up(Plan { fall: 4, ..ping() });
+    let ask = |stage: &mut Stage| {
+        for _ in 0..3000 {
+            stage.monitor.handle_refresh(SERVER, stage.now);
+            stage.drain();
+            stage.play(MS);
+        }
+    };
+    ask(&mut stage);
+    let crashed = stage.now;
+    stage.crash();
+    ask(&mut stage);
+    let down = stage.announced(Verdict::Down).unwrap();
+    let took = down.since(crashed);
+    assert!(took <= stage.plan.crash_bound() + 3 * MS, "{took:?}");
+    let returned = stage.now;
+    stage.both(Reply::Pass);
+    ask(&mut stage);
+    let up = stage.announced(Verdict::Up).unwrap();
+    let took = up.since(returned);
+    assert!(took <= stage.plan.recovery_bound() + 3 * MS, "{took:?}");
+}
+
+#[test]
+fn a_connect_is_no_login_and_waits_for_no_ration() {
+    let mut stage = Stage::up(connect_and_greet());
+    stage.monitor.limit_logins(Some(1e-6));
+    stage.reload();
+    // Its greeting has a turn, and the next a day after it.
+    stage.play(60 * SECOND);
+    assert_eq!(stage.monitor.logins_deferred(), 1);
+    stage.starts.clear();
+    stage.play(60 * SECOND);
+    let starts = stage.starts_on(Path::Fresh);
+    assert!(starts.len() >= 60, "{}", starts.len());
+    assert!(starts.iter().all(|start| start.depth == Depth::Connect));
+    assert_eq!(stage.verdict(), Verdict::Up);
+}
+
+#[test]
+fn a_limit_that_is_lifted_by_a_reload_holds_nobody_up() {
+    let mut stage = Stage::up(ping());
+    stage.monitor.limit_logins(Some(1e-6));
+    stage.reload();
+    // This one has what is there at once.
+    stage.monitor.handle_refresh(SERVER, stage.now);
+    stage.drain();
+    stage.play(SECOND);
+    stage.crash();
+    stage.play(10 * SECOND);
+    assert_eq!(stage.verdict(), Verdict::Up, "it waits for its turn");
+    stage.monitor.limit_logins(None);
+    stage.reload();
+    stage.play(10 * MS);
+    assert_eq!(stage.verdict(), Verdict::Down);
+}
+
+#[test]
+fn who_asked_for_a_fresh_probe_is_forgotten_with_who_waited_for_it() {
+    let mut stage = Stage::up(ping());
+    stage.monitor.limit_logins(Some(1e-6));
+    stage.reload();
+    stage.starts.clear();
+    // The first has what is there at once, the second waits in vain.
+    for _ in 0..2 {
+        stage.monitor.handle_refresh(SERVER, stage.now);
+        stage.drain();
+        stage.play(2 * SECOND);
+    }
+    let asked = stage.starts_on(Path::Fresh).len();
+    stage.monitor.limit_logins(None);
+    stage.reload();
+    stage.play(SECOND);
+    assert_eq!(stage.starts_on(Path::Fresh).len(), asked);
+}
+
 // --- The accept queue --------------------------------------------------------------------------
 
 fn listening() -> Plan {
@@ -615,7 +715,11 @@ fn a_server_that_answers_its_session_and_accepts_nobody_is_asked_for_a_fresh_one
 
 #[test]
 fn one_look_at_a_queue_changes_no_verdict_and_neither_does_a_thousand_by_itself_take_down() {
-    let mut stage = Stage::up(ping());
+    // Nobody is let in meanwhile, which would take it back.
+    let mut stage = Stage::up(Plan {
+        fresh_interval: 3600 * SECOND,
+        ..ping()
+    });
     stage.look(Some(Cause::NotAccepting));
     stage.play(LOOK);
     stage.look(None);
@@ -646,10 +750,57 @@ fn behind_a_full_queue_that_nobody_is_asked_about_a_server_is_full_while_the_que
     stage.fresh = Reply::Fail(Cause::QueueFull);
     stage.play(3 * SECOND);
     assert_eq!(stage.verdicts(), [Verdict::Degraded]);
-    stage.look(Some(Cause::NotAccepting));
-    stage.play(3 * SECOND);
+    // Slow as it is, nobody was accepted between two looks now and then.
+    for _ in 0..10 {
+        let looked = stage.now;
+        stage.play(LOOK);
+        stage.look_since(looked, Some(Cause::NotAccepting));
+        stage.play(LOOK);
+        stage.look(Some(Cause::QueueFull));
+    }
+    assert_eq!(stage.verdicts(), [Verdict::Degraded]);
+    let stopped = stage.now;
+    for _ in 0..15 {
+        stage.play(LOOK);
+        stage.look_since(stopped, Some(Cause::NotAccepting));
+    }
     assert_eq!(stage.verdicts(), [Verdict::Degraded, Verdict::Down]);
     assert_eq!(stage.standing().evidence.class, Some(Class::Dead));
+    let down = stage.announced(Verdict::Down).unwrap();
+    assert!(down >= stopped + stage.plan.timeout, "{down}");
+}
+
+#[test]
+fn looks_that_follow_each_other_faster_than_answers_count_no_faster() {
+    let mut stage = Stage::up(ping());
+    let began = stage.now;
+    while stage.verdict() == Verdict::Up {
+        stage.look(Some(Cause::QueueFull));
+        stage.play(LOOK / 10);
+        assert!(stage.now <= began + 2 * SECOND);
+    }
+    let degraded = stage.announced(Verdict::Degraded).unwrap();
+    assert!(degraded >= began + stage.plan.fast_interval, "{degraded}");
+}
+
+#[test]
+fn an_unanswered_connect_before_a_queue_that_had_room_all_the_while_met_something_else() {
+    let unanswered = |since: fn(&Stage) -> Moment| {
+        let mut stage = Stage::up(Plan {
+            fresh_interval: SECOND,
+            ..ping()
+        });
+        stage.fresh = Reply::Silent(Cause::ConnectTimeout);
+        for _ in 0..20 {
+            stage.play(LOOK);
+            stage.look_since(since(&stage), None);
+        }
+        stage.standing().evidence.fresh.unwrap().outcome.cause()
+    };
+    let always = |_: &Stage| Moment::ORIGIN;
+    assert_eq!(unanswered(always), Some(Cause::ConnectTimeout));
+    // Nobody knows how it was between two looks.
+    assert_eq!(unanswered(|stage| stage.now), Some(Cause::QueueFull));
 }
 
 #[test]
@@ -695,4 +846,47 @@ fn whoever_is_let_in_takes_back_that_nobody_is_accepted() {
         stage.verdicts(),
         [Verdict::Degraded, Verdict::Down, Verdict::Up]
     );
+}
+
+/// A frozen server that is down, whose queue was seen to stand still until now, just before it thaws.
+/// Answers when it stopped.
+fn frozen_until_now(stage: &mut Stage) -> Moment {
+    stage.both(FROZEN);
+    let stopped = stage.now;
+    for _ in 0..12 {
+        stage.play(LOOK);
+        stage.look_since(stopped, Some(Cause::NotAccepting));
+    }
+    assert_eq!(stage.verdict(), Verdict::Down);
+    stage.transitions.clear();
+    stopped
+}
+
+#[test]
+fn whoever_waited_and_is_let_in_after_the_last_look_takes_it_back() {
+    let mut stage = Stage::up(ping());
+    frozen_until_now(&mut stage);
+    let waits = stage.in_flight.iter().find(|it| it.path == Path::Fresh);
+    let waited = stage.now.since(waits.expect("a probe that waits").at);
+    stage.held = Reply::Pass;
+    stage.fresh = Reply::Late(waited + MS);
+    stage.play(2 * MS);
+    stage.fresh = Reply::Pass;
+    stage.play(3 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Up]);
+}
+
+#[test]
+fn a_look_that_is_told_after_somebody_was_let_in_since_is_no_news() {
+    let mut stage = Stage::up(ping());
+    let stopped = frozen_until_now(&mut stage);
+    let looked = stage.now;
+    stage.play(MS);
+    stage.both(Reply::Pass);
+    while !stage.session {
+        stage.play(MS);
+    }
+    stage.look_between((stopped, looked), Some(Cause::NotAccepting));
+    stage.play(3 * SECOND);
+    assert_eq!(stage.verdicts(), [Verdict::Up]);
 }

@@ -36,6 +36,7 @@ mod answer;
 mod event;
 mod login;
 pub mod mysql;
+pub mod passive;
 pub mod postgres;
 mod server;
 mod session;

@@ -1,6 +1,7 @@
 //! The fuzz corpora replayed as a plain test, and mutated for a few seconds more.
 //!
-//! What has to hold for each input is in `fuzz/drive.rs`, which the fuzz targets share.
+//! What has to hold for each input is in `fuzz/drive.rs` and `fuzz/listen.rs`, which the fuzz
+//! targets share.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,6 +11,12 @@
 )]
 #[path = "../../../fuzz/drive.rs"]
 mod drive;
+#[expect(
+    unreachable_pub,
+    reason = "public for the fuzz targets, to which it is a library"
+)]
+#[path = "../../../fuzz/listen.rs"]
+mod listen;
 
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
@@ -34,4 +41,14 @@ fn postgres_client_stands_whatever_a_server_sends() {
 #[test]
 fn postgres_server_stands_whatever_a_client_sends() {
     check("postgres_server", drive::postgres_server);
+}
+
+#[test]
+fn a_listener_stands_whatever_is_said_in_mysqls_protocol() {
+    check("passive_mysql", listen::passive_mysql);
+}
+
+#[test]
+fn a_listener_stands_whatever_is_said_in_postgresqls_protocol() {
+    check("passive_postgres", listen::passive_postgres);
 }

@@ -12,8 +12,8 @@ use std::thread;
 use dbvitals_testkit::{Network, left_out};
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{
-    LinkNameSpaceType, move_into_link_name_space, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid,
+    CapabilitySet, LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -24,6 +24,8 @@ const NOBODY: u32 = 65534;
 pub(crate) enum Eye {
     Root,
     Nobody,
+    /// Root as most containers have it: without CAP_SYS_PTRACE.
+    BoundedRoot,
 }
 
 pub(crate) const EYES: [Eye; 2] = [Eye::Root, Eye::Nobody];
@@ -162,8 +164,10 @@ fn on_a_thread<T: Send>(what: impl FnOnce() -> T + Send) -> T {
 }
 
 fn as_eye<T>(eye: Eye, what: impl FnOnce() -> T) -> T {
-    if eye == Eye::Nobody {
-        become_nobody().expect("root may become nobody");
+    match eye {
+        Eye::Root => {}
+        Eye::Nobody => become_nobody().expect("root may become nobody"),
+        Eye::BoundedRoot => give_up_tracing().expect("privileges may be given up"),
     }
     what()
 }
@@ -175,6 +179,15 @@ fn become_nobody() -> io::Result<()> {
     set_thread_res_gid(group, group, group)?;
     set_thread_res_uid(user, user, user)?;
     Ok(())
+}
+
+/// This thread alone.
+fn give_up_tracing() -> io::Result<()> {
+    let mut held = capabilities(None)?;
+    held.permitted.remove(CapabilitySet::SYS_PTRACE);
+    held.effective.remove(CapabilitySet::SYS_PTRACE);
+    held.inheritable.remove(CapabilitySet::SYS_PTRACE);
+    Ok(set_capabilities(None, held)?)
 }
 
 /// `tcp LISTEN 5 80 0.0.0.0:3306 0.0.0.0:* skmem:(r0,…,d3)`, `u_str LISTEN 5 80 /path 42 * 0 …`.

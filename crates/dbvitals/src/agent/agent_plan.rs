@@ -7,6 +7,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::agent::agent_check::AgentCheckPlan;
+use crate::agent::control::Watchlist;
 use crate::agent::hooks::HookPlan;
 use crate::agent::http::Tls;
 use crate::agent::plan::{BackendPlan, GatePlan, Histograms, ServicePlan};
@@ -31,6 +32,8 @@ pub(crate) struct AgentPlan {
     pub(crate) token: Option<SecretString>,
     /// Of what metrics tell latencies as histograms.
     pub(crate) histograms: Histograms,
+    /// How many logins a second all backends may cost together, where there is a limit.
+    pub(crate) logins_per_second_max: Option<u32>,
     pub(crate) backends: Vec<BackendPlan>,
     pub(crate) services: Vec<ServicePlan>,
     pub(crate) gates: Vec<GatePlan>,
@@ -38,6 +41,16 @@ pub(crate) struct AgentPlan {
     pub(crate) hooks: Vec<Arc<HookPlan>>,
     /// What a person should know about this plan, a sentence each.
     pub(crate) notices: Vec<String>,
+}
+
+impl AgentPlan {
+    /// Whom the event loops are to watch.
+    pub(crate) fn watchlist(&self) -> Watchlist<'_> {
+        Watchlist {
+            backends: &self.backends,
+            logins_per_second_max: self.logins_per_second_max,
+        }
+    }
 }
 
 /// Where the control socket is: where it was asked for, else in the state directory.

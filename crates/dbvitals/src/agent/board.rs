@@ -5,6 +5,7 @@
 
 mod backend;
 mod beat;
+mod edition;
 mod latency;
 mod service;
 
@@ -20,9 +21,11 @@ use jiff::Timestamp;
 
 pub(crate) use backend::{AcceptQueue, BackendBoard, Order};
 pub(crate) use beat::ShardBeat;
+pub(crate) use edition::Edition;
 pub(crate) use latency::LatencyCounts;
 pub(crate) use service::{Roster, ServiceBoard};
 
+use self::edition::Editions;
 use self::latency::{LatencyGroups, Membership};
 use crate::agent::plan::{BackendPlan, Histograms};
 
@@ -33,12 +36,42 @@ const SHARD_SILENT_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Board {
     clock: Clock,
-    backends: ArcSwap<Vec<Arc<BackendBoard>>>,
+    backends: ArcSwap<Shown>,
     services: ArcSwap<Vec<Arc<ServiceBoard>>>,
+    /// Of who is shown.
+    editions: Editions,
     shards: Mutex<Vec<Arc<ShardBeat>>>,
     latency_groups: LatencyGroups,
     /// Whether each backend's latency is told as a histogram.
     histograms_of_backends: AtomicBool,
+}
+
+/// The backends on the board.
+#[derive(Debug, Default)]
+struct Shown {
+    /// In the order in which they are told.
+    backends: Arc<Vec<Arc<BackendBoard>>>,
+    /// Their indices, by name: balancers ask for one of thousands, all day.
+    by_name: Box<[u32]>,
+}
+
+impl Shown {
+    fn new(backends: Vec<Arc<BackendBoard>>) -> Self {
+        let mut by_name: Box<[u32]> = (0..backends.len() as u32).collect();
+        by_name.sort_unstable_by_key(|index| &*backends[*index as usize].name);
+        Self {
+            backends: Arc::new(backends),
+            by_name,
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<BackendBoard>> {
+        let of = |index: &u32| &self.backends[*index as usize];
+        let found = self
+            .by_name
+            .binary_search_by(|index| (*of(index).name).cmp(name));
+        found.ok().map(|place| of(&self.by_name[place]))
+    }
 }
 
 impl Board {
@@ -48,6 +81,7 @@ impl Board {
             clock,
             backends: ArcSwap::default(),
             services: ArcSwap::default(),
+            editions: Editions::default(),
             shards: Mutex::default(),
             latency_groups: LatencyGroups::default(),
             histograms_of_backends: AtomicBool::new(false),
@@ -62,7 +96,8 @@ impl Board {
 
     /// Shows these backends from now on, and no others.
     pub(crate) fn show(&self, backends: Vec<Arc<BackendBoard>>) {
-        self.backends.store(Arc::new(backends));
+        self.backends.store(Arc::new(Shown::new(backends)));
+        self.editions.begin();
         self.latency_groups.regroup(self.membership());
     }
 
@@ -84,7 +119,7 @@ impl Board {
         membership
     }
 
-    /// How long passed probes took, by service.
+    /// How long answered probes took, by service.
     pub(crate) fn latency_groups(&self) -> Vec<(Arc<str>, LatencyCounts)> {
         self.latency_groups.counts()
     }
@@ -111,6 +146,7 @@ impl Board {
     /// Shows these services from now on, and no others.
     pub(crate) fn show_services(&self, services: Vec<Arc<ServiceBoard>>) {
         self.services.store(Arc::new(services));
+        self.editions.begin();
         self.latency_groups.regroup(self.membership());
     }
 
@@ -125,14 +161,17 @@ impl Board {
         self.clock
     }
 
+    /// Which backends and services are shown, as a number: another one where others may be.
+    pub(crate) fn edition(&self) -> Edition {
+        self.editions.present()
+    }
+
     pub(crate) fn backends(&self) -> Arc<Vec<Arc<BackendBoard>>> {
-        self.backends.load_full()
+        Arc::clone(&self.backends.load().backends)
     }
 
     pub(crate) fn backend(&self, name: &str) -> Option<Arc<BackendBoard>> {
-        let backends = self.backends.load();
-        let found = backends.iter().find(|backend| &*backend.name == name);
-        found.map(Arc::clone)
+        self.backends.load().find(name).map(Arc::clone)
     }
 
     pub(crate) fn services(&self) -> Arc<Vec<Arc<ServiceBoard>>> {
@@ -173,9 +212,61 @@ impl Board {
             .unwrap_or_default()
     }
 
+    /// How late each shard's probes started.
+    pub(crate) fn lateness(&self) -> Vec<LatencyCounts> {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|beat| beat.lateness()).collect()
+    }
+
+    /// How many logins had to wait for their turn.
+    pub(crate) fn logins_deferred(&self) -> u64 {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|beat| beat.deferred()).sum()
+    }
+
     /// How often the shards found themselves too late to judge.
     pub(crate) fn stalls(&self) -> u64 {
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
         shards.iter().map(|beat| beat.stalls()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dbvitals_probe::{Address, Protocol, Target};
+    use dbvitals_verdict::{Course, Depth, Plan};
+
+    use crate::agent::plan::Origin;
+
+    use super::*;
+
+    #[test]
+    fn whatever_their_order_backends_are_found_by_name_and_told_in_order() {
+        let board = Board::new(Clock::start());
+        let entry = |name: &str| {
+            let address = Address::Unix("/nobody".into());
+            let plan = BackendPlan {
+                name: name.into(),
+                target: Arc::new(Target::new(Protocol::Opaque, address)),
+                plan: Arc::new(Plan::new(Course::Session { depth: Depth::Ping })),
+                origin: Origin::default(),
+            };
+            board.entry(&plan, Admin::Ready)
+        };
+        let names = ["b10", "a", "b2", "", "b1"];
+        board.show(names.map(entry).into());
+        for name in names {
+            let found = board.backend(name).expect(name);
+            assert_eq!(&*found.name, name);
+        }
+        for name in ["b", "b100", "c"] {
+            assert!(board.backend(name).is_none(), "{name}");
+        }
+        let told: Vec<_> = board
+            .backends()
+            .iter()
+            .map(|it| it.name.to_string())
+            .collect();
+        assert_eq!(told, names);
     }
 }

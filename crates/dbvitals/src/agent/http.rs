@@ -19,6 +19,7 @@ mod patroni;
 mod sampler;
 mod server;
 mod services;
+mod shortcut;
 mod tls;
 
 use std::sync::Arc;
@@ -36,11 +37,12 @@ pub(crate) use admin::{Access, Reload, Reloads, Token};
 pub(crate) use history::History;
 pub(super) use sampler::sample;
 pub(super) use server::{CONNECTIONS_MAX, Door, Ending, OPERATORS_MAX, Server};
+pub(super) use shortcut::Shortcut;
 pub(crate) use tls::{Tls, TlsFault};
 
 use self::backends::Backends;
 use self::condition::Condition;
-use crate::agent::board::Board;
+use crate::agent::board::{BackendBoard, Board};
 use crate::agent::control::Control;
 use crate::agent::event_loop::Busy;
 use crate::agent::history::Kept;
@@ -131,12 +133,18 @@ async fn answer_health(desk: &Desk, name: &str, condition: Condition) -> Respons
     {
         return refuse_probe(busy);
     }
+    let (is_fit, state) = fitness(&backend, condition, board);
+    health::answer(is_fit, state)
+}
+
+/// Whether a backend is fit and the condition met, as far as is known, and what is said of it.
+fn fitness(backend: &BackendBoard, condition: Condition, board: &Board) -> (bool, health::State) {
     let standing = backend.standing();
     let unmet = condition.unmet(&standing);
     let is_fit = Sign::from(&*standing).is_fit() && unmet.is_none();
-    let mut state = health::State::of_backend(&backend, &standing, board);
+    let mut state = health::State::of_backend(backend, &standing, board);
     state.detail = unmet.or(state.detail);
-    health::answer(is_fit, state)
+    (is_fit, state)
 }
 
 /// Which agent this is, and how it fares.

@@ -5,6 +5,7 @@
 //! They are text, text as the systemd journal likes it, or JSON.
 
 use std::io;
+use std::time::Duration;
 
 use dbvitals_verdict::{Cause, Change, Observation, Standing, Transition, Verdict};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -89,6 +90,15 @@ pub(crate) fn session_lost(backend: &BackendBoard, standing: &Standing) {
         lost = standing.sessions_lost,
         detail = why.and_then(|observation| observation.detail.as_deref()),
         "a held session was lost, a fresh one works"
+    );
+}
+
+/// Logs that the agent was late, which is nobody's fault but its own.
+pub(crate) fn stall(late: Duration, stalls: u64) {
+    tracing::warn!(
+        late = %duration::show(late),
+        stalls,
+        "the agent was too late to judge anybody: timeouts of that time are agent_stalled"
     );
 }
 

@@ -150,6 +150,7 @@ fn write_all(
         "dbvitals_agent_loop_lag_seconds {}",
         board.loop_lag().as_secs_f64()
     )?;
+    durations::write_lateness(out, board)?;
     head(
         out,
         "dbvitals_agent_stalls_total",
@@ -157,6 +158,9 @@ fn write_all(
         "How often the agent was too late to judge anybody.",
     )?;
     writeln!(out, "dbvitals_agent_stalls_total {}", board.stalls())?;
+    let name = "dbvitals_agent_logins_deferred_total";
+    head(out, name, "counter", "Logins that waited for their turn.")?;
+    writeln!(out, "{name} {}", board.logins_deferred())?;
     services::write(out, board)?;
     process::write(out, board)?;
     hooks::write(out, hooks)?;

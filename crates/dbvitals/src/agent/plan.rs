@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use dbvitals_probe::{Address, Protocol, Target};
 use dbvitals_verdict::{Course, Depth, Plan, ServiceNeeds, Want};
-
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 
 use crate::duration;
+use crate::shared_parts::SharedParts;
 use crate::target_url::TargetUrl;
 
 /// What has a histogram of latencies in the metrics.
@@ -32,41 +33,35 @@ pub(crate) struct BackendPlan {
     pub(crate) origin: Origin,
 }
 
-/// All that a target is made of.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Origin {
-    /// The URL without its password, with what the configuration adds.
-    text: String,
-    password: Option<SecretString>,
-    /// The authority's certificates, as they were read.
-    authority: Option<Vec<u8>>,
-}
+/// All that a target is made of, as a digest: there may be very many, and all one asks of two is
+/// whether they are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Origin([u8; 16]);
 
 impl Origin {
     /// What this target was made of.
-    pub(crate) fn of(url: &TargetUrl, target: &Target) -> Self {
+    pub(crate) fn of(url: &TargetUrl, target: &Target, shared: &mut SharedParts) -> Self {
         let statement = target.statement.as_deref();
+        // The URL without its password, with what the configuration adds.
         let text = format!(
             "{} {} {:?} {:?} {:?}",
             url.shown, target.address, target.want, target.max_lag, statement
         );
-        let credentials = target.credentials.as_ref();
-        Self {
-            text,
-            password: credentials.and_then(|credentials| credentials.password.clone()),
-            authority: url.authority(),
+        let credentials = target.credentials.as_deref();
+        let password = credentials.and_then(|it| it.password.as_ref());
+        let password = password.map(|it| it.expose_secret().as_bytes());
+        let authority = url.authority().and_then(|path| shared.authority(path));
+        let mut digest = Sha256::new();
+        for part in [Some(text.as_bytes()), password, authority.as_deref()] {
+            // With its length, so that nothing can be taken for a part of its neighbour.
+            let length = part.map_or(u64::MAX, |part| part.len() as u64);
+            digest.update(length.to_le_bytes());
+            digest.update(part.unwrap_or_default());
         }
-    }
-}
-
-impl PartialEq for Origin {
-    fn eq(&self, other: &Self) -> bool {
-        fn exposed(origin: &Origin) -> Option<&str> {
-            origin.password.as_ref().map(ExposeSecret::expose_secret)
-        }
-        self.text == other.text
-            && self.authority == other.authority
-            && exposed(self) == exposed(other)
+        let mut origin = Self::default();
+        let length = origin.0.len();
+        origin.0.copy_from_slice(&digest.finalize()[..length]);
+        origin
     }
 }
 

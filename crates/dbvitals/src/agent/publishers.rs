@@ -19,7 +19,7 @@ use crate::agent::board::Board;
 use crate::agent::board::{Roster, ServiceBoard};
 use crate::agent::gate::Gate;
 use crate::agent::http::{
-    self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server, Tls,
+    self, CONNECTIONS_MAX, Desk, Door, Ending, History, OPERATORS_MAX, Server, Shortcut, Tls,
 };
 use crate::agent::listening::KeptSockets;
 use crate::agent::plan::{GatePlan, ServicePlan};
@@ -243,6 +243,7 @@ impl Publishers {
     ) {
         let server = Server {
             clock: self.board.clock(),
+            shortcut: Shortcut::new(&self.board),
             router: http::router(desk),
             connections_max,
             tls,

@@ -30,6 +30,7 @@ use crate::exit::Exit;
 use crate::misuse::Misuse;
 use crate::probing::Asker;
 use crate::report::{Finding, print_ladder};
+use crate::shared_parts::SharedParts;
 use crate::target_url::TargetUrl;
 
 use clients::{Advice, Client};
@@ -81,7 +82,12 @@ fn ask(args: &AdviseArgs) -> anyhow::Result<Result<(TargetUrl, Limits), Exit>> {
         depth: Some(Depth::Query),
         ..Asked::default()
     };
-    let targets = read_targets(std::slice::from_ref(&args.target), asked, &args.password)?;
+    let targets = read_targets(
+        std::slice::from_ref(&args.target),
+        asked,
+        &args.password,
+        &mut SharedParts::default(),
+    )?;
     let Some((url, mut target, depth)) = targets.into_iter().next() else {
         return Err(Misuse("there is nothing to ask".to_owned()).into());
     };
@@ -95,7 +101,7 @@ fn ask(args: &AdviseArgs) -> anyhow::Result<Result<(TargetUrl, Limits), Exit>> {
         sql: sql.to_owned(),
         equals: None,
     }));
-    target.keep_answer = true;
+    target.keeps_answer = true;
     let mut asker = Asker::new([target])?;
     let id = TargetId(0);
     let observation = asker.ask(&[(id, depth)], args.timeout)?.remove(0);

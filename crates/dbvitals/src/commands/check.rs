@@ -13,6 +13,7 @@ use crate::expectation::Expectation;
 use crate::misuse::{Misuse, tell};
 use crate::probing::Asker;
 use crate::report::{Finding, document, plugin_line, print_ladder, remedy};
+use crate::shared_parts::SharedParts;
 
 /// Probes every target once, or `--count` times, and reports.
 pub(crate) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
@@ -34,7 +35,8 @@ pub(crate) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
             max_lag: args.max_lag,
         },
     };
-    let mut targets = read_targets(&args.targets, asked, &args.password)?;
+    let mut shared = SharedParts::default();
+    let mut targets = read_targets(&args.targets, asked, &args.password, &mut shared)?;
     for (_, target, _) in &mut targets {
         target.statement.clone_from(&statement);
     }

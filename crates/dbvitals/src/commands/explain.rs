@@ -14,9 +14,10 @@ mod picture;
 mod promise;
 
 use std::io::Write;
+use std::time::Duration;
 
 use dbvitals_probe::Protocol;
-use dbvitals_verdict::{Course, Depth, Plan};
+use dbvitals_verdict::{Course, Depth, Plan, logins_wait};
 
 use crate::agent::plan::default_plan;
 use crate::cli::ExplainArgs;
@@ -36,6 +37,8 @@ struct Subject {
     /// Whether its accept queue is on this machine.
     is_here: bool,
     plan: Plan,
+    /// How long a verdict on it may have to wait for its turns to log in, where there are so many.
+    waits: Option<Duration>,
 }
 
 /// Explains every backend of the arguments.
@@ -63,12 +66,15 @@ pub(crate) fn run(args: &ExplainArgs, json: bool) -> anyhow::Result<Exit> {
 fn subjects(args: &ExplainArgs) -> Result<Vec<Subject>, Misuse> {
     if let Some(path) = &args.config {
         let plan = config::read(path)?;
+        let plans = plan.backends.iter().map(|backend| &*backend.plan);
+        let waits = logins_wait(plans, plan.logins_per_second_max.map(f64::from));
         let subjects = plan.backends.iter().map(|backend| Subject {
             name: backend.name.to_string(),
             protocol: backend.target.protocol,
             user: backend.target.credentials.is_some(),
             is_here: is_here(&backend.target.address),
             plan: Plan::clone(&backend.plan),
+            waits: (!waits.is_zero() && backend.plan.logins_per_second() > 0.0).then_some(waits),
         });
         return Ok(subjects.collect());
     }
@@ -95,6 +101,7 @@ fn hypothetical(depth: Option<Depth>) -> Subject {
         user: true,
         is_here: false,
         plan: Plan::new(course),
+        waits: None,
     }
 }
 
@@ -107,5 +114,6 @@ fn of_url(text: &str, depth: Option<Depth>) -> Result<Subject, Misuse> {
         name: url.name,
         protocol: url.protocol,
         user: url.user.is_some(),
+        waits: None,
     })
 }

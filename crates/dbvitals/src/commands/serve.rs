@@ -41,8 +41,9 @@ use crate::cli::ServeArgs;
 use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
 use crate::record::Recorder;
+use crate::shared_parts::SharedParts;
 use crate::systemd::Systemd;
-use crate::{config, discovery};
+use crate::{config, descriptors, discovery};
 
 /// How long the end may take, as systemd is told: gates and goodbyes take little over a second.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &ServeArgs, json: bool) -> anyhow::Result<Exit> {
     if let Some(why) = inherited.refusal() {
         return Err(Misuse(why).into());
     }
+    descriptors::raise_limit(plan.backends.len());
     for notice in plan.notices.iter().chain(&inherited.notices) {
         tell(notice);
     }
@@ -104,7 +106,8 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         }
         tell(&format!("found on this machine: {}", arguments.join(", ")));
     }
-    let targets = read_targets(&arguments, Asked::default(), &args.password)?;
+    let mut shared = SharedParts::default();
+    let targets = read_targets(&arguments, Asked::default(), &args.password, &mut shared)?;
     let mut names = BTreeSet::new();
     let mut addresses = BTreeMap::new();
     let mut notices = Vec::new();
@@ -129,9 +132,9 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         notices.extend(notice(&url, &plan));
         backends.push(BackendPlan {
             name: url.name.as_str().into(),
-            origin: Origin::of(&url, &target),
+            origin: Origin::of(&url, &target, &mut shared),
             target: Arc::new(target),
-            plan: Arc::new(plan),
+            plan: shared.plan(plan),
         });
     }
     let gates = gate_of_argument(args, &backends)?;
@@ -149,6 +152,7 @@ fn plan_of_arguments(args: &ServeArgs) -> anyhow::Result<AgentPlan> {
         control: None,
         token: None,
         histograms: Histograms::default(),
+        logins_per_second_max: None,
         backends,
         services: Vec::new(),
         gates,
@@ -238,7 +242,7 @@ fn start_record(
 }
 
 async fn serve(
-    plan: AgentPlan,
+    mut plan: AgentPlan,
     inherited: Inherited,
     args: &ServeArgs,
     json: bool,
@@ -262,7 +266,7 @@ async fn serve(
     let (for_hooks, for_printer) = (told.subscribe(), json.then(|| told.subscribe()));
     let for_http = told.subscribe();
     let agent = Agent::start(
-        &plan.backends,
+        plan.watchlist(),
         &|name| orders.admin(name),
         clock,
         fastrand::u64(..),
@@ -303,6 +307,8 @@ async fn serve(
     }
     let printer = for_printer.map(|transitions| Printer::start(transitions, clock));
     let printer = printer.transpose()?;
+    // Who watches them has them now.
+    plan.backends = Vec::new();
     let mut serving = Serving {
         args,
         plan,
@@ -361,10 +367,11 @@ fn addresses(plan: &AgentPlan) -> impl Iterator<Item = &GateAddress> {
 /// The hooks, with what they tell of the backends beside what the board knows.
 fn hooks_plan(plan: &AgentPlan) -> HooksPlan {
     let address = |it: &BackendPlan| (Arc::clone(&it.name), it.target.address.clone());
+    let told = plan.backends.iter().filter(|_| !plan.hooks.is_empty());
     HooksPlan {
         agent: plan.name.clone(),
         hooks: plan.hooks.clone(),
-        addresses: plan.backends.iter().map(address).collect(),
+        addresses: told.map(address).collect(),
     }
 }
 
@@ -372,6 +379,7 @@ fn hooks_plan(plan: &AgentPlan) -> HooksPlan {
 #[derive(Debug)]
 struct Serving<'a> {
     args: &'a ServeArgs,
+    /// Without its backends, of which there may be very many.
     plan: AgentPlan,
     agent: Agent,
     orders: Arc<Orders>,
@@ -436,11 +444,12 @@ impl Serving<'_> {
         let plan = read_plan(path, self.args.http.as_deref());
         let plan = plan.map_err(|misuse| misuse.0)?;
         self.check_gates(&plan)?;
+        descriptors::raise_limit(plan.backends.len());
         let orders = Arc::clone(&self.orders);
         let reloaded = self
             .agent
             .control()
-            .watch(&plan.backends, &|name| orders.admin(name))
+            .watch(plan.watchlist(), &|name| orders.admin(name))
             .map_err(|busy| busy.to_string())?;
         self.publishers.handle_plan(&plan).await;
         self.hooks.handle_plan(hooks_plan(&plan));
@@ -461,7 +470,10 @@ impl Serving<'_> {
         for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
             detail.push_str(&format!("; {key} takes a restart"));
         }
-        self.plan = plan;
+        self.plan = AgentPlan {
+            backends: Vec::new(),
+            ..plan
+        };
         self.show_orders();
         Ok(detail)
     }

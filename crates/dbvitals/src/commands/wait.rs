@@ -25,6 +25,7 @@ use crate::exit::Exit;
 use crate::misuse::{Misuse, tell};
 use crate::probing::Asker;
 use crate::report::Finding;
+use crate::shared_parts::SharedParts;
 use crate::target_url::TargetUrl;
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -59,7 +60,8 @@ pub(crate) fn run(args: &WaitArgs, json: bool) -> anyhow::Result<Exit> {
         depth: args.depth,
         ..Asked::default()
     };
-    let targets = read_targets(&args.targets, asked, &args.password)?;
+    let mut shared = SharedParts::default();
+    let targets = read_targets(&args.targets, asked, &args.password, &mut shared)?;
     let mut asker = Asker::new(targets.iter().map(|(_, target, _)| target.clone()))?;
     let mut waited: Vec<_> = targets
         .into_iter()

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use dbvitals_probe::Statement;
 use dbvitals_verdict::{Cause, Class, Classes, Depth, Plan};
 use secrecy::SecretString;
+use toml::Spanned;
 use toml::de::DeTable;
 
 use super::ConfigError;
@@ -18,7 +19,8 @@ use super::agent_checks::read_agent_checks;
 use super::doors::Listening;
 use super::gates::read_gates;
 use super::hooks::read_hooks;
-use super::reader::{Placed, Reader, Section};
+use super::pieces::cut;
+use super::reader::{Placed, Reader, Section, start};
 use super::services::read_services;
 use super::sockets::check_sockets;
 use super::subjects::Subjects;
@@ -28,6 +30,7 @@ use crate::agent::plan::{BackendPlan, Histograms, Origin, default_plan, notice};
 use crate::depth;
 use crate::expectation::{Expectation, parse_want};
 use crate::password;
+use crate::shared_parts::SharedParts;
 use crate::target_url::TargetUrl;
 
 pub(super) const SECTIONS: [&str; 8] = [
@@ -41,7 +44,7 @@ pub(super) const SECTIONS: [&str; 8] = [
     "classes",
 ];
 pub(super) const LATER_SECTIONS: [&str; 2] = ["route", "coordination"];
-pub(super) const AGENT_KEYS: [&str; 9] = [
+pub(super) const AGENT_KEYS: [&str; 10] = [
     "name",
     "http",
     "http_certificate",
@@ -51,6 +54,7 @@ pub(super) const AGENT_KEYS: [&str; 9] = [
     "control",
     "token_file",
     "histograms",
+    "logins_per_second_max",
 ];
 pub(super) const PACE_KEYS: [&str; 10] = [
     "interval",
@@ -79,16 +83,34 @@ pub(crate) const HTTP_DEFAULT: &str = "127.0.0.1:8306";
 
 /// Reads the text of a file into a plan, or names everything that is wrong with it.
 pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
-    let root = DeTable::parse(text).map_err(|error| {
+    let in_pieces = cut(text).map(|pieces| read(&pieces.rest, &pieces.backends));
+    match in_pieces {
+        Some(Ok(plan)) => Ok(plan),
+        // What is wrong is told of the whole, where each thing stands.
+        Some(Err(_)) | None => read(text, &[]),
+    }
+}
+
+fn parse(text: &str) -> Result<Spanned<DeTable<'_>>, ConfigError> {
+    DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().trim().replace('\n', "; ");
-        vec![ConfigError {
+        ConfigError {
             offset,
             message: format!("this is no TOML: {message}"),
-        }]
-    })?;
-    let mut reader = Reader::default();
+        }
+    })
+}
+
+/// Reads a file from which the sections of these backends were cut.
+pub(super) fn read(text: &str, pieces: &[&str]) -> Result<AgentPlan, Vec<ConfigError>> {
+    let root = parse(text).map_err(|error| vec![error])?;
     let root = root.get_ref();
+    if !pieces.is_empty() && root.contains_key("backend") {
+        // Whether both kinds may stand side by side is for the parser to say.
+        return Err(Vec::new());
+    }
+    let mut reader = Reader::default();
     check_sections(&mut reader, root);
     let agent = read_agent(&mut reader, root);
     let http = agent.http;
@@ -97,12 +119,26 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
         reader.known_keys(section, &PACE_KEYS);
     }
     let classes = read_classes(&mut reader, root);
-    let mut notices = Vec::new();
-    let surroundings = Surroundings {
+    let mut backends = Backends {
         defaults,
         classes: &classes,
+        shared: SharedParts::default(),
+        plans: BTreeMap::new(),
+        notices: Vec::new(),
     };
-    let backends = read_backends(&mut reader, root, surroundings, &mut notices);
+    backends.read(&mut reader, root);
+    for piece in pieces {
+        backends.read_piece(&mut reader, piece);
+    }
+    backends.check(&mut reader, root);
+    let Backends {
+        plans: backends,
+        notices,
+        ..
+    } = backends;
+    if let Some(max) = &agent.logins_per_second_max {
+        check_logins(&mut reader, max, &backends);
+    }
     let services = read_services(&mut reader, root, &backends);
     let subjects = Subjects {
         root,
@@ -130,6 +166,7 @@ pub(super) fn plan(text: &str) -> Result<AgentPlan, Vec<ConfigError>> {
             control: agent.control,
             token: agent.token,
             histograms: agent.histograms,
+            logins_per_second_max: agent.logins_per_second_max.map(|it| it.value),
             backends: backends.into_values().collect(),
             services,
             gates,
@@ -159,13 +196,6 @@ fn check_sections(reader: &mut Reader, root: &DeTable<'_>) {
         offset: 0,
     };
     reader.known_keys(section, &known);
-}
-
-/// What holds for all backends.
-#[derive(Debug, Clone, Copy)]
-struct Surroundings<'a> {
-    defaults: Option<Section<'a>>,
-    classes: &'a Classes,
 }
 
 /// Reads `[classes]`: the classes that an operator gives causes in place of their own.
@@ -201,6 +231,7 @@ struct AgentSection {
     control: Option<PathBuf>,
     token: Option<SecretString>,
     histograms: Histograms,
+    logins_per_second_max: Option<Placed<u32>>,
 }
 
 fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
@@ -213,6 +244,7 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
         control: None,
         token: None,
         histograms: Histograms::default(),
+        logins_per_second_max: None,
     };
     let Some(section) = reader.table(root, "agent") else {
         return agent;
@@ -234,6 +266,7 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     if let Some(histograms) = reader.choice(section, "histograms", &words) {
         agent.histograms = histograms;
     }
+    agent.logins_per_second_max = reader.count(section, "logins_per_second_max");
     if let Some(given) = reader.string(section, "token_file") {
         match password::from_file(&PathBuf::from(given.value)) {
             Ok(token) => agent.token = Some(token),
@@ -248,6 +281,23 @@ fn read_agent(reader: &mut Reader, root: &DeTable<'_>) -> AgentSection {
     }
     agent.http_tls = read_tls(reader, section);
     agent
+}
+
+/// A limit below what the paces ask for when all is well would be behind for ever, and one under
+/// which a server that is down waits for too long would let its verdict go stale.
+fn check_logins(reader: &mut Reader, max: &Placed<u32>, backends: &BTreeMap<String, BackendPlan>) {
+    let plans = backends.values().map(|backend| &backend.plan);
+    let wanted: f64 = plans.map(|plan| plan.logins_per_second_least()).sum();
+    let wanted = (wanted.ceil() as u32).max(1);
+    if max.value < wanted {
+        reader.refuse(
+            max.offset,
+            format!(
+                "logins_per_second_max is {}, and the backends need {wanted} a second, or their evidence goes stale; allow more, or lengthen their fresh_interval and stale_after",
+                max.value
+            ),
+        );
+    }
 }
 
 /// Reads the certificate and the key of HTTPS; one alone is of no use.
@@ -304,38 +354,124 @@ pub(crate) fn host_name() -> String {
     name.nodename().to_string_lossy().into_owned()
 }
 
-fn read_backends(
-    reader: &mut Reader,
-    root: &DeTable<'_>,
-    surroundings: Surroundings<'_>,
-    notices: &mut Vec<String>,
-) -> BTreeMap<String, BackendPlan> {
-    let mut backends = BTreeMap::new();
-    let mut addresses: BTreeMap<String, String> = BTreeMap::new();
-    let tables = reader.named_tables(root, "backend");
-    if tables.is_empty() && reader.errors.is_empty() {
-        reader.refuse(
-            0,
-            "there is no backend to watch; add a section like [backend.orders] with url = \"mysql://user@host\"",
-        );
-    }
-    for named in tables {
-        let (name, section) = (&named.name, named.section());
+/// The backends read so far, and what holds for all of them.
+struct Backends<'a> {
+    defaults: Option<Section<'a>>,
+    classes: &'a Classes,
+    shared: SharedParts,
+    plans: BTreeMap<String, BackendPlan>,
+    notices: Vec<String>,
+}
+
+impl Backends<'_> {
+    /// Reads all that there are in a table.
+    fn read(&mut self, reader: &mut Reader, root: &DeTable<'_>) {
         let known: Vec<_> = BACKEND_KEYS.iter().chain(&PACE_KEYS).copied().collect();
-        reader.known_keys(section, &known);
-        let Some(backend) = read_backend(reader, section, name, surroundings, notices) else {
-            continue;
+        for named in reader.named_tables(root, "backend") {
+            let (name, section) = (&named.name, named.section());
+            reader.known_keys(section, &known);
+            let Some(backend) = self.read_backend(reader, section, name) else {
+                continue;
+            };
+            if self.plans.insert(name.value.clone(), backend).is_some() {
+                reader.refuse(name.offset, format!("[{}] is there twice", section.title));
+            }
+        }
+    }
+
+    /// Reads a section that was cut out.
+    fn read_piece(&mut self, reader: &mut Reader, piece: &str) {
+        match parse(piece) {
+            Ok(root) => self.read(reader, root.get_ref()),
+            Err(error) => reader.errors.push(error),
+        }
+    }
+
+    fn read_backend(
+        &mut self,
+        reader: &mut Reader,
+        section: Section<'_>,
+        name: &Placed<String>,
+    ) -> Option<BackendPlan> {
+        let Some(url_text) = reader.string(section, "url") else {
+            if !section.table.contains_key("url") {
+                reader.refuse(
+                    name.offset,
+                    format!(
+                        "[{}] has no url; add one like \"mysql://user@host\"",
+                        section.title
+                    ),
+                );
+            }
+            return None;
         };
-        let address = backend.target.address.to_string();
-        if let Some(other) = addresses.insert(address.clone(), name.value.clone()) {
+        let mut url = match TargetUrl::parse(&url_text.value) {
+            Ok(url) => url,
+            Err(why) => {
+                reader.refuse(url_text.offset, why);
+                return None;
+            }
+        };
+        url.name.clone_from(&name.value);
+        url.expectation = read_expectation(reader, section).or(url.expectation);
+        let statement = read_statement(reader, section);
+        let depth = read_depth(reader, section, &url, statement.is_some());
+        let mut plan = default_plan(&url, depth);
+        plan.classes.clone_from(self.classes);
+        let plan = read_pace(reader, section, self.defaults, plan);
+        self.notices.extend(notice(&url, &plan));
+        if url.password.is_some() {
+            self.notices.push(format!(
+                "the password in the url of {} can be seen by all who may read the configuration; use password_file or password_env",
+                url.name
+            ));
+        }
+        let password = read_password(reader, section, &url);
+        let mut target = match url.target(password, &mut self.shared) {
+            Ok(target) => target,
+            Err(why) => {
+                reader.refuse(url_text.offset, why);
+                return None;
+            }
+        };
+        target.statement = statement;
+        Some(BackendPlan {
+            name: name.value.as_str().into(),
+            origin: Origin::of(&url, &target, &mut self.shared),
+            target: Arc::new(target),
+            plan: self.shared.plan(plan),
+        })
+    }
+
+    /// Refuses what is wrong with all of them together.
+    fn check(&self, reader: &mut Reader, root: &DeTable<'_>) {
+        if self.plans.is_empty() && reader.errors.is_empty() {
             reader.refuse(
-                name.offset,
-                format!("the address {address} is watched already, as backend {other:?}"),
+                0,
+                "there is no backend to watch; add a section like [backend.orders] with url = \"mysql://user@host\"",
             );
         }
-        backends.insert(name.value.clone(), backend);
+        let mut known = BTreeMap::new();
+        for (name, backend) in &self.plans {
+            let address = &backend.target.address;
+            if let Some(other) = known.insert(address.to_string(), name) {
+                reader.refuse(
+                    offset_of_backend(root, name),
+                    format!("the address {address} is watched already, as backend {other:?}"),
+                );
+            }
+        }
     }
-    backends
+}
+
+/// Where the section of a backend begins.
+fn offset_of_backend(root: &DeTable<'_>, name: &str) -> usize {
+    let table = root
+        .get("backend")
+        .and_then(|value| value.get_ref().as_table());
+    let mut keys = table.into_iter().flatten().map(|(key, _)| key);
+    let key = keys.find(|key| &**key.get_ref() == name);
+    key.map_or(0, |key| start(key.span()))
 }
 
 /// Reads `want` and `max_lag`; what stands here wins over the URL.
@@ -350,63 +486,6 @@ fn read_expectation(reader: &mut Reader, section: Section<'_>) -> Expectation {
         want,
         max_lag: max_lag.map(|given| given.value),
     }
-}
-
-fn read_backend(
-    reader: &mut Reader,
-    section: Section<'_>,
-    name: &Placed<String>,
-    surroundings: Surroundings<'_>,
-    notices: &mut Vec<String>,
-) -> Option<BackendPlan> {
-    let Some(url_text) = reader.string(section, "url") else {
-        if !section.table.contains_key("url") {
-            reader.refuse(
-                name.offset,
-                format!(
-                    "[{}] has no url; add one like \"mysql://user@host\"",
-                    section.title
-                ),
-            );
-        }
-        return None;
-    };
-    let mut url = match TargetUrl::parse(&url_text.value) {
-        Ok(url) => url,
-        Err(why) => {
-            reader.refuse(url_text.offset, why);
-            return None;
-        }
-    };
-    url.name.clone_from(&name.value);
-    url.expectation = read_expectation(reader, section).or(url.expectation);
-    let statement = read_statement(reader, section);
-    let depth = read_depth(reader, section, &url, statement.is_some());
-    let mut plan = default_plan(&url, depth);
-    plan.classes.clone_from(surroundings.classes);
-    let plan = read_pace(reader, section, surroundings.defaults, plan);
-    notices.extend(notice(&url, &plan));
-    if url.password.is_some() {
-        notices.push(format!(
-            "the password in the url of {} can be seen by all who may read the configuration; use password_file or password_env",
-            url.name
-        ));
-    }
-    let password = read_password(reader, section, &url);
-    let mut target = match url.target(password) {
-        Ok(target) => target,
-        Err(why) => {
-            reader.refuse(url_text.offset, why);
-            return None;
-        }
-    };
-    target.statement = statement;
-    Some(BackendPlan {
-        name: name.value.as_str().into(),
-        origin: Origin::of(&url, &target),
-        target: Arc::new(target),
-        plan: Arc::new(plan),
-    })
 }
 
 fn read_statement(reader: &mut Reader, section: Section<'_>) -> Option<Arc<Statement>> {

@@ -23,7 +23,9 @@ pub(super) fn read_services(
     backends: &BTreeMap<String, BackendPlan>,
 ) -> Vec<ServicePlan> {
     let mut services = Vec::new();
-    let known = names(root, "backend");
+    // Those that were refused are here, those that were cut out of the file are there.
+    let mut known = names(root, "backend");
+    known.extend(backends.keys().map(String::as_str));
     for named in reader.named_tables(root, "service") {
         let (name, section) = (&named.name, named.section());
         check_keys(reader, section);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dbvitals_verdict::{Cause, Class, Course, Depth, Plan, ServiceNeeds, Want};
 
 use super::*;
-use crate::agent::plan::{OnAlarm, OnDegraded, OnUnknown};
+use crate::agent::plan::{BackendPlan, OnAlarm, OnDegraded, OnUnknown};
 
 #[test]
 fn the_default_file_says_what_the_code_does() {
@@ -18,6 +18,44 @@ fn the_default_file_says_what_the_code_does() {
         plan.http.map(|http| http.to_string()),
         Some("127.0.0.1:8306".to_owned())
     );
+}
+
+#[test]
+fn a_limit_on_logins_must_not_let_a_server_that_is_down_become_unknown() {
+    let check = |max: u32, pace: &str, is_fine: bool| {
+        let backends = (0..200).map(|id| format!("[backend.b{id}]\nurl = \"mysql://u@h{id}\"\n"));
+        let backends: String = backends.collect();
+        let text =
+            format!("[agent]\nlogins_per_second_max = {max}\n[defaults]\n{pace}\n{backends}");
+        let read = file::plan(&text);
+        assert_eq!(read.is_ok(), is_fine, "{max}, {pace}");
+        if let Err(errors) = read {
+            let message = &errors[0].message;
+            assert!(
+                message.contains("or their evidence goes stale"),
+                "{message}"
+            );
+        }
+    };
+    // 200 logins, each within what evidence has left of its 30 s: the timeout and the pace of a server
+    // that refuses the check, which is half of that at most, taken off.
+    check(16, "", true);
+    check(15, "", false);
+    check(16, "fresh_interval = \"10m\"", true);
+    check(15, "fresh_interval = \"10m\"", false);
+    check(
+        21,
+        "fresh_interval = \"10m\"\ndown_interval = \"19s\"",
+        false,
+    );
+    check(
+        22,
+        "fresh_interval = \"10m\"\ndown_interval = \"19s\"",
+        true,
+    );
+    check(140, "stale_after = \"5s\"", false);
+    check(141, "stale_after = \"5s\"", true);
+    check(1, "stale_after = \"30m\"\nfresh_interval = \"10m\"", true);
 }
 
 #[test]
@@ -411,4 +449,48 @@ fn a_certificate_and_its_key_come_together_and_can_be_read() {
         "http_certificat = \"a\"",
         "2:1: unknown key \"http_certificat\" in [agent]; did you mean \"http_certificate\"?",
     );
+}
+
+#[test]
+fn a_file_that_is_read_in_pieces_makes_the_plan_of_the_whole() {
+    let text = "[defaults]\nfall = 3\n[backend.b]\nurl = \"mysql://u@h1?want=replica\"\n\
+                [service.s]\nbackends = [\n  \"a\",\n  \"b\",\n]\n\
+                [backend.a]\nurl = \"mysql://u@h2\"\nmax_lag = \"3s\"\nfall = 5\n";
+    let pieces = pieces::cut(text).expect("it has sections of backends");
+    let in_pieces = file::read(&pieces.rest, &pieces.backends).unwrap();
+    // What is in such quotes may look like a section, so this one is not cut.
+    let whole = file::plan(&format!("{text}# \"\"\"\n")).unwrap();
+    let told = |plan: &AgentPlan| {
+        let told =
+            |it: &BackendPlan| format!("{} {:?} {:?} {:?}", it.name, it.target, it.plan, it.origin);
+        plan.backends.iter().map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&in_pieces), told(&whole));
+    assert_eq!(in_pieces.services, whole.services);
+    assert_eq!(in_pieces.backends.len(), 2);
+}
+
+#[test]
+fn what_is_wrong_with_a_piece_is_told_of_the_whole() {
+    let one = "[backend.a]\nurl = \"tcp://h:1\"\n";
+    let others = [
+        "[backend.a]\nurl = \"tcp://h:2\"\n",
+        "[backend.b]\nurl = \"tcp://h:1\"\n",
+        "[backend.b]\nurl = \"tcp://h:2\"\nrise = 0\n",
+        "[backend.b]\nurl = [\n[backend.c]\n]\n",
+        "[backend.a.b]\nc = 1\n",
+        "[[backend.a]]\nurl = \"tcp://h:2\"\n",
+        "[backend]\na = 3\n",
+        "[gate.a]\nlisten = 1\nof = \"nobody\"\n",
+    ];
+    for other in others {
+        for text in [format!("{one}{other}"), format!("{other}{one}")] {
+            // What is in such quotes may look like a section, so this one is not cut.
+            let whole = file::plan(&format!("{text}# \"\"\"\n")).expect_err(&text);
+            assert_eq!(file::plan(&text).expect_err(&text), whole, "{text}");
+        }
+    }
+    // Each is sound alone, and the two are not.
+    let inline = format!("backend = {{ b = {{ url = \"tcp://h:2\" }} }}\n{one}");
+    assert!(file::plan(&inline).is_err());
 }

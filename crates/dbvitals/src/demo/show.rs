@@ -233,9 +233,10 @@ impl Show {
 }
 
 fn passes(member: &Member) -> Passes {
+    let answered = member.board.latency();
     Passes {
-        count: member.board.passes(),
-        time: member.board.pass_time(),
+        count: answered.count(),
+        time: answered.time(),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::agent::Agent;
 use crate::agent::board::BackendBoard;
+use crate::agent::control::Watchlist;
 use crate::agent::http::{About, Access, Desk, Token};
 use crate::agent::listening::KeptSockets;
 use crate::agent::orders::Orders;
@@ -89,8 +90,12 @@ impl Stage {
         let sender = transitions::channel();
         let (told, for_http) = (sender.subscribe(), sender.subscribe());
         let order = |_: &str| Admin::Ready;
+        let watchlist = Watchlist {
+            backends: &backends,
+            logins_per_second_max: None,
+        };
         let agent = Agent::start(
-            &backends,
+            watchlist,
             &order,
             clock,
             fastrand::u64(..),
@@ -175,7 +180,7 @@ fn backend_plan(name: ServerName, address: SocketAddr) -> BackendPlan {
         equals: Some(dialect.read_only_answer(false).to_owned()),
     };
     let target = Target {
-        credentials: Some(Credentials::new("vitals")),
+        credentials: Some(Credentials::new("vitals").into()),
         statement: Some(Arc::new(statement)),
         ..Target::new(dialect.protocol(), place)
     };

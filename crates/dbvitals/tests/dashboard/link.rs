@@ -92,7 +92,8 @@ fn the_page_says_that_it_is_cut_off_and_recovers_when_the_agent_is_back() {
     browser.wait_for("/\\([1-9][0-9]* s\\)/.test(document.querySelector('#cut').innerText)");
     assert_eq!(browser.eval(&shows("orders-1", "up")), true);
 
-    // Its time line does not: nobody knows whether it is still up.
+    // Its time line does not, once it was drawn anew: nobody knows whether it is still up.
+    browser.wait_for("/\\(([2-9]|[1-9][0-9]) s\\)/.test(document.querySelector('#cut').innerText)");
     let before = browser.eval(up);
     browser.wait_for("/\\(([4-9]|[1-9][0-9]) s\\)/.test(document.querySelector('#cut').innerText)");
     assert_eq!(browser.eval(up), before);

@@ -79,7 +79,7 @@ fn a_state_is_set_with_the_token_and_refused_without() {
     browser.eval("location.hash = '#/orders-2'");
     browser.wait_for("document.querySelector('.details')?.dataset.name === 'orders-2'");
     assert_eq!(browser.eval(kept), TOKEN);
-    browser.eval("void location.reload()");
+    browser.reload();
     browser.wait_for(&format!("{kept} === ''"));
     assert_eq!(browser.complaints(), [""; 0]);
 }

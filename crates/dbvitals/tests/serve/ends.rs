@@ -3,6 +3,8 @@
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dbvitals_testkit::{Dialect, Moment, Mood, ScriptedDatabase, eventually};
 use rustix::process::Signal;
@@ -124,6 +126,8 @@ fn no_order_that_was_answered_is_lost_whenever_the_agent_is_killed() {
         );
         let socket = state.socket();
         let from = last + 1;
+        let answered = Arc::new(AtomicU64::new(0));
+        let noted = Arc::clone(&answered);
         let giver = std::thread::spawn(move || {
             let path = "/api/v1/backends/db/state";
             let give = |number| {
@@ -131,13 +135,15 @@ fn no_order_that_was_answered_is_lost_whenever_the_agent_is_killed() {
                 let answer = ask(&socket, path, &body).ok()?;
                 answer.contains("\"warning\":null").then_some(number)
             };
-            (from..).map_while(give).last()
+            let given = (from..).map_while(give);
+            given.for_each(|number| noted.store(number, Ordering::Release));
         });
+        assert!(eventually(PATIENCE, || answered.load(Ordering::Acquire) >= from));
         // At another moment each time, whatever is being written then.
-        std::thread::sleep(std::time::Duration::from_micros(30_000 + round * 1_700));
+        std::thread::sleep(std::time::Duration::from_micros(round * 1_700));
         kill(agent);
-        let answered = giver.join().expect("an order is answered or cut off");
-        last = answered.expect("tens of milliseconds are enough for one order");
+        giver.join().expect("an order is answered or cut off");
+        last = answered.load(Ordering::Acquire);
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use dbvitals_probe::Clock;
@@ -78,6 +79,30 @@ fn descriptors_max() -> usize {
     let _ = setrlimit(Resource::Nofile, wanted);
     let max = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(max).unwrap_or(usize::MAX)
+}
+
+/// How many descriptors an agent of one backend allows itself, within these limits.
+fn descriptors_within(limits: &str) -> f64 {
+    let service = Service::start();
+    let plain = serve([service.url()]);
+    let mut limited = Command::new("prlimit");
+    limited
+        .arg(format!("--nofile={limits}"))
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env("DBVITALS_PASSWORD", "secret")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Agent::start(limited).metric("process_max_fds")
+}
+
+#[test]
+fn the_agent_takes_as_many_descriptors_as_it_needs_and_may_have() {
+    assert_eq!(descriptors_within("256:600"), 600.0);
+    let needed = descriptors_within("256:2048");
+    assert!((1024.0..1100.0).contains(&needed), "{needed}");
+    assert_eq!(descriptors_within("2000:2048"), 2000.0);
 }
 
 #[test]

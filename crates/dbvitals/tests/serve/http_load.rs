@@ -133,8 +133,9 @@ fn readers_that_are_stuck_delay_no_probe() {
 #[test]
 fn who_asked_for_a_fresh_probe_is_told_what_it_found() {
     let service = Service::start();
+    // Half of the shortest pace has to pass between two that are asked for.
     let config = ConfigFile::new(&format!(
-        "[defaults]\ninterval = \"20s\"\nfast_interval = \"20s\"\nrise = 1\n\
+        "[defaults]\ninterval = \"20s\"\nfast_interval = \"20s\"\ndown_interval = \"20ms\"\nrise = 1\n\
          [backend.db]\nurl = \"{}\"\n",
         service.url()
     ));

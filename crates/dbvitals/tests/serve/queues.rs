@@ -1,9 +1,13 @@
 //! Accept queues of local backends, as the agent sees them: without a connection of its own.
 
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use dbvitals_testkit::eventually;
@@ -136,6 +140,95 @@ fn a_server_that_accepts_nobody_is_suspected_and_said_so_without_a_connection() 
     assert!((gauge("standstill_seconds") - 0.0).abs() < f64::EPSILON);
     agent.expect_verdicts(&["up", "degraded", "up"]);
     drop(accepted);
+}
+
+/// A server that takes a millisecond for each client, and clients that come in bursts with rests
+/// between: half of the time somebody waits, and nobody for long. It goes on until dropped.
+struct BusyServer {
+    address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl BusyServer {
+    fn start() -> Self {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = server.local_addr().expect("it listens");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let accept = move |_| {
+            drop(server.accept().expect("clients come"));
+            thread::sleep(Duration::from_millis(1));
+        };
+        let come = move |round: u64| {
+            let burst = (0..=round % 3).map(|_| TcpStream::connect(address));
+            let clients: Vec<_> = burst.collect();
+            for client in clients {
+                // Until the server has closed it.
+                let _ = client.expect("there is room").read(&mut [0]);
+            }
+            thread::sleep(Duration::from_millis(3));
+        };
+        let threads = vec![go_on(&is_over, accept), go_on(&is_over, come)];
+        Self {
+            address,
+            is_over,
+            threads,
+        }
+    }
+}
+
+/// Does this again and again, in a thread of its own.
+fn go_on(is_over: &Arc<AtomicBool>, mut act: impl FnMut(u64) + Send + 'static) -> JoinHandle<()> {
+    let is_over = Arc::clone(is_over);
+    thread::spawn(move || {
+        for round in 0.. {
+            if is_over.load(Ordering::Acquire) {
+                return;
+            }
+            act(round);
+        }
+    })
+}
+
+impl Drop for BusyServer {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        // One that waits for a client gets a last one.
+        let _ = TcpStream::connect(self.address);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[test]
+fn a_busy_server_that_accepts_is_up_however_often_one_looks_at_its_queue() {
+    let server = BusyServer::start();
+    let idle = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let idle_address = idle.local_addr().expect("it listens");
+    // For the other one's sake all queues are looked at fifty times a second.
+    let config = ConfigFile::new(&format!(
+        "[backend.db]\nurl = \"tcp://{}\"\n{LISTENING}[backend.idle]\nurl = \"tcp://{idle_address}\"\n{LISTENING}interval = \"20ms\"\n",
+        server.address
+    ));
+    let agent = Agent::start(config.serve());
+    agent.wait_for_verdict("db", "up");
+    agent.wait_for_verdict("idle", "up");
+    let passes = "dbvitals_probe_total{backend=\"db\",outcome=\"pass\",cause=\"\"}";
+    let (mut crowded, mut suspected) = (0, 0);
+    let for_seconds = eventually(3 * PATIENCE, || {
+        let queue = backend(&agent)["queue"].take();
+        crowded += u32::from(queue["length"].as_u64() >= Some(1));
+        suspected += u32::from(queue["cause"] == "not_accepting");
+        agent.metric(passes) >= 10.0
+    });
+    // A busy machine may stand still for a look or two.
+    let seen = format!("crowded at {crowded} answers, suspected at {suspected}");
+    assert!(
+        for_seconds && crowded >= 10 && suspected * 10 <= crowded,
+        "{seen}"
+    );
+    agent.expect_verdicts(&["up", "up"]);
 }
 
 #[test]

@@ -110,6 +110,12 @@ impl Browser {
 
     /// Gives a command and returns its result.
     pub(crate) fn command(&mut self, method: &str, parameters: Value) -> Value {
+        let done = self.try_command(method, parameters);
+        done.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Gives a command and returns its result, or the browser's word that it could not be done.
+    fn try_command(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": parameters});
         if let Some(session) = &self.session {
@@ -125,8 +131,10 @@ impl Browser {
                 self.note(&heard);
                 continue;
             }
-            assert!(heard["error"].is_null(), "{method}: {}", heard["error"]);
-            return heard["result"].take();
+            return match heard["error"].is_null() {
+                true => Ok(heard["result"].take()),
+                false => Err(heard["error"].take()),
+            };
         }
     }
 
@@ -180,23 +188,35 @@ impl Browser {
         assert!(opened["errorText"].is_null(), "{url}: {opened}");
     }
 
+    pub(crate) fn reload(&mut self) {
+        self.command("Page.reload", json!({}));
+    }
+
     /// The value of an expression in the page; a promise is waited for.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
+        let value = self.try_eval(expression);
+        value.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    fn try_eval(&mut self, expression: &str) -> Result<Value, Value> {
         let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let mut answer = self.command("Runtime.evaluate", asked);
-        let thrown = &answer["exceptionDetails"];
-        assert!(thrown.is_null(), "{expression}: {thrown}");
-        answer["result"]["value"].take()
+        let mut answer = self.try_command("Runtime.evaluate", asked)?;
+        match answer["exceptionDetails"].is_null() {
+            true => Ok(answer["result"]["value"].take()),
+            false => Err(answer["exceptionDetails"].take()),
+        }
     }
 
     /// Waits until an expression holds.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, expression: &str) {
-        // The page may be about to be replaced by another.
+        // The page may be about to be replaced by another, or be replaced while it answers.
         let guarded = format!(
             "(() => {{ try {{ return Boolean({expression}) }} catch {{ return false }} }})()"
         );
-        let holds = eventually(PATIENCE, || self.eval(&guarded) == true);
+        let holds = eventually(PATIENCE, || {
+            self.try_eval(&guarded).is_ok_and(|value| value == true)
+        });
         if !holds {
             let text = self.eval("document.body?.innerText");
             panic!(

@@ -25,8 +25,7 @@ use crate::target::{Address, Protocol, Target};
 use crate::tls::TlsPolicy;
 
 impl Prober {
-    pub(super) fn start_fresh(&mut self, order: Order) {
-        let now = self.clock.now();
+    pub(super) fn start_fresh(&mut self, order: Order, now: Moment) {
         self.cancel(order.target, Path::Fresh);
         let Some(target) = self.target(order.target) else {
             return;
@@ -466,7 +465,7 @@ fn login(target: &Target, conversation: &Conversation, plain: bool) -> Result<Lo
         Protocol::Postgres => Credentials::new("postgres"),
         Protocol::MySql | Protocol::Opaque => Credentials::new(""),
     };
-    let credentials = target.credentials.clone().unwrap_or(stranger);
+    let credentials = target.credentials.as_deref().cloned().unwrap_or(stranger);
     let private = conversation.stream.is_unix();
     let tls = match &target.tls {
         TlsPolicy::Prefer(_) if !plain && !private => TlsOffer::Prefer,

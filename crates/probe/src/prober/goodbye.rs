@@ -18,6 +18,7 @@ impl Prober {
     /// Begins a goodbye.
     pub(super) fn leave(&mut self, key: usize) {
         let until = self.clock.now() + LEAVE_WITHIN;
+        self.questions.set(key as u32, None);
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };

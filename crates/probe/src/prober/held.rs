@@ -1,7 +1,5 @@
 //! The held session: asked a question now and then, and watched for its end in between.
 
-use std::cmp::Reverse;
-
 use dbvitals_verdict::{Cause, Moment, Observation, Outcome, Path, Phase, Phases};
 use dbvitals_wire::Event;
 
@@ -14,24 +12,22 @@ use crate::probe::Surroundings;
 use crate::question::{self, Question};
 
 impl Prober {
-    pub(super) fn start_held(&mut self, order: Order) {
-        let now = self.clock.now();
-        let Some(target) = self.target(order.target) else {
+    pub(super) fn start_held(&mut self, order: Order, now: Moment) {
+        let Some(Some(entry)) = self.targets.get(order.target.0 as usize) else {
             return;
         };
         let ping = Ping {
             probe: order.probe,
             started: now,
             deadline: order.deadline,
-            question: Question::new(order.depth, &target),
+            question: Question::new(order.depth, &entry.target),
             cancel_at: None,
         };
-        let key = self.entry_mut(order.target).and_then(|entry| entry.held);
-        match key.and_then(|key| Some((key, self.lines.get_mut(key)?))) {
+        let held = entry.held;
+        match held.and_then(|key| Some((key, self.lines.get_mut(key)?))) {
             Some((key, line)) => {
                 line.purpose = Purpose::Held(Some(ping));
-                self.wake_at(key, order.deadline);
-                self.ask_held(key);
+                self.ask_held(key, now);
             }
             None => {
                 let failure = Failure::new(Cause::Closed, "no session is held");
@@ -42,8 +38,7 @@ impl Prober {
     }
 
     /// Says what the question under way has to say now.
-    pub(super) fn ask_held(&mut self, key: usize) {
-        let now = self.clock.now();
+    pub(super) fn ask_held(&mut self, key: usize, now: Moment) {
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
@@ -59,9 +54,8 @@ impl Prober {
         if let Some(session) = &mut conversation.session {
             let patience = ping.deadline.since(now);
             ping.cancel_at = ping.question.cancel_at(session, now, patience);
-            if let Some(at) = ping.cancel_at {
-                self.timers.push(Reverse((at, key, line.serial)));
-            }
+            let wake = ping.cancel_at.unwrap_or(ping.deadline).min(ping.deadline);
+            self.questions.set(key as u32, Some(wake));
             let out = &mut self.scratch.out;
             ping.question
                 .ask(session, &entry.target, &entry.learned, patience, out);
@@ -79,6 +73,7 @@ impl Prober {
         let Some(line) = self.lines.try_remove(key) else {
             return;
         };
+        self.questions.set(key as u32, None);
         if let Purpose::Held(ping) = line.purpose {
             if let Some(entry) = self.entry_mut(line.target) {
                 entry.held = None;
@@ -93,7 +88,8 @@ impl Prober {
 
     /// The question on the held session was answered, well or badly; the session goes on.
     pub(super) fn answer_held(&mut self, key: usize, answer: Result<(), Failure>) {
-        let now = self.clock.now();
+        self.questions.set(key as u32, None);
+        let now = self.woken;
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
@@ -124,6 +120,7 @@ pub(super) fn hear_held(
     told: Told,
     ping: &mut Option<Ping>,
     around: &mut Surroundings<'_>,
+    now: Moment,
 ) -> Option<Heard> {
     let phase = ping
         .as_ref()
@@ -137,7 +134,6 @@ pub(super) fn hear_held(
         Told::Event(Event::WrongProtocol(foreign)) => end(Failure::foreign(foreign)),
         Told::Event(event) => {
             let ping = ping.as_mut()?;
-            let now = around.clock.now();
             let heard = ping
                 .question
                 .hear(&event, around.target, around.learned, now);

@@ -80,6 +80,7 @@ impl Prober {
             return;
         };
         self.scratch.out.clear();
+        let woken = self.woken;
         match purpose {
             Purpose::Probe(probe) => {
                 let read =
@@ -99,14 +100,14 @@ impl Prober {
             Purpose::Held(ping) => {
                 let mut heard = None;
                 let read = conversation.read(&mut self.scratch, ended, |_, told, _| {
-                    heard = hear_held(told, ping, &mut around);
+                    heard = hear_held(told, ping, &mut around, woken);
                     heard.is_none()
                 });
                 if read == Extent::More {
                     self.unread.push((key, *serial));
                 }
                 match heard {
-                    Some(Heard::Next) => self.ask_held(key),
+                    Some(Heard::Next) => self.ask_held(key, woken),
                     Some(Heard::Answer(answer)) => self.answer_held(key, answer),
                     Some(Heard::End(failure)) => self.end_held(key, failure),
                     None => {}

@@ -60,10 +60,11 @@ trait Lockable: Measured {
     fn saying(&self, user: &str, sql: &str) -> Target {
         let mut target = self.target(Way::Socket);
         let credentials = Credentials::new(user).with_database("vitals");
-        target.credentials = Some(match user {
+        let credentials = match user {
             "vitals" => credentials.with_password("secret"),
             _ => credentials,
-        });
+        };
+        target.credentials = Some(credentials.into());
         target.statement = Some(Arc::new(Statement {
             sql: sql.to_owned(),
             equals: None,

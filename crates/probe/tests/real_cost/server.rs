@@ -66,13 +66,14 @@ pub(crate) trait Measured: RealServer {
                 Way::Tcp | Way::Stranger | Way::Tls | Way::Socket => "vitals",
             };
             let credentials = Credentials::new(user).with_password("secret");
-            target.credentials = Some(match way {
+            let credentials = match way {
                 // Without privileges there is no database to use.
                 Way::Unprivileged => credentials,
                 Way::Tcp | Way::Stranger | Way::Tls | Way::Socket => {
                     credentials.with_database("vitals")
                 }
-            });
+            };
+            target.credentials = Some(credentials.into());
         }
         if way == Way::Tls {
             let config = TlsConfig::encrypt_only().expect("sound defaults");

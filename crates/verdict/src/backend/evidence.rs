@@ -3,6 +3,8 @@
 //! Part of the state machine of `backend.rs`: standings on request, and an announcement with its
 //! evidence for each change.
 
+use std::collections::VecDeque;
+
 use super::Backend;
 use crate::action::Action;
 use crate::path::Leaning;
@@ -20,8 +22,8 @@ impl Backend {
         }
     }
 
-    pub(super) fn announce(&self, change: Change, now: Moment, actions: &mut Vec<Action>) {
-        actions.push(Action::Announce(Box::new(Transition {
+    pub(super) fn announce(&self, change: Change, now: Moment, actions: &mut VecDeque<Action>) {
+        actions.push_back(Action::Announce(Box::new(Transition {
             backend: self.id,
             at: now,
             change,

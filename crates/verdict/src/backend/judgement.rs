@@ -3,9 +3,11 @@
 //! Part of the state machine of `backend.rs`, which hands every observation here before it draws
 //! its conclusion from the counts.
 
+use std::time::Duration;
+
 use super::Backend;
 use crate::path::{Flight, Leaning};
-use crate::{Cause, Class, Course, Depth, Moment, Observation, Outcome, Path};
+use crate::{Cause, Class, Course, Depth, Moment, Observation, Outcome, Path, Phase};
 
 /// How many sessions in a row may be lost before their first answer and yet be replaced at once.
 const SHORT_LIVED_MAX: u8 = 1;
@@ -97,7 +99,7 @@ impl Backend {
             return;
         }
         if leaning == Leaning::Pass {
-            self.take_back_standstill(flight);
+            self.take_back_standstill(observation);
         }
         let suspect_after = self.suspect_after();
         if leaning == Leaning::Fail
@@ -125,15 +127,14 @@ impl Backend {
         }
     }
 
-    /// Who was let in since the last look has come after all who waited then: somebody accepts. What
-    /// the look named stays, so that the next one that says the same is no news.
-    fn take_back_standstill(&mut self, flight: Option<Flight>) {
+    /// Who is let in after the last look, and came no sooner than those who waited then: somebody
+    /// accepts. What the look named stays, so that the next one that says the same is no news.
+    fn take_back_standstill(&mut self, observation: &Observation) {
         let Some(queue) = &mut self.queue else { return };
-        let was_let_in = flight.is_some_and(|flight| {
-            let looked = queue.last.as_ref().map(|look| look.ended);
-            flight.depth >= Depth::Greeting && Some(flight.started) >= looked
-        });
-        if was_let_in && queue.cause == Some(Cause::NotAccepting) {
+        let look = queue.last.as_ref();
+        if queue.cause == Some(Cause::NotAccepting)
+            && look.is_some_and(|look| was_let_in_after(observation, look))
+        {
             queue.leaning = Some(Leaning::Pass);
         }
     }
@@ -143,8 +144,22 @@ impl Backend {
     pub(super) fn hear_queue(&mut self, observation: &Observation, leaning: Leaning, now: Moment) {
         let before = self.path(Path::Queue).cause;
         let cause = observation.outcome.cause();
-        self.path_mut(Path::Queue).lean(leaning, cause);
-        self.count(Path::Queue, leaning);
+        // A look is told by another thread, at times after what came later.
+        let is_refuted = cause == Some(Cause::NotAccepting)
+            && self.fresh.leaning == Some(Leaning::Pass)
+            && (self.fresh.last.as_ref()).is_some_and(|it| was_let_in_after(it, observation));
+        if is_refuted {
+            return;
+        }
+        // However often somebody looks, an opinion changes no sooner than by answers.
+        let counts_again = observation.ended + self.plan.changing_interval();
+        let queue = self.path_mut(Path::Queue);
+        queue.lean(leaning, cause);
+        let counts = queue.next.is_none_or(|at| at <= observation.ended);
+        if counts && leaning != Leaning::Pass {
+            queue.next = Some(counts_again);
+            self.count(Path::Queue, leaning);
+        }
         if cause != before {
             self.ask_soon(now, cause == Some(Cause::NotAccepting));
         }
@@ -209,15 +224,21 @@ impl Backend {
     }
 
     /// Whether nobody answers behind the full queue that an observation met. Where nobody is ever
-    /// asked, the queue itself tells: it moves or it does not.
+    /// asked, the queue itself tells: it moves, or it has not for as long as an answer may take.
     fn is_unanswered(&self, observation: &Observation) -> bool {
-        let accepts = self.path(Path::Queue).cause != Some(Cause::NotAccepting);
         let is_never_asked = self.plan.deepest() == Depth::Listening;
         match observation.path {
-            Path::Held | Path::Fresh if is_never_asked => !accepts,
+            Path::Held | Path::Fresh if is_never_asked => self.stands_still(),
             Path::Held | Path::Fresh => !self.session,
             Path::Queue => false,
         }
+    }
+
+    /// Whether nobody has left the queue for as long as an answer may take.
+    fn stands_still(&self) -> bool {
+        let queue = self.path(Path::Queue);
+        let lasts = queue.last.as_ref().map(Observation::took);
+        queue.cause == Some(Cause::NotAccepting) && lasts >= Some(self.plan.timeout)
     }
 }
 
@@ -229,4 +250,16 @@ fn was_let_in_and_cut_off(observation: &Observation) -> bool {
         Some(Cause::Closed | Cause::Reset | Cause::ShuttingDown)
     );
     ended && observation.depth >= Some(Depth::Greeting)
+}
+
+/// Whether a probe shows that a server accepts again whose queue stood still until a look: it began
+/// in that time, so it would have been missed from the queue had it been let in by then, and the
+/// server spoke to it later.
+fn was_let_in_after(seen: &Observation, look: &Observation) -> bool {
+    let until_spoken_to = [Phase::Resolve, Phase::Connect, Phase::Greeting];
+    let took = until_spoken_to.map(|phase| seen.phases.took(phase).unwrap_or_default());
+    let spoken_to_at = seen.started + took.iter().sum::<Duration>();
+    seen.depth >= Some(Depth::Greeting)
+        && seen.started >= look.started
+        && spoken_to_at >= look.ended
 }

@@ -3,13 +3,18 @@
 //! Part of the state machine of `backend.rs`. One probe in flight per path; a regular fresh probe
 //! waits while a ping is unanswered, and a ping unanswered for longer than usual brings one fresh
 //! probe beside it. Every pace counts from the start of a probe, and jitter only shortens it, so
-//! that what [`Plan`](crate::Plan) states as bounds holds.
+//! that what [`Plan`](crate::Plan) states as bounds holds. A fresh probe that is due starts when
+//! the rations of `ration.rs` have one for it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Backend;
 use crate::action::Action;
+use crate::mesh::{self, Mesh};
 use crate::path::{Flight, Leaning};
+use crate::plan::JITTER;
+use crate::ration::{self, Logins};
 use crate::rise_fall::{Opinion, RiseFall};
 use crate::stall::LATENESS_MAX;
 use crate::{Cause, Class, Course, Depth, Moment, Path, ProbeId, Verdict};
@@ -20,26 +25,42 @@ const SUSPECT_AFTER_MIN: Duration = Duration::from_millis(20);
 const SUSPECT_FACTOR: u32 = 4;
 /// The share of its time that a probe under another's deadline must have left: a fourth.
 const BESIDE_SHARE: u32 = 4;
-/// The share of a pace by which it may be shortened at random, in thousandths.
-const JITTER_PERMILLE: u64 = 50;
+/// The share of a pace by which it may be shortened at random, in thousandths; what it takes to end
+/// on the grid comes on top, and both together stay within [`JITTER`].
+const JITTER_PERMILLE: u64 = (JITTER * 1000.0) as u64 - mesh::SHARE_PERMILLE;
+
+/// Where a backend stands among all that want a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    None,
+    /// In the queue, until it is called.
+    Waits,
+    /// It was called, and a login taken for it.
+    Given,
+}
 
 impl Backend {
     /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
         let guard = |flight: &Flight| flight.deadline + LATENESS_MAX;
         let (held, fresh) = (self.held.flight.as_ref(), self.fresh.flight.as_ref());
-        [
+        let first = [
             held.map(guard),
             fresh.map(guard),
-            held.and_then(Flight::halfway),
-            fresh.and_then(Flight::halfway),
+            held.and_then(|flight| flight.look_at),
+            fresh.and_then(|flight| flight.look_at),
             self.held_due(),
-            self.fresh_due(),
+            self.refresh_turn(),
             self.stale_at(),
         ]
         .into_iter()
         .flatten()
-        .min()
+        .min();
+        // Whose turn it is comes last, since most are due only long after all that.
+        let is_first = |due: &Moment| first.is_none_or(|first| *due < first);
+        let fresh = self.fresh_due().filter(is_first);
+        let turn = fresh.and_then(|due| self.fresh_turn(due));
+        turn.filter(is_first).or(first)
     }
 
     pub(super) fn held_due(&self) -> Option<Moment> {
@@ -54,6 +75,112 @@ impl Backend {
             _ if self.fresh.flight.is_some() => None,
             Some(ping) if !ping.witnessed => Some(ping.started + self.suspect_after()),
             Some(_) | None => self.fresh.next,
+        }
+    }
+
+    /// When the fresh path will be asked that is due then: not before its own ration allows it, nor,
+    /// while it waits for a turn, before it is called.
+    fn fresh_turn(&self, due: Moment) -> Option<Moment> {
+        // Nearly always nobody waits, and nothing of the ration is used up.
+        let waits = self.turn == Turn::Waits;
+        if (!waits && self.logins.is_whole(due)) || !self.fresh_depth(due).logs_in() {
+            return Some(due);
+        }
+        let next = self
+            .logins
+            .next(self.login_pace(self.plan.logins_at_once()));
+        (!waits).then(|| due.max(next))
+    }
+
+    /// When the fresh path will be asked for somebody who wants to know: when all of its own ration
+    /// is there, whatever the depth, so that enough is left to change a verdict.
+    fn refresh_turn(&self) -> Option<Moment> {
+        let until = self.asked_until?;
+        let is_busy = self.fresh.flight.is_some() || self.turn == Turn::Waits;
+        let waits = self.held.flight.is_some_and(|ping| !ping.witnessed);
+        let next = self.logins.next(self.login_pace(1));
+        (!is_busy && !waits && next <= until).then_some(next)
+    }
+
+    fn login_pace(&self, at_once: u32) -> ration::Pace {
+        ration::Pace {
+            at_once,
+            spacing: self.plan.login_spacing(),
+        }
+    }
+
+    /// Asks on the fresh path if that is due, or waits for a turn to do so.
+    pub(super) fn start_fresh_in_turn(
+        &mut self,
+        all: &mut Logins,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
+        // Who asked that long ago waits no more.
+        self.asked_until = self.asked_until.filter(|until| *until >= now);
+        let due = self.fresh_due();
+        // A loop that is late asks what was due, not what is due by now.
+        if let Some(due) = due.filter(|due| *due <= now && has_come(self.fresh_turn(*due), now)) {
+            self.start_due(self.fresh_depth(due), all, now, actions);
+        } else if has_come(self.refresh_turn(), now) {
+            // That is its chance; without one to spare it comes again for the next of its own ration.
+            self.logins.take(self.login_pace(1), now);
+            let depth = self.fresh_depth(now);
+            if !depth.logs_in() || (all.has_spare(now) && all.take(now)) {
+                self.start_fresh(depth, now, actions);
+            }
+        }
+    }
+
+    fn start_due(
+        &mut self,
+        depth: Depth,
+        all: &mut Logins,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
+        if !depth.logs_in() {
+            self.start_fresh(depth, now, actions);
+        } else if self.turn == Turn::Given || all.take(now) {
+            self.turn = Turn::None;
+            self.logins
+                .take(self.login_pace(self.plan.logins_at_once()), now);
+            self.start_fresh(depth, now, actions);
+        } else {
+            all.wait(self.id);
+            self.turn = Turn::Waits;
+            let depth = self.fresh_depth(now);
+            if !depth.logs_in() {
+                self.start_fresh(depth, now, actions);
+            }
+        }
+    }
+
+    /// Its turn has come, which it takes if it wants a login still: now, or, where a shallow question
+    /// is under way or comes first, as soon as that has been.
+    pub(crate) fn handle_turn(
+        &mut self,
+        all: &mut Logins,
+        now: Moment,
+        actions: &mut VecDeque<Action>,
+    ) {
+        if self.turn != Turn::Waits {
+            return;
+        }
+        self.turn = Turn::None;
+        let asks_deeper = match self.plan.course {
+            Course::Sessionless { deeper, .. } => deeper.is_some() && self.asks_deeper(now),
+            Course::Session { .. } => false,
+        };
+        let turn = self.fresh_due().and_then(|due| self.fresh_turn(due));
+        // A ping under way is waited for, but not at the end of the queue again.
+        let waits_for_ping = self.held.flight.is_some()
+            && self.fresh.flight.is_none()
+            && has_come(self.fresh.next, now);
+        if asks_deeper || waits_for_ping || has_come(turn, now) {
+            all.take_called(now);
+            self.turn = Turn::Given;
+            self.start_fresh_in_turn(all, now, actions);
         }
     }
 
@@ -72,17 +199,19 @@ impl Backend {
         remembers.then(|| proof_at + self.plan.stale_after)
     }
 
-    pub(super) fn pass_halfway(&mut self, now: Moment) {
+    /// The agent is awake.
+    pub(super) fn look(&mut self, now: Moment) {
+        let budget = self.plan.slow_over;
         for path in [&mut self.held, &mut self.fresh] {
             if let Some(flight) = &mut path.flight
-                && flight.halfway().is_some_and(|at| at <= now)
+                && flight.look_at.is_some_and(|at| at <= now)
             {
-                flight.halfway_passed = true;
+                flight.look_after(now, budget);
             }
         }
     }
 
-    pub(super) fn start_held(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn start_held(&mut self, now: Moment, actions: &mut VecDeque<Action>) {
         let Course::Session { depth } = self.plan.course else {
             return;
         };
@@ -90,14 +219,21 @@ impl Backend {
         self.start(Path::Held, depth, deadline, false, now, actions);
     }
 
-    pub(super) fn start_fresh(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let depth = match self.plan.course {
+    /// How deep the fresh path is asked at this moment. While the deeper question waits for its turn
+    /// the shallow one goes on, unless it would prove nothing.
+    fn fresh_depth(&self, at: Moment) -> Depth {
+        let goes_on = self.turn == Turn::Waits && !self.fresh.is_failing();
+        match self.plan.course {
             Course::Session { depth } => depth,
             Course::Sessionless { depth, deeper } => match deeper {
-                Some(deeper) if self.asks_deeper(now) => deeper,
+                Some(deeper) if self.asks_deeper(at) && !goes_on => deeper,
                 Some(_) | None => depth,
             },
-        };
+        }
+    }
+
+    fn start_fresh(&mut self, depth: Depth, now: Moment, actions: &mut VecDeque<Action>) {
+        self.asked_until = None;
         let least = self.plan.timeout / BESIDE_SHARE;
         let beside = self
             .held
@@ -142,13 +278,11 @@ impl Backend {
         deadline: Moment,
         beside: bool,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut VecDeque<Action>,
     ) {
         self.probes = self.probes.wrapping_add(1);
         let probe = ProbeId(self.probes);
-        let state = self.path_mut(path);
-        state.next = None;
-        state.flight = Some(Flight {
+        let mut flight = Flight {
             probe,
             started: now,
             deadline,
@@ -156,9 +290,13 @@ impl Backend {
             beside,
             void_if_late: false,
             witnessed: false,
-            halfway_passed: false,
-        });
-        actions.push(Action::StartProbe {
+            look_at: None,
+        };
+        flight.look_after(now, self.plan.slow_over);
+        let state = self.path_mut(path);
+        state.next = None;
+        state.flight = Some(flight);
+        actions.push_back(Action::StartProbe {
             backend: self.id,
             probe,
             path,
@@ -173,21 +311,22 @@ impl Backend {
         path: Path,
         leaning: Leaning,
         flight: Option<Flight>,
+        mesh: Mesh,
         now: Moment,
     ) {
         let started = flight.map_or(now, |flight| flight.started);
         match path {
             Path::Held if self.session => {
-                let next = started + self.jittered_pace(Path::Held, leaning);
-                self.held.next = Some(next.max(now));
+                let pace = self.jittered_pace(Path::Held, leaning);
+                self.held.next = Some(mesh.gather(started, pace).max(now));
             }
             // The loss of the session has settled it already; and a queue is looked at by others.
             Path::Held | Path::Queue => {}
             Path::Fresh => {
-                let next = started + self.jittered_fresh_pace(leaning, flight, now);
-                self.fresh.next = Some(next.max(now));
+                let pace = self.jittered_fresh_pace(leaning, flight, now);
+                self.fresh.next = Some(mesh.gather(started, pace).max(now));
                 if self.session && self.held.flight.is_none() {
-                    let soonest = now + self.jittered_pace(Path::Held, leaning);
+                    let soonest = mesh.gather(now, self.jittered_pace(Path::Held, leaning));
                     let next = self.held.next.map_or(soonest, |next| next.min(soonest));
                     self.held.next = Some(next);
                 }
@@ -264,6 +403,10 @@ impl Backend {
             },
         }
     }
+}
+
+fn has_come(at: Option<Moment>, now: Moment) -> bool {
+    at.is_some_and(|at| at <= now)
 }
 
 /// Shortens a pace by a random share, so that what started together drifts apart; never longer,

@@ -1,7 +1,8 @@
 //! The stage of the scenarios: a prober and a loop around the real `Monitor`, for one server.
 //!
-//! It answers each probe a millisecond after it began, as its two [`Reply`]s say, and ends what
-//! nobody answers at its deadline. What is due on one moment happens in the order of the probes.
+//! It answers each probe a millisecond after it began, or later where the stage says so, as its two
+//! [`Reply`]s say, and ends what nobody answers at its deadline. What is due on one moment happens in
+//! the order of the probes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use dbvitals_verdict::{
     Action, BackendId, Cause, Change, Course, Depth, Moment, Monitor, Observation, Outcome, Path,
-    Phases, Plan, ProbeId, Role, ServerFacts, Standing, Transition, Verdict,
+    Phase, Phases, Plan, ProbeId, Role, ServerFacts, Standing, Transition, Verdict,
 };
 
 pub(crate) const SERVER: BackendId = BackendId(0);
@@ -52,6 +53,12 @@ pub(crate) struct Stage {
     /// What a probe of this depth is answered, whatever `fresh` says.
     pub(crate) at_depth: Option<(Depth, Reply)>,
     pub(crate) role: Option<Role>,
+    /// How long answers take.
+    pub(crate) latency: Duration,
+    /// How late the loop does everything.
+    pub(crate) lateness: Duration,
+    /// Somebody asks for a fresh probe all the time.
+    pub(crate) is_asked: bool,
     pub(crate) session: bool,
     pub(crate) in_flight: Vec<Start>,
     pub(crate) starts: Vec<Start>,
@@ -70,6 +77,9 @@ impl Stage {
             fresh: Reply::Pass,
             at_depth: None,
             role: None,
+            latency: MS,
+            lateness: Duration::ZERO,
+            is_asked: false,
             session: false,
             in_flight: Vec::new(),
             starts: Vec::new(),
@@ -124,16 +134,20 @@ impl Stage {
             let timer = self.monitor.poll_timeout();
             let ends = self.in_flight.iter().map(|start| self.end_of(start).0);
             let Some(at) = ends.chain(timer).min().filter(|at| *at <= end) else {
-                self.now = end;
+                self.now = self.now.max(end);
                 return;
             };
-            self.now = self.now.max(at);
+            self.now = self.now.max(at + self.lateness);
             let over = |start: &Start| self.end_of(start).0 <= self.now;
             if let Some(index) = self.in_flight.iter().position(over) {
                 let start = self.in_flight.remove(index);
                 self.end(start);
             } else {
                 self.monitor.handle_timeout(self.now);
+                self.drain();
+            }
+            if self.is_asked {
+                self.monitor.handle_refresh(SERVER, self.now);
                 self.drain();
             }
         }
@@ -150,14 +164,19 @@ impl Stage {
 
     /// When a probe ends, and how.
     fn end_of(&self, start: &Start) -> (Moment, Outcome) {
+        let soon = start.at + self.latency;
         match self.reply_to(start) {
-            Reply::Pass => (start.at + MS, Outcome::Pass),
-            Reply::Fail(cause) | Reply::FailOn(cause) => (start.at + MS, Outcome::Fail(cause)),
-            Reply::CutOff => (start.at + MS, Outcome::Fail(Cause::Closed)),
+            Reply::Pass => (soon, Outcome::Pass),
+            Reply::Fail(cause) | Reply::FailOn(cause) => (soon, Outcome::Fail(cause)),
+            Reply::CutOff => (soon, Outcome::Fail(Cause::Closed)),
             Reply::Late(late) if start.at + late > start.deadline => {
                 (start.deadline, Outcome::Fail(Cause::Unresponsive))
             }
             Reply::Late(late) => (start.at + late, Outcome::Pass),
+            // On an open session there is one kind of silence only.
+            Reply::Silent(_) if start.path == Path::Held => {
+                (start.deadline, Outcome::Fail(Cause::Unresponsive))
+            }
             Reply::Silent(cause) => (start.deadline, Outcome::Fail(cause)),
         }
     }
@@ -168,6 +187,12 @@ impl Stage {
         let greeted = outcome.cause().is_some_and(Cause::proves_a_server);
         if greeted || self.reply_to(&start) == Reply::CutOff {
             seen.depth = Some(Depth::Greeting);
+        } else if outcome == Outcome::Pass {
+            seen.depth = Some(start.depth);
+            // Whatever makes it wait, it is before the first words.
+            if start.path == Path::Fresh && start.depth >= Depth::Greeting {
+                seen.phases.push(Phase::Greeting, seen.took());
+            }
         }
         let holds = matches!(self.plan.course, Course::Session { .. });
         let goes_on = matches!(outcome, Outcome::Pass | Outcome::Fail(Cause::OverBudget))
@@ -191,9 +216,18 @@ impl Stage {
 
     /// A look at the accept queue shows this, or nothing wrong.
     pub(crate) fn look(&mut self, cause: Option<Cause>) {
+        self.look_since(self.now, cause);
+    }
+
+    /// A look at the accept queue shows this, or nothing wrong, and that it was so since then.
+    pub(crate) fn look_since(&mut self, since: Moment, cause: Option<Cause>) {
+        self.look_between((since, self.now), cause);
+    }
+
+    /// A look at the accept queue showed this, and is told now.
+    pub(crate) fn look_between(&mut self, during: (Moment, Moment), cause: Option<Cause>) {
         let outcome = cause.map_or(Outcome::Pass, Outcome::Fail);
-        let look = observe(Path::Queue, None, (self.now, self.now), outcome);
-        self.hear(look);
+        self.hear(observe(Path::Queue, None, during, outcome));
     }
 
     pub(crate) fn hear(&mut self, observation: Observation) {

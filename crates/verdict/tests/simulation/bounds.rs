@@ -7,14 +7,14 @@
 //!   does a server that lets nobody new in.
 //! - A server that is left in peace is up within a bound.
 //! - Nothing rests on evidence that is too old, and every announcement carries some.
-//! - Nobody is asked faster than the plan allows.
+//! - Nobody is asked faster than the plan allows, nor logged in to more often than its ration.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::{
-    Cause, Change, Class, Course, Moment, Observation, Outcome, Path, Plan, Standing, Transition,
-    Verdict,
+    Cause, Change, Class, Course, Depth, Moment, Observation, Outcome, Path, Plan, Standing,
+    Transition, Verdict,
 };
 
 use crate::server::Condition;
@@ -91,6 +91,8 @@ struct Pace {
     lost: bool,
     /// Fresh probes that the present ping has brought early.
     brought: u32,
+    /// When fresh probes began under the present plan.
+    logins: Vec<Moment>,
 }
 
 impl Bounds {
@@ -165,6 +167,7 @@ impl Bounds {
         }
         self.pace.fresh_at = None;
         self.pace.held_at = None;
+        self.pace.logins.clear();
     }
 
     /// Up, settled, and nothing but good answers on both paths since it was left in peace.
@@ -219,6 +222,24 @@ impl Bounds {
         }
         if path == Path::Fresh {
             self.pace.lost = false;
+            self.check_ration(now);
+        }
+    }
+
+    /// However one looks back, there are no more logins than those at once and those of their pace.
+    fn check_ration(&mut self, now: Moment) {
+        self.pace.logins.push(now);
+        if self.plan.deepest() <= Depth::Connect {
+            return;
+        }
+        let at_once = f64::from(self.plan.logins_at_once());
+        let spacing = self.plan.login_spacing().as_secs_f64();
+        for (count, since) in (1..).zip(self.pace.logins.iter().rev()) {
+            let room = at_once + now.since(*since).as_secs_f64() / spacing;
+            assert!(
+                f64::from(count) <= room + 1e-3,
+                "{count} logins, room for {room}"
+            );
         }
     }
 

@@ -94,6 +94,7 @@ impl Reference {
             session: false,
             let_in: false,
             shallow: false,
+            next_counts: None,
         }));
     }
 
@@ -112,6 +113,7 @@ impl Reference {
             session: observation.session,
             let_in: leaning == Leaning::Good && start.is_some_and(|start| self.lets_in(start)),
             shallow: self.is_shallow(start),
+            next_counts: self.next_counts(observation),
         }));
         leaning
     }
@@ -130,6 +132,19 @@ impl Reference {
             observation.outcome = Outcome::Fail(Cause::QueueFull);
         }
         observation
+    }
+
+    /// Of a look that finds something wrong, and counts: when the next one does.
+    fn next_counts(&self, look: &Observation) -> Option<Moment> {
+        let remembered = self.entries.iter().rev();
+        let mut remembered = remembered.take_while(|entry| !matches!(entry, Entry::Forgotten));
+        let due = remembered.find_map(|entry| match entry {
+            Entry::Heard(heard) => heard.next_counts,
+            Entry::Counts { .. } | Entry::Forgotten => None,
+        });
+        let is_trouble = look.path == Path::Queue && look.outcome != Outcome::Pass;
+        let counts = is_trouble && due.is_none_or(|due| due <= look.ended);
+        counts.then(|| look.ended + self.plan.fast_interval.min(self.plan.interval))
     }
 
     /// What the newest look at the queue found wrong, as far as it is remembered, and when.

@@ -243,7 +243,11 @@ impl Site {
             Path::Held | Path::Fresh | Path::Queue => {}
         }
         let probe = Some(line.probe);
-        Some(observe(path, probe, line.started, now, outcome, session))
+        let mut seen = observe(path, probe, line.started, now, outcome, session);
+        if outcome == Outcome::Pass {
+            seen.depth = Some(line.depth);
+        }
+        Some(seen)
     }
 
     // --- The server's side ---------------------------------------------------------------------

@@ -30,6 +30,8 @@ pub(crate) struct Heard {
     pub(crate) let_in: bool,
     /// It was the shallow question, and there is a deeper one.
     pub(crate) shallow: bool,
+    /// A look that counts, and when the next one does.
+    pub(crate) next_counts: Option<Moment>,
 }
 
 impl Heard {
@@ -126,7 +128,7 @@ impl Story {
             Path::Fresh => self.hear_fresh(heard),
             Path::Queue => {
                 self.speak(heard);
-                if heard.leaning == Leaning::Impaired {
+                if heard.leaning == Leaning::Impaired && heard.next_counts.is_some() {
                     self.vote_clean(false);
                 }
             }

@@ -97,7 +97,7 @@ impl Scale {
                     .decisive()
                     .filter(|it| it.outcome == Outcome::Fail(Cause::OverBudget));
                 let latency = match slow {
-                    // Probes over the budget are no passes, and would not be in the mean.
+                    // What is over the budget now is not to be waited for until the mean tells.
                     Some(observation) => Some(observation.answer_time()),
                     None => self.latency(backend, now),
                 };
@@ -111,10 +111,11 @@ impl Scale {
     }
 
     fn latency(&mut self, backend: &BackendBoard, now: Moment) -> Option<Duration> {
-        let (passes, time) = (backend.passes(), backend.pass_time());
-        let Some((at, passes_then, time_then)) = self.looked else {
-            self.looked = Some((now, passes, time));
-            self.latency = mean(time, passes);
+        let answered = backend.latency();
+        let (answers, time) = (answered.count(), answered.time());
+        let Some((at, answers_then, time_then)) = self.looked else {
+            self.looked = Some((now, answers, time));
+            self.latency = mean(time, answers);
             return self.latency;
         };
         if now.since(at) < LOOK_EVERY {
@@ -122,10 +123,10 @@ impl Scale {
         }
         let newest = mean(
             time.saturating_sub(time_then),
-            passes.saturating_sub(passes_then),
+            answers.saturating_sub(answers_then),
         );
         if let Some(newest) = newest {
-            self.looked = Some((now, passes, time));
+            self.looked = Some((now, answers, time));
             self.latency = Some(match self.latency {
                 Some(before) => (before + newest) / 2,
                 None => newest,

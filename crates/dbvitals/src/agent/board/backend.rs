@@ -1,18 +1,19 @@
 //! What is known of one backend: written by its shard, read by everybody.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dbvitals_probe::Target;
 use dbvitals_verdict::{
-    Admin, Cause, Change, Evidence, Moment, Observation, Outcome, Plan, Sign, Standing, Transition,
-    Verdict,
+    Admin, Cause, Change, Evidence, Moment, Outcome, Plan, Sign, Standing, Transition, Verdict,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::edition::{Edition, Editions};
 use super::latency::{Latency, LatencyCounts};
 use crate::agent::plan::BackendPlan;
 
@@ -37,6 +38,8 @@ pub(crate) struct AcceptQueue {
     pub(crate) overflows: Option<u64>,
     /// Since when clients wait and nobody was accepted, once that is a standstill.
     pub(crate) still_since: Option<Moment>,
+    /// From when to when it was seen to have room at each look, and to drop nobody; up to the newest.
+    pub(crate) roomy: Option<(Moment, Moment)>,
 }
 
 /// What is known of one backend.
@@ -46,16 +49,24 @@ pub(crate) struct BackendBoard {
     plan: ArcSwap<Plan>,
     target: ArcSwap<Target>,
     standing: ArcSwap<Standing>,
-    sign: watch::Sender<Sign>,
+    /// Made when somebody follows it, as is the next: most backends are followed by nobody, and a
+    /// channel is larger than all else that is known of one.
+    sign: OnceLock<watch::Sender<Sign>>,
     /// Fresh probes that have ended, for whoever waits for one.
-    fresh_ended: watch::Sender<u64>,
+    fresh_ended: OnceLock<watch::Sender<u64>>,
     /// Why an operator's order was given, and until when it holds.
     order: ArcSwapOption<Order>,
+    /// Of plan, target, standing and order.
+    editions: Editions,
     /// Its accept queue, where that can be seen.
     queue: ArcSwapOption<AcceptQueue>,
-    /// Nanoseconds of the newest proof; 0 before there is any.
+    /// Nanoseconds of the newest proof that is no answer to a ping; 0 before there is any.
     proof_at: AtomicU64,
-    /// Passes, by how long they took.
+    /// When the newest ping that told nothing new but that it was answered began and ended: all in
+    /// which the standing would differ that was put up before; 0 before there is any.
+    ping_started: AtomicU64,
+    ping_ended: AtomicU64,
+    /// Answers that are passes, or would be but for the budget, by how long they took.
     latency: Latency,
     /// Failures by cause; made when the first happens, since most backends never need it.
     failures: OnceLock<Box<[AtomicU64; Cause::ALL.len()]>>,
@@ -76,12 +87,15 @@ impl BackendBoard {
             name: Arc::clone(&plan.name),
             plan: ArcSwap::new(Arc::clone(&plan.plan)),
             target: ArcSwap::new(Arc::clone(&plan.target)),
-            sign: watch::Sender::new(Sign::from(&standing)),
+            sign: OnceLock::new(),
             standing: ArcSwap::from_pointee(standing),
-            fresh_ended: watch::Sender::new(0),
+            fresh_ended: OnceLock::new(),
             order: ArcSwapOption::empty(),
+            editions: Editions::default(),
             queue: ArcSwapOption::empty(),
             proof_at: AtomicU64::new(0),
+            ping_started: AtomicU64::new(0),
+            ping_ended: AtomicU64::new(0),
             latency: Latency::default(),
             failures: OnceLock::new(),
             transitions: Default::default(),
@@ -90,10 +104,13 @@ impl BackendBoard {
 
     // --- Written by the backend's shard alone --------------------------------------------------
 
-    /// Counts a probe; the path of every ping.
-    pub(crate) fn count(&self, observation: &Observation) {
-        match observation.outcome {
-            Outcome::Pass => self.latency.count(observation.took()),
+    /// Counts a probe that is taken so; the path of every ping.
+    pub(crate) fn count(&self, outcome: Outcome, took: Duration) {
+        if matches!(outcome, Outcome::Pass | Outcome::Fail(Cause::OverBudget)) {
+            self.latency.count(took);
+        }
+        match outcome {
+            Outcome::Pass => {}
             Outcome::Fail(cause) => {
                 let counters = self
                     .failures
@@ -107,7 +124,9 @@ impl BackendBoard {
 
     /// Tells whoever waits that a fresh probe has ended; what it showed has to be up by then.
     pub(crate) fn note_fresh_ended(&self) {
-        self.fresh_ended.send_modify(|count| *count += 1);
+        if let Some(ended) = self.fresh_ended.get() {
+            ended.send_modify(|count| *count += 1);
+        }
     }
 
     /// Notes the moment of the newest proof.
@@ -115,21 +134,61 @@ impl BackendBoard {
         self.proof_at.store(at.as_nanos().max(1), Ordering::Relaxed);
     }
 
+    /// Notes a ping that was answered like the one which the standing shows; see
+    /// [`Evidence::note_ping`].
+    pub(crate) fn note_ping(&self, started: Moment, ended: Moment) {
+        self.ping_started
+            .store(started.as_nanos(), Ordering::Relaxed);
+        self.ping_ended.store(ended.as_nanos(), Ordering::Release);
+    }
+
+    /// Has the processor fetch what a ping is noted in.
+    pub(crate) fn fetch(&self) {
+        black_box(self.newest_ping());
+        self.latency.fetch();
+    }
+
+    /// When the newest ping of these began and ended.
+    fn newest_ping(&self) -> (Moment, Moment) {
+        let load = || {
+            let ended = self.ping_ended.load(Ordering::Acquire);
+            let started = self.ping_started.load(Ordering::Relaxed);
+            (Moment::from_nanos(started), Moment::from_nanos(ended))
+        };
+        let newest = load();
+        // It was written in between; the next is a second away.
+        if newest.0 > newest.1 { load() } else { newest }
+    }
+
     /// Puts up where the backend stands now.
     pub(crate) fn put_up(&self, standing: Standing) {
         if let Some(at) = standing.evidence.proof_at {
             self.note_proof(at);
         }
-        let sign = Sign::from(&standing);
         self.standing.store(Arc::new(standing));
-        self.sign
-            .send_if_modified(|old| std::mem::replace(old, sign) != sign);
+        self.editions.begin();
+        // Whoever begins to follow meanwhile has either made the channel by now, or reads the
+        // standing after this.
+        fence(Ordering::SeqCst);
+        if let Some(followed) = self.sign.get() {
+            self.show_sign(followed);
+        }
+    }
+
+    /// Brings what followers see up to date. The standing is read under the channel's own lock, so
+    /// that the last word is the newest.
+    fn show_sign(&self, followed: &watch::Sender<Sign>) {
+        followed.send_if_modified(|old| {
+            let sign = self.sign();
+            std::mem::replace(old, sign) != sign
+        });
     }
 
     /// Goes on under another plan.
     pub(crate) fn set_plan(&self, plan: &BackendPlan) {
         self.plan.store(Arc::clone(&plan.plan));
         self.target.store(Arc::clone(&plan.target));
+        self.editions.begin();
     }
 
     /// Puts up that nothing is known any more: nobody looks.
@@ -153,23 +212,41 @@ impl BackendBoard {
 
     // --- Read by publishers --------------------------------------------------------------------
 
+    /// Where it stands, but for pings since then that were answered as before.
     pub(crate) fn standing(&self) -> Arc<Standing> {
         self.standing.load_full()
     }
 
+    /// Where it stands, the newest ping included.
+    pub(crate) fn standing_now(&self) -> Standing {
+        let mut standing = Standing::clone(&self.standing());
+        let (started, ended) = self.newest_ping();
+        standing.evidence.note_ping(started, ended);
+        standing
+    }
+
+    /// What is known but for the age of the evidence, as a number: another one where it changed.
+    pub(crate) fn edition(&self) -> Edition {
+        self.editions.present()
+    }
+
     /// Verdict, admin state and role, in a few words.
     pub(crate) fn sign(&self) -> Sign {
-        *self.sign.borrow()
+        Sign::from(&**self.standing.load())
     }
 
     /// Follows verdict, admin state and role.
     pub(crate) fn watch(&self) -> watch::Receiver<Sign> {
-        self.sign.subscribe()
+        let followed = self.sign.get_or_init(|| watch::Sender::new(self.sign()));
+        fence(Ordering::SeqCst);
+        self.show_sign(followed);
+        followed.subscribe()
     }
 
     /// Is told of each fresh probe that has ended.
     pub(crate) fn follow_fresh(&self) -> watch::Receiver<u64> {
-        self.fresh_ended.subscribe()
+        let ended = self.fresh_ended.get_or_init(|| watch::Sender::new(0));
+        ended.subscribe()
     }
 
     /// The plan in force.
@@ -190,6 +267,7 @@ impl BackendBoard {
     /// Shows why an operator's order was given.
     pub(crate) fn show_order(&self, order: Option<Order>) {
         self.order.store(order.map(Arc::new));
+        self.editions.begin();
     }
 
     /// Its accept queue at the newest look, where it can be seen.
@@ -204,29 +282,29 @@ impl BackendBoard {
 
     /// How old the newest proof is; `None` before there is any.
     pub(crate) fn evidence_age(&self, now: Moment) -> Option<Duration> {
-        match self.proof_at.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => Some(now.since(Moment::from_nanos(nanos))),
-        }
+        let proof_at = Moment::from_nanos(self.proof_at.load(Ordering::Relaxed));
+        let newest = proof_at.max(self.newest_ping().1);
+        (newest > Moment::ORIGIN).then(|| now.since(newest))
     }
 
     /// Whether any probe has ended.
     pub(crate) fn was_probed(&self) -> bool {
-        self.passes() > 0 || self.failures.get().is_some()
+        self.latency().count() > 0 || self.failures.get().is_some()
     }
 
+    /// Probes that were answered in time, and within the budget.
     pub(crate) fn passes(&self) -> u64 {
-        self.latency().count()
+        let slow = self
+            .failures()
+            .find(|(cause, _)| *cause == Cause::OverBudget);
+        let slow = slow.map_or(0, |(_, count)| count);
+        // Each is counted as an answer first.
+        self.latency().count().saturating_sub(slow)
     }
 
-    /// How long passed probes took.
+    /// How long answered probes took, those over the budget among them.
     pub(crate) fn latency(&self) -> LatencyCounts {
         self.latency.counts()
-    }
-
-    /// The time that passed probes took, all together.
-    pub(crate) fn pass_time(&self) -> Duration {
-        self.latency().time()
     }
 
     /// Counts a pass, for tests.

@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use dbvitals_verdict::Moment;
 
-/// The sign of life of one event loop.
+use super::latency::{Latency, LatencyCounts};
+
+/// The sign of life of one event loop; on cache lines of its own, since it is written at each turn.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct ShardBeat {
     last: AtomicU64,
     lag_nanos: AtomicU64,
     stalls: AtomicU64,
+    deferred: AtomicU64,
+    /// How late probes started.
+    lateness: Latency,
 }
 
 impl ShardBeat {
@@ -20,8 +26,19 @@ impl ShardBeat {
         self.lag_nanos.store(nanos, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_stalls(&self, count: u64) {
-        self.stalls.store(count, Ordering::Relaxed);
+    /// Counts a probe that was due, and started so late; the path of every ping.
+    pub(crate) fn note_start(&self, late: Duration) {
+        self.lateness.count(late);
+    }
+
+    /// Notes how often the loop was too late to judge; answers whether that is more than before.
+    pub(crate) fn note_stalls(&self, count: u64) -> bool {
+        self.stalls.swap(count, Ordering::Relaxed) < count
+    }
+
+    /// Notes how many logins had to wait for their turn.
+    pub(crate) fn note_deferred(&self, count: u64) {
+        self.deferred.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn last(&self) -> Moment {
@@ -30,6 +47,14 @@ impl ShardBeat {
 
     pub(super) fn lag(&self) -> Duration {
         Duration::from_nanos(self.lag_nanos.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn lateness(&self) -> LatencyCounts {
+        self.lateness.counts()
+    }
+
+    pub(super) fn deferred(&self) -> u64 {
+        self.deferred.load(Ordering::Relaxed)
     }
 
     /// How often it found itself too late to judge.

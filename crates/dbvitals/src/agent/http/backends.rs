@@ -138,7 +138,7 @@ fn own_fault(backend: &BackendBoard, standing: &Standing) -> Option<String> {
 
 impl Backend {
     fn new(backend: &BackendBoard, board: &Board) -> Self {
-        let standing = backend.standing();
+        let standing = backend.standing_now();
         let evidence = &standing.evidence;
         let seen = |observation: &Option<Observation>| {
             let observation = observation.as_ref()?;

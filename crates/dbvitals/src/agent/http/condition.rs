@@ -70,6 +70,11 @@ impl Condition {
         self.fresh || self.max_age.is_some_and(too_old)
     }
 
+    /// Whether the evidence there is may not do.
+    pub(super) fn may_need_probe(&self) -> bool {
+        self.fresh || self.max_age.is_some()
+    }
+
     /// Says what is not the case, if anything.
     pub(super) fn unmet(&self, standing: &Standing) -> Option<String> {
         if !Sign::from(standing).meets(self.want) {
@@ -115,7 +120,8 @@ pub(super) async fn probe(backend: &BackendBoard, control: &Control) -> Result<(
     let mut ended = backend.follow_fresh();
     ended.mark_unchanged();
     control.refresh(&backend.name)?;
-    let patience = backend.plan().timeout + OVERTIME;
+    let plan = backend.plan();
+    let patience = plan.refresh_patience() + plan.timeout + OVERTIME;
     // Where no answer comes, what is known is told, with its age.
     let _ = tokio::time::timeout(patience, ended.changed()).await;
     Ok(())

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::agent::board::Order;
 
 const ADMIN_STATE: HeaderName = HeaderName::from_static("x-admin-state");
-const EVIDENCE_AGE: HeaderName = HeaderName::from_static("x-evidence-age-ms");
+pub(super) const EVIDENCE_AGE: HeaderName = HeaderName::from_static("x-evidence-age-ms");
 
 /// What is said of a backend or a service wherever it is spoken of.
 #[derive(Debug, Serialize)]
@@ -53,7 +53,7 @@ impl Given {
 
 /// The body of `/health/NAME`.
 #[derive(Debug, Serialize)]
-struct Health {
+pub(super) struct Health {
     schema: &'static str,
     #[serde(flatten)]
     state: State,
@@ -61,21 +61,27 @@ struct Health {
 
 /// Says whether traffic may go there, and what is known.
 pub(super) fn answer(is_fit: bool, state: State) -> Response {
+    let (status, fields, body) = parts(is_fit, state);
+    (status, fields, Json(body)).into_response()
+}
+
+/// The same in its parts.
+pub(super) fn parts(is_fit: bool, state: State) -> (StatusCode, HeaderMap, Health) {
     let status = match is_fit {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let mut headers = HeaderMap::new();
-    headers.insert(ADMIN_STATE, HeaderValue::from_static(state.admin));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut fields = HeaderMap::new();
+    fields.insert(ADMIN_STATE, HeaderValue::from_static(state.admin));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(age) = state.evidence_age_ms {
-        headers.insert(EVIDENCE_AGE, HeaderValue::from(age));
+        fields.insert(EVIDENCE_AGE, HeaderValue::from(age));
     }
     let body = Health {
         schema: "dbvitals.health.v1",
         state,
     };
-    (status, headers, Json(body)).into_response()
+    (status, fields, body)
 }
 
 pub(super) fn whole_ms(age: Duration) -> u64 {

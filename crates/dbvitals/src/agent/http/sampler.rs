@@ -83,7 +83,7 @@ fn newest(
     told: Option<Moment>,
     board: &Board,
 ) -> Option<(Moment, Event)> {
-    let standing = backend.standing();
+    let standing = backend.standing_now();
     let evidence = &standing.evidence;
     let paths = [&evidence.held, &evidence.fresh].into_iter().flatten();
     let observation: &Observation = paths

@@ -6,6 +6,7 @@
 
 mod answer;
 mod connection;
+mod express;
 mod names;
 mod places;
 mod steady;
@@ -28,6 +29,7 @@ use tokio::time;
 use self::answer::Pages;
 use self::connection::Visit;
 use self::places::{Place, Places};
+use super::shortcut::Shortcut;
 use super::tls::Tls;
 
 /// Connections at a time. A balancer needs one, a fleet of them some dozens; with its buffers one
@@ -98,6 +100,8 @@ impl Door {
 pub(crate) struct Server {
     pub(crate) clock: Clock,
     pub(crate) router: Router,
+    /// What is asked most, answered without the router.
+    pub(crate) shortcut: Shortcut,
     pub(crate) connections_max: usize,
     /// The certificate in force, which a reload may change; plain HTTP while there is none.
     pub(crate) tls: Arc<ArcSwapOption<Tls>>,
@@ -177,6 +181,7 @@ impl Server {
     fn welcome(&self, caller: Caller, place: Arc<Place>, pages: &Pages, visits: &mut JoinSet<()>) {
         let visit = Visit {
             router: self.router.clone(),
+            shortcut: self.shortcut.clone(),
             place,
             pages: pages.clone(),
             tls: self.tls.load_full(),

@@ -1,5 +1,5 @@
-//! How long passed probes took, in `/metrics`: a histogram per service, and of each backend its
-//! sum and count, or a histogram where that is asked for.
+//! How long answered probes took, in `/metrics`: a histogram per service, and of each backend its
+//! sum and count, or a histogram where that is asked for. And how late probes started, by shard.
 //!
 //! A histogram has sixteen samples. Per service that is nothing; per backend it is more than all
 //! else that is told of one, so it is left to those who need it.
@@ -14,6 +14,7 @@ use crate::agent::plan::Histograms;
 
 const BY_SERVICE: &str = "dbvitals_probe_duration_seconds";
 const BY_BACKEND: &str = "dbvitals_backend_probe_duration_seconds";
+const LATENESS: &str = "dbvitals_agent_probe_lateness_seconds";
 
 pub(super) fn write<'a>(
     out: &mut String,
@@ -24,13 +25,13 @@ pub(super) fn write<'a>(
         out,
         BY_SERVICE,
         "histogram",
-        "Time that passed probes of a service's backends took; service is empty for those of none.",
+        "Time that answered probes of a service's backends took; service is empty for those of none.",
     )?;
     for (service, counts) in board.latency_groups() {
         let label = format!("service=\"{}\"", Label(&service));
         write_histogram(out, BY_SERVICE, &label, &counts)?;
     }
-    let help = "Time that passed probes of a backend took.";
+    let help = "Time that answered probes of a backend took.";
     match board.histograms() {
         Histograms::Service => {
             head(out, BY_BACKEND, "summary", help)?;
@@ -46,6 +47,16 @@ pub(super) fn write<'a>(
                 write_histogram(out, BY_BACKEND, &label, &backend.latency())?;
             }
         }
+    }
+    Ok(())
+}
+
+/// How late the agent's own probes started, by event loop.
+pub(super) fn write_lateness(out: &mut String, board: &Board) -> fmt::Result {
+    let help = "How late probes started, after they were due.";
+    head(out, LATENESS, "histogram", help)?;
+    for (shard, counts) in board.lateness().iter().enumerate() {
+        write_histogram(out, LATENESS, &format!("shard=\"{shard}\""), counts)?;
     }
     Ok(())
 }

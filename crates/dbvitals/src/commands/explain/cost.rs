@@ -87,6 +87,7 @@ mod tests {
             user: true,
             is_here: false,
             plan: Plan::new(Course::Session { depth }),
+            waits: None,
         });
         assert_eq!((cost.pings, cost.connections), (86_400, 2880));
         assert_eq!(cost.sessions, 2880);

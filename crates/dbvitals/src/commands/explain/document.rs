@@ -29,6 +29,8 @@ struct BackendEntry {
     /// The longest time to notice each kind of fault; null where it is not noticed.
     noticed_ms: BTreeMap<&'static str, Option<f64>>,
     recovered_ms: BTreeMap<&'static str, Option<f64>>,
+    /// What comes on top where all backends want a login; null without a limit on logins.
+    logins_wait_ms: Option<f64>,
     per_day: CostEntry,
     relation: [String; 2],
     /// A freeze at the worst moment, counted from it; null where it is not noticed.
@@ -93,6 +95,7 @@ fn entry(subject: &Subject) -> BackendEntry {
         plan: plan_entry(plan),
         noticed_ms: by_key(&faults(plan, subject.is_here)),
         recovered_ms: by_key(&recoveries(plan)),
+        logins_wait_ms: subject.waits.map(rounded_ms),
         per_day: CostEntry {
             pings: cost.pings,
             connections: cost.connections,

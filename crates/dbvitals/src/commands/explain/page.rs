@@ -30,6 +30,13 @@ pub(super) fn write_page(out: &mut dyn Write, subject: &Subject) -> io::Result<(
     )?;
     write_promises(out, "well again, and up after, at most", &recoveries(plan))?;
     writeln!(out, "{DIM}  answers take their own time on top{DIM:#}")?;
+    if let Some(waits) = subject.waits {
+        let waits = show_bound(waits);
+        writeln!(
+            out,
+            "{DIM}  and up to {waits} where all backends fail at once: logins take turns{DIM:#}"
+        )?;
+    }
     write_cost(out, subject, &a_day(subject))?;
     writeln!(out)?;
     for sentence in relation(plan) {

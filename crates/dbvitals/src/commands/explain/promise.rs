@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dbvitals_verdict::{Course, Depth, Plan};
 
-use crate::agent::queues::LOOK_EVERY;
+use crate::agent::queues::{LOOK_EVERY, LOOK_EVERY_MIN};
 
 /// One promise: within how long at the latest, and why; no time where the plan does not notice.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ pub(super) fn faults(plan: &Plan, is_here: bool) -> Vec<Promise> {
             "… under clients",
             Some(freeze_with_clients(plan)),
             match plan.notices_freeze() {
-                true => "nobody leaves the accept queue: the server is asked at once",
-                false => "nobody leaves the accept queue: degraded",
+                true => "as a rule: nobody leaves the accept queue, so the server is asked at once",
+                false => "as a rule: nobody leaves the accept queue; degraded",
             },
         )
     });
@@ -95,13 +95,19 @@ pub(super) fn faults(plan: &Plan, is_here: bool) -> Vec<Promise> {
 
 /// From the first client that is not accepted, while others come at each look: two looks raise the
 /// suspicion, and what is asked then is asked no sooner than opinions change and waits for its
-/// timeout. Where nobody is asked, `fall` looks in a row have to say the same.
+/// timeout. Where nobody is asked, `fall` looks have to say the same, each no sooner than opinions
+/// change. A rule and no bound: where many sockets make looks dear, they are rarer.
 fn freeze_with_clients(plan: &Plan) -> Duration {
-    let look = LOOK_EVERY.min(plan.interval);
+    let look = LOOK_EVERY.min(plan.interval).max(LOOK_EVERY_MIN);
+    let changing = plan.fast_interval.min(plan.interval);
     if !plan.notices_freeze() {
-        return look * (plan.fall + 1);
+        let mut next = look;
+        while next < changing {
+            next += look;
+        }
+        return look * 2 + next * plan.fall.saturating_sub(1);
     }
-    let asked = look * 2 + plan.fast_interval.min(plan.interval);
+    let asked = look * 2 + changing;
     let further = match plan.course {
         Course::Session { .. } => plan.fall.saturating_sub(2),
         Course::Sessionless { .. } => plan.fall.saturating_sub(1),

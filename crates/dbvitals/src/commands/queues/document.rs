@@ -52,8 +52,8 @@ struct ListenerEntry {
 
 #[derive(Debug, Serialize)]
 struct RangeEntry {
-    min: u32,
-    max: u32,
+    min: u64,
+    max: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,14 +123,14 @@ impl WatchedEntry {
         Self {
             peak: marks.peak,
             blocked_peak: marks.blocked_peak,
-            overflows_lately: marks.overflows.as_ref().map(RangeEntry::new),
+            overflows_lately: marks.overflows().as_ref().map(RangeEntry::new),
             overflows_per_second: (marks.overflows_per_second * 10.0).round() / 10.0,
         }
     }
 }
 
 impl RangeEntry {
-    fn new(range: &RangeInclusive<u32>) -> Self {
+    fn new(range: &RangeInclusive<u64>) -> Self {
         Self {
             min: *range.start(),
             max: *range.end(),

@@ -1,6 +1,6 @@
 //! What is seen of a queue, in sentences: what it means, where its limit comes from, what to do.
 
-use dbvitals_acceptqueue::{Family, Listener, ProcessState, Sight, Waiting};
+use dbvitals_acceptqueue::{Counters, Family, Listener, ProcessState, Sight, Waiting};
 
 use super::page::range;
 use super::scope::{Entry, NamespaceFacts, Snapshot};
@@ -22,6 +22,9 @@ pub(super) fn explain(entry: &Entry, snapshot: &Snapshot, is_named: bool) -> Vec
     }
     said.extend(blocked(entry, snapshot));
     said.extend(overflows(entry, snapshot, facts));
+    if listener.port().is_some() && (is_named || exit != Exit::Fine) {
+        said.extend(half_open(facts));
+    }
     if is_named || exit != Exit::Fine {
         said.extend(limit(entry, facts));
     }
@@ -131,7 +134,7 @@ fn blocked(entry: &Entry, snapshot: &Snapshot) -> Option<String> {
     let hidden = match snapshot.hidden_clients {
         0 => String::new(),
         hidden => format!(
-            " {hidden} processes of other users could not be looked into; root sees them too."
+            " {hidden} processes could not be looked into; root with CAP_SYS_PTRACE sees them too."
         ),
     };
     let who = match count {
@@ -149,6 +152,26 @@ fn overflows(entry: &Entry, snapshot: &Snapshot, facts: &NamespaceFacts) -> Opti
         "Since it listens it dropped {drops} packets; {} of that were overflows. The kernel counts a dropped SYN once, a dropped acknowledgement twice, and a handshake that its client broke off, as a quiet health check does, once as well; all listeners of this network namespace had {} overflows (ListenOverflows).",
         range(&overflows),
         facts.counters.listen_overflows
+    ))
+}
+
+/// What became of those who came while too many were half open: they never got as far as the queue.
+fn half_open(facts: &NamespaceFacts) -> Option<String> {
+    let Counters {
+        request_queue_drops: dropped,
+        cookies_sent: cookies,
+        ..
+    } = facts.counters;
+    let became = match (dropped, cookies) {
+        (0, 0) => return None,
+        (dropped, 0) => format!("{dropped} SYNs were dropped for it (TCPReqQFullDrop)"),
+        (0, cookies) => format!("{cookies} SYNs were answered with a cookie (SyncookiesSent)"),
+        (dropped, cookies) => format!(
+            "{dropped} SYNs were dropped for it (TCPReqQFullDrop), and {cookies} answered with a cookie (SyncookiesSent)"
+        ),
+    };
+    Some(format!(
+        "Too many connections were half open at listeners of this network namespace: {became}. If that grows while clients cannot connect, it is the SYN path and not the accept queue."
     ))
 }
 
@@ -211,7 +234,7 @@ fn hidden(entry: &Entry, snapshot: &Snapshot, facts: &NamespaceFacts) -> Vec<Str
 mod tests {
     use std::collections::BTreeMap;
 
-    use dbvitals_acceptqueue::{Counters, Listeners, Process};
+    use dbvitals_acceptqueue::{Listeners, Process};
 
     use super::super::scope::Found;
     use super::*;
@@ -241,11 +264,15 @@ mod tests {
     }
 
     fn said(entry: Entry, somaxconn: u32, is_named: bool) -> String {
+        said_where(entry, somaxconn, is_named, Counters::default())
+    }
+
+    fn said_where(entry: Entry, somaxconn: u32, is_named: bool, counters: Counters) -> String {
         let facts = NamespaceFacts {
             id: 1,
             name: None,
             sight: Sight::Whole,
-            counters: Counters::default(),
+            counters,
             somaxconn: Some(somaxconn),
         };
         let snapshot = Snapshot {
@@ -271,6 +298,31 @@ mod tests {
         assert!(limit(100, 4096).contains("listen.backlog"));
         assert!(limit(128, 128).contains("128, is net.core.somaxconn:"));
         assert!(limit(128, 64).contains("lowered to 64 since"));
+    }
+
+    #[test]
+    fn the_syn_path_is_told_of_where_it_was_too_narrow() {
+        let line = b"0: 0100007F:0CEA 00000000:0000 0A 0:0 00:00000000 00000000 0 0 42 1 0";
+        let listeners = Listeners::from_tables(line, b"");
+        let listener = listeners.iter().next().expect("one listener").clone();
+        let said = |request_queue_drops, cookies_sent| {
+            let mut entry = entry(0, 80, "x", ProcessState::Alive);
+            entry.found.listener = listener.clone();
+            let counters = Counters {
+                request_queue_drops,
+                cookies_sent,
+                ..Counters::default()
+            };
+            said_where(entry, 4096, true, counters)
+        };
+        assert!(!said(0, 0).contains("half open"), "{}", said(0, 0));
+        assert!(said(7, 0).contains("7 SYNs were dropped for it (TCPReqQFullDrop)."));
+        assert!(said(0, 9).contains("9 SYNs were answered with a cookie (SyncookiesSent)."));
+        let both = said(7, 9);
+        assert!(
+            both.contains("7 SYNs were dropped") && both.contains("and 9 answered"),
+            "{both}"
+        );
     }
 
     #[test]

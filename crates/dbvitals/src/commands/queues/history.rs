@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use dbvitals_acceptqueue::{Counters, Listener, Waiting, overflows_of};
+use dbvitals_acceptqueue::{Counters, Listener, OverflowCount, Waiting};
 use dbvitals_verdict::Moment;
 
 use super::judgement;
@@ -41,7 +41,7 @@ pub(super) enum Event {
         blocked_peak: usize,
     },
     /// So many connections met it full in the last tick.
-    Overflowed(RangeInclusive<u32>),
+    Overflowed(RangeInclusive<u64>),
     /// It grows, and nobody of those who wait is accepted.
     Stuck {
         from: u32,
@@ -59,13 +59,13 @@ pub(super) struct Marks {
     pub(super) peak: u32,
     /// The most that were blocked in a connect to it.
     pub(super) blocked_peak: usize,
-    /// How many connections met it full since the watch began, where that is counted.
-    pub(super) overflows: Option<RangeInclusive<u32>>,
     /// In the last tick, at most.
     pub(super) overflows_per_second: f64,
     /// The longest it was in each of the last ticks, oldest first.
     pub(super) ticks: VecDeque<u32>,
     listener: Listener,
+    /// How many connections met it full since the watch began.
+    overflows: OverflowCount,
     drops_at_tick: Option<u32>,
     peak_of_tick: u32,
     full_since: Option<Moment>,
@@ -79,6 +79,8 @@ pub(super) struct Marks {
 #[derive(Debug)]
 pub(super) struct History {
     marks: BTreeMap<Key, Marks>,
+    /// Who listens no more, until the tick in which that was ends.
+    gone: Vec<(Key, Marks)>,
     tick_began: Moment,
     /// The worst that was seen.
     pub(super) worst: Exit,
@@ -88,6 +90,7 @@ impl History {
     pub(super) fn begin(now: Moment) -> Self {
         Self {
             marks: BTreeMap::new(),
+            gone: Vec::new(),
             tick_began: now,
             worst: Exit::Fine,
         }
@@ -122,34 +125,37 @@ impl History {
     }
 
     /// Ends a sample: who was not in it listens no more.
-    pub(super) fn end_sample(&mut self) -> Vec<(Key, Listener)> {
-        let mut gone = Vec::new();
-        self.marks.retain(|key, marks| {
-            if !marks.is_seen {
-                gone.push((*key, marks.listener.clone()));
-            }
-            marks.is_seen
-        });
-        for marks in self.marks.values_mut() {
-            marks.is_seen = false;
+    pub(super) fn end_sample(&mut self) -> Vec<Listener> {
+        let marks = self.marks.iter_mut();
+        let is_gone = |marks: &mut Marks| !std::mem::take(&mut marks.is_seen);
+        let gone = marks.filter_map(|(key, marks)| is_gone(marks).then_some(*key));
+        let gone: Vec<_> = gone.collect();
+        let mut listeners = Vec::new();
+        for key in gone {
+            let marks = self.marks.remove(&key);
+            listeners.extend(marks.as_ref().map(|it| it.listener.clone()));
+            self.gone.extend(marks.map(|marks| (key, marks)));
         }
-        gone
+        listeners
     }
 
-    /// Ends a tick; `counted` says what the namespace of a listener counted in it.
+    /// Ends a tick; `counted` says what the namespace of a listener counted in it. What is gone
+    /// overflowed before.
     pub(super) fn end_tick(
         &mut self,
         now: Moment,
         counted: impl Fn(u64) -> Counters,
-    ) -> Vec<(Key, Event)> {
+    ) -> Vec<(Listener, Event)> {
         let took = now.since(self.tick_began);
         self.tick_began = now;
         let mut events = Vec::new();
-        for (key, marks) in &mut self.marks {
+        let mut gone = std::mem::take(&mut self.gone);
+        let gone = gone.iter_mut().map(|(key, marks)| (&*key, marks));
+        for (key, marks) in gone.chain(&mut self.marks) {
             let overflows = marks.end_tick(took, &counted(key.0));
             if *overflows.end() > 0 {
                 self.worst = self.worst.worst(Exit::Warning);
-                events.push((*key, Event::Overflowed(overflows)));
+                events.push((marks.listener.clone(), Event::Overflowed(overflows)));
             }
         }
         events
@@ -161,10 +167,10 @@ impl Marks {
         Self {
             peak: 0,
             blocked_peak: 0,
-            overflows: listener.drops.map(|_| 0..=0),
             overflows_per_second: 0.0,
             ticks: VecDeque::new(),
             listener: listener.clone(),
+            overflows: OverflowCount::default(),
             drops_at_tick: listener.drops,
             peak_of_tick: 0,
             full_since: None,
@@ -172,6 +178,11 @@ impl Marks {
             standstill: None,
             is_seen: true,
         }
+    }
+
+    /// How many connections met it full since the watch began, where that is counted.
+    pub(super) fn overflows(&self) -> Option<RangeInclusive<u64>> {
+        self.listener.drops.map(|_| self.overflows.total())
     }
 
     fn observe(&mut self, listener: &Listener, now: Moment) -> Vec<Event> {
@@ -221,14 +232,15 @@ impl Marks {
     }
 
     /// Says how many overflows were in it.
-    fn end_tick(&mut self, took: Duration, counted: &Counters) -> RangeInclusive<u32> {
+    fn end_tick(&mut self, took: Duration, counted: &Counters) -> RangeInclusive<u64> {
         let drops = since(self.listener.drops, self.drops_at_tick).unwrap_or(0);
-        let lately = overflows_of(drops, counted);
-        self.overflows_per_second = f64::from(*lately.end()) / took.as_secs_f64().max(0.001);
-        if let Some(overflows) = &mut self.overflows {
-            let least = overflows.start().saturating_add(*lately.start());
-            *overflows = least..=overflows.end().saturating_add(*lately.end());
-        }
+        let lately = self.overflows.add(drops.into(), counted);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a rate that is shown with one decimal"
+        )]
+        let most = *lately.end() as f64;
+        self.overflows_per_second = most / took.as_secs_f64().max(0.001);
         self.drops_at_tick = self.listener.drops;
         if self.ticks.len() == TICKS_KEPT {
             self.ticks.pop_front();
@@ -249,6 +261,7 @@ mod tests {
     use dbvitals_acceptqueue::Listeners;
 
     use super::*;
+    use crate::standstill::tests::listed;
 
     const KEY: Key = (1, 42);
 
@@ -316,12 +329,37 @@ mod tests {
         history.observe(KEY, &listener(0, u32::MAX), at(0));
         history.observe(KEY, &listener(1, 3), at(500));
         let events = history.end_tick(at(1000), |_| counted(4));
-        assert_eq!(events, [(KEY, Event::Overflowed(2..=4))]);
+        assert_eq!(events, [(listener(1, 3), Event::Overflowed(2..=4))]);
         assert_eq!(history.worst, Exit::Warning);
         let marks = history.marks(KEY.0, KEY.1).expect("marks");
-        assert_eq!((marks.overflows.clone(), marks.peak), (Some(2..=4), 1));
+        assert_eq!((marks.overflows(), marks.peak), (Some(2..=4), 1));
         assert!((marks.overflows_per_second - 4.0).abs() < 0.01);
         assert!(history.end_tick(at(2000), |_| counted(0)).is_empty());
+    }
+
+    #[test]
+    fn an_overflow_between_a_sample_and_the_counters_is_told_at_the_next_tick() {
+        let mut history = History::begin(at(0));
+        history.observe(KEY, &listener(0, 0), at(0));
+        assert!(history.end_tick(at(1000), |_| counted(1)).is_empty());
+        history.observe(KEY, &listener(1, 1), at(1500));
+        let events = history.end_tick(at(2000), |_| counted(0));
+        assert_eq!(events, [(listener(1, 1), Event::Overflowed(1..=1))]);
+        assert_eq!(history.worst, Exit::Warning);
+    }
+
+    #[test]
+    fn what_a_listener_dropped_before_it_went_is_told_at_the_end_of_the_tick() {
+        let mut history = History::begin(at(0));
+        history.observe(KEY, &listener(0, 0), at(0));
+        assert!(history.end_sample().is_empty());
+        history.observe(KEY, &listener(2, 2), at(500));
+        assert!(history.end_sample().is_empty());
+        assert_eq!(history.end_sample(), [listener(2, 2)]);
+        let events = history.end_tick(at(1000), |_| counted(2));
+        assert_eq!(events, [(listener(2, 2), Event::Overflowed(1..=2))]);
+        assert_eq!(history.worst, Exit::Warning);
+        assert!(history.end_tick(at(2000), |_| counted(2)).is_empty());
     }
 
     #[test]
@@ -343,20 +381,6 @@ mod tests {
         assert!(history.end_sample().is_empty());
     }
 
-    /// Clients from these ports wait.
-    fn waiting(ports: &[u16]) -> Waiting {
-        let peer = |port: &u16| dbvitals_acceptqueue::Peer {
-            address: Some(([127, 0, 0, 1], *port).into()),
-            client_inode: None,
-            has_closed: false,
-            cookie: u64::from(*port),
-        };
-        Waiting {
-            peers: ports.iter().map(peer).collect(),
-            ..Waiting::default()
-        }
-    }
-
     fn stuck_after(ticks: &[&[u16]]) -> Vec<usize> {
         let mut history = History::begin(at(0));
         let mut told = Vec::new();
@@ -364,7 +388,7 @@ mod tests {
             let now = at(1000 * tick as u64);
             let length = u32::try_from(ports.len()).expect("few");
             history.observe(KEY, &listener(length, 0), now);
-            if history.note_waiting(KEY, &waiting(ports), now).is_some() {
+            if history.note_waiting(KEY, &listed(ports), now).is_some() {
                 told.push(tick);
             }
         }

@@ -145,8 +145,8 @@ fn watch_cells(entry: &Entry, snapshot: &Snapshot, history: &History) -> [String
         Some(marks) => (
             marks.peak.to_string(),
             sparkline(marks.ticks.iter().copied(), listener.capacity()),
-            marks.overflows.as_ref().map_or_else(none, range),
-            match marks.overflows {
+            marks.overflows().as_ref().map_or_else(none, range),
+            match marks.overflows() {
                 Some(_) => format!("{:.1}", marks.overflows_per_second),
                 None => none(),
             },
@@ -214,7 +214,7 @@ fn waiting(entry: &Entry, snapshot: &Snapshot) -> String {
 }
 
 /// So many overflows.
-pub(super) fn range(range: &RangeInclusive<u32>) -> String {
+pub(super) fn range(range: &RangeInclusive<u64>) -> String {
     match range.start() == range.end() {
         true => range.end().to_string(),
         false => format!("{}–{}", range.start(), range.end()),

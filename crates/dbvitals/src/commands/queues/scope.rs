@@ -97,7 +97,10 @@ impl Scope {
         for (index, part) in self.namespaces.iter_mut().enumerate() {
             let sample = part.namespace.sample().context("failed to sample")?;
             let mut seen = BTreeSet::new();
-            let named = self.places.iter().flat_map(|place| place.find(&sample));
+            let named = self
+                .places
+                .iter()
+                .flat_map(|place| part.find(place, &sample));
             let all = sample.iter().filter(|_| self.places.is_empty());
             for listener in named.chain(all) {
                 if seen.insert((listener.inode, listener.cookie)) {
@@ -114,7 +117,10 @@ impl Scope {
 
     /// The places at which nothing listens.
     pub(super) fn vacant(&self, samples: &[Listeners]) -> Vec<&Place> {
-        let is_vacant = |place: &&Place| samples.iter().all(|it| place.find(it).is_empty());
+        let is_vacant = |place: &&Place| {
+            let mut parts = self.namespaces.iter().zip(samples);
+            parts.all(|(part, sample)| part.find(place, sample).is_empty())
+        };
         self.places.iter().filter(is_vacant).collect()
     }
 
@@ -188,13 +194,26 @@ impl Scope {
     }
 }
 
+impl Part {
+    /// What listens at a place. Beside another process a path may lead elsewhere than here: there,
+    /// the name counts too.
+    fn find<'a>(&self, place: &Place, sample: &'a Listeners) -> Vec<&'a Listener> {
+        match (place, place.find(sample)) {
+            (Place::Name(name), found) if found.is_empty() && self.name.is_some() => {
+                sample.named(name)
+            }
+            (_, found) => found,
+        }
+    }
+}
+
 impl Entry {
     /// How many connections met its queue full since it listens; `None` where nothing counts them.
-    pub(super) fn overflows(&self, snapshot: &Snapshot) -> Option<RangeInclusive<u32>> {
+    pub(super) fn overflows(&self, snapshot: &Snapshot) -> Option<RangeInclusive<u64>> {
         let listener = &self.found.listener;
         let drops = listener.drops.filter(|_| listener.port().is_some())?;
         let facts = snapshot.namespaces.get(self.found.namespace)?;
-        Some(overflows_of(drops, &facts.counters))
+        Some(overflows_of(drops.into(), &facts.counters))
     }
 }
 

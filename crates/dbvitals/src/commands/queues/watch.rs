@@ -1,7 +1,8 @@
 //! `queues --watch`: sampled many times a second, told once a tick, and at once where something
 //! happens.
 //!
-//! A sample costs tens of microseconds. What is dearer (who waits, whose sockets, who is blocked) is asked
+//! A sample costs tens of microseconds; where there are so many listeners that it costs more, samples
+//! come more rarely, but one a tick. What is dearer (who waits, whose sockets, who is blocked) is asked
 //! once a tick, and who is blocked a few times a second while a unix queue is full.
 
 use std::io::{self, IsTerminal as _, Write};
@@ -12,7 +13,7 @@ use dbvitals_acceptqueue::{Blocked, Counters, Listener, Listeners};
 use dbvitals_probe::Clock;
 use dbvitals_verdict::Moment;
 use rustix::termios::tcgetwinsize;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use super::document::document;
 use super::history::{Event, History, Key};
@@ -25,6 +26,9 @@ use crate::exit::Exit;
 
 /// From one sample to the next.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
+/// For how many times the processor time that a sample took nobody samples again: a fiftieth of a
+/// core at most.
+const REST_FACTOR: u32 = 50;
 /// From one look for blocked clients to the next, while a queue is full.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -82,16 +86,18 @@ impl Watch {
     async fn run(mut self) -> anyhow::Result<Exit> {
         let mut ending = Ending::new().context("failed to listen to signals")?;
         self.counted = counts(&self.scope.facts()?);
-        let mut samples = interval(SAMPLE_INTERVAL);
-        samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rest = Duration::ZERO;
         loop {
             let is_over = tokio::select! {
                 biased;
                 _ = ending.wait() => true,
-                _ = samples.tick() => self.ends.is_some_and(|ends| self.clock.now() >= ends),
+                () = sleep(rest) => self.ends.is_some_and(|ends| self.clock.now() >= ends),
             };
+            let spent = self.clock.processor_time();
             let (found, sampled) = self.scope.sample()?;
             self.take_sample(&found)?;
+            let took = self.clock.processor_time().saturating_sub(spent);
+            rest = rest_after(took, self.tick_ends.since(self.clock.now()));
             if is_over || self.clock.now() >= self.tick_ends {
                 self.end_tick(found, &sampled)?;
             }
@@ -116,7 +122,7 @@ impl Watch {
             let event = self.with_blocked(self.key(found), event);
             told.push(sentence(&found.listener, &event));
         }
-        for (_, listener) in self.history.end_sample() {
+        for listener in self.history.end_sample() {
             told.push(sentence(&listener, &Event::Gone));
         }
         if !told.is_empty() {
@@ -209,15 +215,14 @@ impl Watch {
         };
         let counted = |id: u64| of(&self.counted, id).since(&of(&before, id));
         let overflowed = self.history.end_tick(now, counted);
-        let mut told = Vec::new();
+        let overflowed = overflowed.iter();
+        let mut told: Vec<_> = overflowed.map(|(it, event)| sentence(it, event)).collect();
         for entry in &snapshot.entries {
             let (key, listener) = (self.key(&entry.found), &entry.found.listener);
             self.history.note_blocked(key, entry.blocked.unwrap_or(0));
             let waiting = entry.waiting.as_ref();
             let stuck = waiting.and_then(|it| self.history.note_waiting(key, it, now));
-            let overflowed = overflowed.iter().filter(|(it, _)| *it == key);
-            let events = overflowed.map(|(_, event)| event.clone()).chain(stuck);
-            told.extend(events.map(|event| sentence(listener, &event)));
+            told.extend(stuck.map(|event| sentence(listener, &event)));
         }
         told
     }
@@ -265,6 +270,11 @@ impl Watch {
         }
         Ok(out.flush()?)
     }
+}
+
+/// How long to wait for the next sample after one that took so much processor time.
+fn rest_after(took: Duration, tick_lasts: Duration) -> Duration {
+    (took * REST_FACTOR).min(tick_lasts).max(SAMPLE_INTERVAL)
 }
 
 /// The table that is drawn again and again, where standard output is a terminal.
@@ -345,4 +355,18 @@ fn time_of_day(clock: &Clock, now: Moment) -> String {
     let wall = rfc3339(clock.wall(now));
     let time = wall.split_once('T').map_or("", |(_, time)| time);
     time.trim_end_matches('Z').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dear_samples_come_more_rarely_but_one_a_tick() {
+        let ms = Duration::from_millis;
+        assert_eq!(rest_after(ms(0), ms(900)), SAMPLE_INTERVAL);
+        assert_eq!(rest_after(ms(4), ms(900)), ms(200));
+        assert_eq!(rest_after(ms(40), ms(900)), ms(900));
+        assert_eq!(rest_after(ms(40), ms(0)), SAMPLE_INTERVAL);
+    }
 }

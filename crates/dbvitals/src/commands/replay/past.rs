@@ -42,7 +42,7 @@ pub(super) struct Past {
 }
 
 /// What was seen on a path.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Fact {
     started: Moment,
     ended: Moment,
@@ -96,14 +96,14 @@ impl Fact {
             ended: observation.ended,
             seen,
             depth: observation.depth,
-            phases: observation.phases,
+            phases: observation.phases.clone(),
             session: observation.session,
             role: observation.server.as_ref().and_then(|facts| facts.role),
         }
     }
 
     /// What a fresh probe's fact says about a session that would have been open.
-    fn for_a_session(self) -> Option<Self> {
+    fn for_a_session(&self) -> Option<Self> {
         let seen = match self.seen {
             Seen::Pass => Seen::Pass,
             Seen::Silence(_) => Seen::Silence(Cause::Unresponsive),
@@ -111,7 +111,10 @@ impl Fact {
             Seen::Answer(cause) if self.seen.is_dead() => Seen::End(cause),
             Seen::Answer(_) | Seen::End(_) => return None,
         };
-        Some(Self { seen, ..self })
+        Some(Self {
+            seen,
+            ..self.clone()
+        })
     }
 
     /// How long it took to come as far as a depth.
@@ -124,19 +127,19 @@ impl Fact {
     }
 
     /// What it says about a question of this depth, if anything.
-    fn at_depth(self, depth: Depth) -> Option<Self> {
+    fn at_depth(&self, depth: Depth) -> Option<Self> {
         let reached = self.depth.is_some_and(|reached| reached >= depth);
         match self.seen {
             Seen::Pass if !reached => None,
-            Seen::Pass => Some(self),
+            Seen::Pass => Some(self.clone()),
             Seen::Answer(_) | Seen::Silence(_) if reached && depth <= Depth::Connect => {
                 Some(Self {
                     seen: Seen::Pass,
                     ended: self.started + self.took(depth),
-                    ..self
+                    ..self.clone()
                 })
             }
-            Seen::Answer(_) | Seen::Silence(_) | Seen::End(_) => Some(self),
+            Seen::Answer(_) | Seen::Silence(_) | Seen::End(_) => Some(self.clone()),
         }
     }
 }
@@ -217,10 +220,10 @@ impl Past {
         let last = known.clone().next().filter(|fact| !fact.seen.is_dead());
         let passes = known.filter(|fact| fact.seen == Seen::Pass);
         let took = passes.take(PASSES).map(|fact| fact.took(depth)).min();
-        let took = match last.map(|fact| fact.seen) {
+        let took = match last.as_ref().map(|fact| fact.seen) {
             Some(Seen::Pass) | None => took.unwrap_or(ANSWER),
             Some(Seen::Answer(_) | Seen::Silence(_) | Seen::End(_)) => {
-                last.map_or(ANSWER, |fact| fact.took(depth))
+                last.as_ref().map_or(ANSWER, |fact| fact.took(depth))
             }
         };
         (last, took)
@@ -234,15 +237,16 @@ impl Past {
         let mut silence: Option<Fact> = None;
         for fact in later.iter().filter_map(|fact| fact.at_depth(depth)) {
             let under_way = fact.started < asked.started;
+            let (ended, took) = (fact.ended, fact.took(depth));
             if let Some(silent) = silence {
                 if silent.ended + asked.patience() / NEAR_SHARE >= asked.deadline {
                     return Some((silent, asked.deadline));
                 }
                 match fact.seen {
                     Seen::Silence(_) => silence = Some(fact),
-                    Seen::End(_) => return Some((fact, fact.ended)),
+                    Seen::End(_) => return Some((fact, ended)),
                     Seen::Pass | Seen::Answer(_) => {
-                        return Some((fact, silent.ended + fact.took(depth)));
+                        return Some((fact, silent.ended + took));
                     }
                 }
                 continue;
@@ -260,10 +264,10 @@ impl Past {
             }
             match fact.seen {
                 Seen::Silence(_) => silence = Some(fact),
-                Seen::End(_) => return Some((fact, fact.ended)),
-                Seen::Pass | Seen::Answer(_) if under_way => return Some((fact, fact.ended)),
+                Seen::End(_) => return Some((fact, ended)),
+                Seen::Pass | Seen::Answer(_) if under_way => return Some((fact, ended)),
                 Seen::Pass | Seen::Answer(_) => {
-                    return Some((fact, asked.started + fact.took(depth)));
+                    return Some((fact, asked.started + took));
                 }
             }
         }

@@ -24,6 +24,8 @@ struct AgentEntry<'a> {
     name: Option<&'a str>,
     version: Option<&'a str>,
     config: Option<&'a str>,
+    /// How often it was too late to judge anybody.
+    stalls: Option<u64>,
     /// Where it was found.
     at: &'a str,
 }
@@ -39,6 +41,7 @@ impl<'a> Document<'a> {
                 name: picture.agent.name.as_deref(),
                 version: picture.agent.version.as_deref(),
                 config: picture.agent.config.as_deref(),
+                stalls: picture.agent.vitals.as_ref().and_then(|it| it.stalls),
                 at: &picture.place,
             }),
             backends: words(&picture.backends),

@@ -27,6 +27,21 @@ pub(super) fn page(picture: &Picture, now: SystemTime) -> Page {
         (BOLD, name),
         (DIM, format!(" {version} at {}", picture.place)),
     ]);
+    if let Some(stalls) = agent
+        .vitals
+        .as_ref()
+        .and_then(|it| it.stalls)
+        .filter(|stalls| *stalls > 0)
+    {
+        page.line([
+            // It may have been long ago.
+            (BOLD, "  agent_stalled".to_owned()),
+            (
+                PLAIN,
+                format!(": too late to judge anybody, {stalls} times since it started"),
+            ),
+        ]);
+    }
     if !picture.services.is_empty() {
         let mut services = Columns::new(&SERVICE_HEADS);
         for service in &picture.services {

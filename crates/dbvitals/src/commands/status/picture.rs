@@ -57,6 +57,8 @@ pub(in crate::commands) struct Vitals {
     pub(in crate::commands) probes: u64,
     pub(in crate::commands) descriptors: Option<u64>,
     pub(in crate::commands) descriptors_max: Option<u64>,
+    /// How often it was too late to judge anybody.
+    pub(in crate::commands) stalls: Option<u64>,
 }
 
 /// One backend.

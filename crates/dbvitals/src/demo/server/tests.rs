@@ -25,7 +25,7 @@ fn probe(dialect: Dialect, address: SocketAddr, timeout: Duration) -> Observatio
         equals: Some(dialect.read_only_answer(false).to_owned()),
     };
     let target = Target {
-        credentials: Some(Credentials::new("vitals")),
+        credentials: Some(Credentials::new("vitals").into()),
         statement: Some(statement.into()),
         ..Target::new(dialect.protocol(), place)
     };

@@ -1,13 +1,17 @@
 //! One connection from its first byte to its last.
 //!
+//! Plain questions are answered at once, as long as nothing else is asked; the first thing else takes
+//! the connection to the router.
+//!
 //! A request reaches the router only when it has arrived as a whole, so no handler waits for a
 //! client; and while it has not, the connection has no request under way, so it is the first to go
 //! where a place is needed.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,10 +28,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Ending;
 use super::answer::{Answer, Pages, is_page};
+use super::express::{Express, Onward};
 use super::names::strange_name;
 use super::places::Place;
 use super::steady::Steady;
 use crate::agent::http::refuse;
+use crate::agent::http::shortcut::Shortcut;
 use crate::agent::http::tls::Tls;
 
 /// How long a TLS handshake may take.
@@ -50,6 +56,7 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Visit {
     pub(super) router: Router,
+    pub(super) shortcut: Shortcut,
     pub(super) place: Arc<Place>,
     pub(super) pages: Pages,
     /// What the client is to be shown before it may ask.
@@ -88,11 +95,58 @@ impl Visit {
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
+        let mut express = Express::new(stream, self.shortcut.clone());
+        match self.express(&mut express).await {
+            Onward::ToRouter => {
+                let left = HEAD_WITHIN.saturating_sub(express.silent_for());
+                self.route(express.into_rest(), left).await;
+            }
+            Onward::Parts => part(express.into_stream(), &self.place).await,
+            Onward::Leaves => {}
+        }
+    }
+
+    /// Answers plain questions, until there is something else to do.
+    async fn express<I>(&mut self, express: &mut Express<I>) -> Onward
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut patience = pin!(time::sleep(HEAD_WITHIN));
+        loop {
+            tokio::select! {
+                biased;
+                onward = express.run(&self.place) => return onward,
+                () = self.place.must_leave() => return Onward::Leaves,
+                () = &mut patience => match HEAD_WITHIN.checked_sub(express.silent_for()) {
+                    Some(left) => patience.set(time::sleep(left)),
+                    // How long an answer may take to be read is the stream's matter.
+                    None if express.owes() => patience.set(time::sleep(HEAD_WITHIN)),
+                    None => return Onward::Parts,
+                },
+                () = self.ending.come() => match express.owes() {
+                    true => {
+                        // Whatever comes of it, it is the last.
+                        let _ = express.send().await;
+                        return Onward::Parts;
+                    }
+                    false => return Onward::Leaves,
+                }
+            }
+        }
+    }
+
+    /// Has the router answer, if the head of the first request comes in time.
+    async fn route<I>(mut self, stream: I, head_within: Duration)
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
         let place = self.place;
+        let asked = Arc::default();
         let answers = Answers {
             router: TowerToHyperService::new(self.router),
             place: Arc::clone(&place),
             pages: self.pages,
+            asked: Arc::clone(&asked),
             minds_names: self.is_near,
         };
         let mut connection = http1::Builder::new()
@@ -101,6 +155,7 @@ impl Visit {
             .max_header_size(HEAD_MAX)
             .max_buf_size(BUFFER_MAX)
             .serve_connection(TokioIo::new(stream), answers);
+        let mut first_head = pin!(time::sleep(head_within));
         let mut parting = false;
         loop {
             tokio::select! {
@@ -108,6 +163,13 @@ impl Visit {
                     // Whatever went wrong is the client's matter, and it was told if it listens.
                     drop(done);
                     break;
+                }
+                // From then on the server behind the router counts.
+                () = &mut first_head, if !asked.load(Ordering::Relaxed) => {
+                    // It may have been asked since this was waited for.
+                    if !asked.load(Ordering::Relaxed) {
+                        break;
+                    }
                 }
                 () = place.must_leave() => return,
                 () = self.ending.come(), if !parting => {
@@ -119,24 +181,23 @@ impl Visit {
                 }
             }
         }
-        let stream = connection.into_parts().io.into_inner();
-        tokio::select! {
-            () = part(stream) => {}
-            () = place.must_leave() => {}
-        }
+        part(connection.into_parts().io.into_inner(), &place).await;
     }
 }
 
 /// Closes in order: closing with bytes unread is a reset, which may overtake the answer.
-async fn part<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I) {
+async fn part<I: AsyncRead + AsyncWrite + Unpin>(mut stream: I, place: &Place) {
     let closing = async {
         if stream.shutdown().await.is_ok() {
             let mut rest = [0; 4096];
             while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
         }
     };
-    // Who does not close either is left.
-    let _ = time::timeout(LINGER, closing).await;
+    tokio::select! {
+        // Who does not close either is left.
+        _ = time::timeout(LINGER, closing) => {}
+        () = place.must_leave() => {}
+    }
 }
 
 /// The router, behind the bounds of a request's body.
@@ -145,6 +206,8 @@ struct Answers {
     router: TowerToHyperService<Router>,
     place: Arc<Place>,
     pages: Pages,
+    /// Whether anything has been asked.
+    asked: Arc<AtomicBool>,
     /// Whether what the agent tells is kept from who asks for it by a strange name.
     minds_names: bool,
 }
@@ -157,6 +220,7 @@ impl Service<Request<Incoming>> for Answers {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
+        self.asked.store(true, Ordering::Relaxed);
         let (router, place) = (self.router.clone(), Arc::clone(&self.place));
         let pages = self.pages.clone();
         let strange = strange_name(request.uri().path(), request.headers());
