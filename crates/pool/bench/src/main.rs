@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release                 all rows: checkout, fairness, outage
 //! cargo run --release -- checkout 9   one row, so many runs of each, medians
+//! cargo run --release -- checkout 9 dbvitals   only pools of this name, for a profiler
 //! ```
 //!
 //! `floor` is a semaphore and a vector under a mutex: what waiting in turn costs by itself. Peers
@@ -30,6 +31,11 @@ fn main() {
     if wants("outage") {
         outage::compare();
     }
+}
+
+/// Whether a pool is to be measured, by the third argument.
+fn is_wanted(name: &str) -> bool {
+    env::args().nth(3).is_none_or(|part| name.contains(&part))
 }
 
 /// A runtime with two workers, as all rows use.

@@ -328,18 +328,28 @@ impl r2d2::ManageConnection for R2d2Opener {
     }
 }
 
-/// Runs one row of a table on every pool that awaits; `$row` is a generic function.
+/// Runs one row of a table on every pool that awaits and is wanted; `$row` is a generic function.
 macro_rules! for_each_peer {
     ($row:ident ( $($argument:expr),* )) => {
-        vec![
-            $row::<crate::peers::Floor>($($argument),*),
-            $row::<crate::peers::Ours>($($argument),*),
-            $row::<crate::peers::Fastpool>($($argument),*),
-            $row::<crate::peers::Deadpool>($($argument),*),
-            $row::<crate::peers::Bb8>($($argument),*),
-            $row::<crate::sqlx_peer::Sqlx>($($argument),*),
-            $row::<crate::peers::Mobc>($($argument),*),
-        ]
+        crate::peers::for_each_peer!(
+            $row ( $($argument),* );
+            crate::peers::Floor,
+            crate::peers::Ours,
+            crate::peers::Fastpool,
+            crate::peers::Deadpool,
+            crate::peers::Bb8,
+            crate::sqlx_peer::Sqlx,
+            crate::peers::Mobc
+        )
     };
+    ($row:ident $arguments:tt; $($peer:ty),*) => {{
+        let mut figures = Vec::new();
+        $(
+            if crate::is_wanted(<$peer as crate::peers::Peer>::NAME) {
+                figures.push($row::<$peer> $arguments);
+            }
+        )*
+        figures
+    }};
 }
 pub(crate) use for_each_peer;
