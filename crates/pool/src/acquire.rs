@@ -11,13 +11,16 @@ use std::time::Duration;
 use dbvitals_verdict::Moment;
 use thiserror::Error;
 
-use crate::books::{Asker, Refusal};
 use crate::clock;
+use crate::counters::add_one;
 use crate::driver::Driver;
+use crate::failure::ConnectError;
 use crate::lease::Lease;
-use crate::ledger::{Answer, Turn};
+use crate::ledger::Answer;
 use crate::member::Member;
+use crate::seat::{Asker, Refusal};
 use crate::shared::{Finding, Shared};
+use crate::turn::Turn;
 
 /// A checkout under way; see [`Pool::acquire`](crate::Pool::acquire).
 ///
@@ -50,14 +53,21 @@ pub enum AcquireError<E: std::error::Error + 'static> {
         /// How many there may be.
         max_open: usize,
     },
-    /// The server could not be reached.
-    #[error("check out a connection within {waited:?}: the server cannot be reached: {error}")]
+    /// No connection could be opened.
+    #[error("check out a connection within {waited:?}: no connection could be opened: {error}")]
     Unreachable {
         /// How long it waited.
         waited: Duration,
         /// How the last attempt failed.
         #[source]
-        error: Arc<E>,
+        error: Arc<ConnectError<E>>,
+    },
+    /// The server lets nobody in, and will not before something is changed; no connection is open.
+    #[error("check out a connection: the server refuses the login: {error}")]
+    Rejected {
+        /// What it said.
+        #[source]
+        error: Arc<ConnectError<E>>,
     },
     /// The server did not answer in time; no attempt has failed yet.
     #[error("check out a connection within {waited:?}: the server has not answered yet")]
@@ -96,6 +106,10 @@ impl<'p, D: Driver> Acquire<'p, D> {
         match refusal {
             Refusal::Closed => AcquireError::Closed,
             Refusal::TimedOut => self.shared.explain_wait(waited),
+            Refusal::Rejected => match self.shared.failure() {
+                Some(error) => AcquireError::Rejected { error },
+                None => self.shared.explain_wait(waited),
+            },
         }
     }
 
@@ -136,14 +150,13 @@ impl<D: Driver> Future for Acquire<'_, D> {
         let shared = this.shared;
         let now = clock::coarse();
         let asker = this.asker.get_or_insert_with(|| Asker {
-            place: this.place,
             since: now,
             deadline: now + this.patience,
             again: false,
         });
         loop {
             let mut member = match &mut this.turn {
-                Some(turn) => match turn.poll(cx, now) {
+                Some(turn) => match turn.poll(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(member)) => member,
                     Poll::Ready(Err(refusal)) => {
@@ -157,6 +170,7 @@ impl<D: Driver> Future for Acquire<'_, D> {
                         this.turn = Some(turn);
                         if this.fails_fast(now) {
                             this.turn = None;
+                            add_one(&shared.counters.failed_fast);
                             return Poll::Ready(Err(this.refuse(Refusal::TimedOut, now)));
                         }
                         return Poll::Pending;
@@ -166,7 +180,10 @@ impl<D: Driver> Future for Acquire<'_, D> {
             };
             this.turn = None;
             match shared.examine(&mut member, now) {
-                Finding::Alive => return Poll::Ready(Ok(Lease::new(shared, member, now))),
+                Finding::Alive => {
+                    member.note_lease(this.place, now);
+                    return Poll::Ready(Ok(Lease::new(shared, member)));
+                }
                 Finding::Dead(ending) => shared.bury(member, ending, now),
                 Finding::Doubtful => shared.ledger.try_out(member),
             }

@@ -4,25 +4,26 @@
 //! keeper's hands, and each counts against `max_open`, as does an attempt to open one. While
 //! anybody waits nothing is idle. Pure: each method is one step under the lock of the
 //! [`Ledger`](crate::ledger::Ledger), and returns whom to wake once the lock is free.
+//!
+//! Who waits looks at its own [`Seat`], under a lock of its own, and is served there once the books'
+//! lock is free: between these two it is in no line, and may leave. Where both locks are taken, the
+//! books come first.
 
 use std::collections::VecDeque;
-use std::panic::Location;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use dbvitals_verdict::Moment;
 
-use crate::line::{Line, SeatKey};
+use crate::line::{Line, PlaceKey};
 use crate::outage::Outage;
+use crate::seat::{Asker, Refusal, Seat};
 
 /// What the ledger wants to know of a connection.
 pub(crate) trait Tenant {
-    /// What it is called, as long as the pool lives.
-    fn id(&self) -> u64;
-    /// The number of its place among the open ones.
-    fn slot(&self) -> usize;
-    /// Tells it its place.
-    fn set_slot(&mut self, slot: usize);
+    /// Whether its peer was seen to close it, so that it is not to be handed out.
+    fn has_hung_up(&self) -> bool;
 }
 
 /// How many connections there may be.
@@ -50,36 +51,6 @@ pub(crate) enum Order<T> {
     Close(T),
 }
 
-/// Why a waiter goes away with nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Closed,
-    TimedOut,
-}
-
-/// Who asks for a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker {
-    pub(crate) place: &'static Location<'static>,
-    /// When this checkout was begun, and when it is given up.
-    pub(crate) since: Moment,
-    pub(crate) deadline: Moment,
-    /// Was served once, with a connection that turned out useless, and goes before all others.
-    pub(crate) again: bool,
-}
-
-/// A lease that is out.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Holding {
-    pub(crate) id: u64,
-    pub(crate) since: Moment,
-    pub(crate) place: &'static Location<'static>,
-    /// The peer closed it meanwhile.
-    pub(crate) hung_up: bool,
-    /// It was out for too long, and that was told.
-    pub(crate) leak_told: bool,
-}
-
 /// How many of what there are, and were.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Census {
@@ -92,6 +63,8 @@ pub(crate) struct Census {
     /// Since when the first in the line waits.
     pub(crate) waiting_since: Option<Moment>,
     pub(crate) outage_since: Option<Moment>,
+    /// When the last attempt failed, where none has succeeded since.
+    pub(crate) failed_at: Option<Moment>,
     /// The newest proof of a living server.
     pub(crate) proven: Option<Moment>,
     pub(crate) tally: Tally,
@@ -118,11 +91,11 @@ pub(crate) struct Tally {
 pub(crate) struct Books<T> {
     pub(crate) bounds: Bounds,
     pub(crate) closed: bool,
+    /// The keeper is gone: what would be its to do is dropped.
+    pub(crate) abandoned: bool,
     /// The one idle longest is in front.
     pub(crate) idle: VecDeque<T>,
-    pub(crate) line: Line<Seat<T>>,
-    pub(crate) holdings: Vec<Option<Holding>>,
-    pub(crate) free_slots: Vec<usize>,
+    pub(crate) line: Line<Arc<Seat<T>>>,
     pub(crate) leased: usize,
     pub(crate) opening: usize,
     pub(crate) on_trial: usize,
@@ -130,6 +103,9 @@ pub(crate) struct Books<T> {
     /// Connections to open beside what demand asks for, before those they replace expire.
     pub(crate) replacements: usize,
     pub(crate) outage: Option<Outage>,
+    pub(crate) failed_at: Option<Moment>,
+    /// How many have ended before they were used, one after another.
+    pub(crate) stillborn: u32,
     /// Nothing speaks for a living server since the start or since a connection was found dead: a
     /// single attempt goes ahead.
     pub(crate) cautious: bool,
@@ -141,34 +117,32 @@ pub(crate) struct Books<T> {
     pub(crate) tally: Tally,
 }
 
-#[derive(Debug)]
-pub(crate) struct Seat<T> {
-    pub(crate) asker: Asker,
-    pub(crate) outcome: Outcome<T>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Outcome<T> {
-    Waiting(Waker),
-    Served(T),
-    Refused(Refusal),
-}
-
-/// Who is to be woken once the lock is free.
-#[derive(Default)]
+/// What is to be done once the lock is free: serve and wake somebody, drop what nobody wants.
 #[must_use = "somebody is to be woken"]
-pub(crate) struct Calls {
-    pub(crate) waiter: Option<Waker>,
+pub(crate) struct Calls<T> {
+    /// Who was first in the line, and what it gets.
+    pub(crate) served: Option<(Arc<Seat<T>>, T)>,
     pub(crate) keeper: Option<Waker>,
+    /// An order that nobody carries out any more.
+    pub(crate) void: Option<Order<T>>,
 }
 
-impl Calls {
-    pub(crate) fn make(self) {
-        if let Some(waiter) = self.waiter {
-            waiter.wake();
+impl<T> Default for Calls<T> {
+    fn default() -> Self {
+        Self {
+            served: None,
+            keeper: None,
+            void: None,
         }
-        if let Some(keeper) = self.keeper {
-            keeper.wake();
+    }
+}
+
+impl<T> Calls<T> {
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            served: self.served.or(other.served),
+            keeper: self.keeper.or(other.keeper),
+            void: self.void.or(other.void),
         }
     }
 }
@@ -179,16 +153,17 @@ pub(crate) enum Stay {
     Idle,
     Trial,
     Close,
-    Drop,
+    /// It comes back to who inspects, and counts as on trial meanwhile.
+    Take,
 }
 
-impl Calls {
-    pub(crate) fn or(self, other: Self) -> Self {
-        Self {
-            waiter: self.waiter.or(other.waiter),
-            keeper: self.keeper.or(other.keeper),
-        }
-    }
+/// Where an idle connection is laid down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lay {
+    /// It was used a moment ago.
+    Newest,
+    /// It was idle before, and nobody has used it since.
+    Oldest,
 }
 
 impl<T: Tenant> Books<T> {
@@ -196,16 +171,17 @@ impl<T: Tenant> Books<T> {
         Self {
             bounds,
             closed: false,
+            abandoned: false,
             idle: VecDeque::new(),
             line: Line::new(),
-            holdings: Vec::new(),
-            free_slots: Vec::new(),
             leased: 0,
             opening: 0,
             on_trial: 0,
             closing: 0,
             replacements: 0,
             outage: None,
+            failed_at: None,
+            stillborn: 0,
             cautious: true,
             proven: None,
             orders: VecDeque::new(),
@@ -226,35 +202,15 @@ impl<T: Tenant> Books<T> {
         }
     }
 
-    pub(crate) fn lease(&mut self, member: &T, asker: &Asker, now: Moment) {
+    /// Counts a connection as leased.
+    pub(crate) fn note_lease(&mut self, asker: &Asker) {
         self.leased += 1;
         self.tally.checkouts += u64::from(!asker.again);
-        self.holdings[member.slot()] = Some(Holding {
-            id: member.id(),
-            since: now,
-            place: asker.place,
-            hung_up: false,
-            leak_told: false,
-        });
     }
 
-    pub(crate) fn unlease(&mut self, slot: usize) {
-        self.leased -= 1;
-        self.holdings[slot] = None;
-    }
-
-    pub(crate) fn take_slot(&mut self) -> usize {
-        self.free_slots.pop().unwrap_or_else(|| {
-            self.holdings.push(None);
-            self.holdings.len() - 1
-        })
-    }
-
-    pub(crate) fn join(&mut self, asker: Asker, now: Moment, waker: Waker) -> (SeatKey, Calls) {
-        let seat = Seat {
-            asker,
-            outcome: Outcome::Waiting(waker),
-        };
+    /// Joins the line.
+    pub(crate) fn join(&mut self, seat: Arc<Seat<T>>, now: Moment) -> (PlaceKey, Calls<T>) {
+        let asker = seat.asker;
         let key = match asker.again {
             true => self.line.push_front(seat),
             false => {
@@ -263,65 +219,83 @@ impl<T: Tenant> Books<T> {
             }
         };
         let mut calls = self.order_opens(now);
-        if self.alarm.is_none_or(|alarm| asker.deadline < alarm) {
+        // The keeper looks at its alarm again; during an outage it stands for the next attempt.
+        let is_earliest = self.alarm.is_none_or(|alarm| asker.deadline < alarm);
+        if is_earliest {
             self.alarm = Some(asker.deadline);
-            calls.keeper = calls.keeper.or_else(|| self.keeper.take());
         }
-        if self.outage.is_some() {
-            // It looks at its alarm again, which stands for the next attempt.
+        if is_earliest || self.outage.is_some() {
             calls.keeper = calls.keeper.or_else(|| self.keeper.take());
         }
         (key, calls)
     }
 
     /// Hands a connection that nobody holds to the first in the line, or lays it down.
-    pub(crate) fn give(&mut self, member: T) -> Calls {
+    pub(crate) fn give(&mut self, member: T, lay: Lay) -> Calls<T> {
         // `member` is counted nowhere at this point; those that are closing are too many already.
         if self.open() - self.closing >= self.bounds.max_open {
             return self.close_member(member);
         }
-        if let Some(key) = self.line.step_forward() {
+        if member.has_hung_up() {
+            self.on_trial += 1;
+            return self.order(Order::Try(member));
+        }
+        if let Some(seat) = self.line.pop_front() {
+            self.note_lease(&seat.asker);
             return Calls {
-                waiter: self.serve(key, member),
-                keeper: None,
+                served: Some((seat, member)),
+                ..Calls::default()
             };
         }
         if self.closed || self.idle.len() >= self.bounds.max_idle {
             return self.close_member(member);
         }
-        self.idle.push_back(member);
+        match lay {
+            Lay::Newest => self.idle.push_back(member),
+            Lay::Oldest => self.idle.push_front(member),
+        }
         Calls::default()
     }
 
-    fn serve(&mut self, key: SeatKey, member: T) -> Option<Waker> {
-        let asker = self.line.seat_mut(key)?.asker;
-        self.lease(&member, &asker, asker.since);
-        let seat = self.line.seat_mut(key)?;
-        match std::mem::replace(&mut seat.outcome, Outcome::Served(member)) {
-            Outcome::Waiting(waker) => Some(waker),
-            Outcome::Served(_) | Outcome::Refused(_) => None,
-        }
+    /// Sends one home.
+    pub(crate) fn refuse(&mut self, key: PlaceKey, refusal: Refusal) -> Option<Waker> {
+        let seat = self.line.remove(key)?;
+        seat.refuse(refusal)
     }
 
-    pub(crate) fn refuse(&mut self, key: SeatKey, refusal: Refusal) -> Option<Waker> {
-        self.line.step_out(key);
-        let seat = self.line.seat_mut(key)?;
-        match std::mem::replace(&mut seat.outcome, Outcome::Refused(refusal)) {
-            Outcome::Waiting(waker) => Some(waker),
-            Outcome::Served(_) | Outcome::Refused(_) => None,
-        }
+    /// Sends all home who wait.
+    pub(crate) fn refuse_all(&mut self, refusal: Refusal) -> Vec<Waker> {
+        std::iter::from_fn(|| self.line.pop_front())
+            .filter_map(|seat| seat.refuse(refusal))
+            .collect()
     }
 
-    pub(crate) fn close_member(&mut self, member: T) -> Calls {
+    pub(crate) fn close_member(&mut self, member: T) -> Calls<T> {
         self.closing += 1;
         self.order(Order::Close(member))
     }
 
-    pub(crate) fn order(&mut self, order: Order<T>) -> Calls {
+    pub(crate) fn order(&mut self, order: Order<T>) -> Calls<T> {
+        if self.abandoned {
+            self.uncount(&order);
+            return Calls {
+                void: Some(order),
+                ..Calls::default()
+            };
+        }
         self.orders.push_back(order);
         Calls {
-            waiter: None,
             keeper: self.keeper.take(),
+            ..Calls::default()
+        }
+    }
+
+    /// An order is not carried out.
+    pub(crate) fn uncount(&mut self, order: &Order<T>) {
+        match order {
+            Order::Open => self.opening -= 1,
+            Order::Try(_) | Order::Settle(_) => self.on_trial -= 1,
+            Order::Close(_) => self.closing -= 1,
         }
     }
 
@@ -338,7 +312,7 @@ impl<T: Tenant> Books<T> {
 
     /// Orders what is wanted; one attempt at a time where the server may be away, and during an
     /// outage not before its moment.
-    pub(crate) fn order_opens(&mut self, now: Moment) -> Calls {
+    pub(crate) fn order_opens(&mut self, now: Moment) -> Calls<T> {
         let mut wanted = self.wanted();
         if self.cautious || self.outage.is_some() {
             let is_time = self.outage.is_none_or(|outage| outage.next() <= now);
@@ -352,8 +326,8 @@ impl<T: Tenant> Books<T> {
         self.tally.attempts += wanted as u64;
         self.orders.extend((0..wanted).map(|_| Order::Open));
         Calls {
-            waiter: None,
             keeper: self.keeper.take(),
+            ..Calls::default()
         }
     }
 }

@@ -3,7 +3,9 @@
 //! A checkout and its return read the kernel's coarse clock, which is right to a tick of 1 to 4 ms
 //! and costs a fraction of an exact reading: what they stamp is compared with limits of seconds.
 //! The keeper reads the exact one. Both count from the machine's start and stand still while it
-//! sleeps; connections that died meanwhile are found by looking at their sockets.
+//! sleeps. What a peer says meanwhile reaches nobody, so after a sleep every connection is in doubt.
+
+use std::time::Duration;
 
 use dbvitals_verdict::Moment;
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -16,6 +18,11 @@ pub(crate) fn coarse() -> Moment {
 /// Now.
 pub(crate) fn exact() -> Moment {
     moment(clock_gettime(ClockId::Monotonic))
+}
+
+/// For how long the machine has slept since its start.
+pub(crate) fn slept() -> Duration {
+    moment(clock_gettime(ClockId::Boottime)).since(exact())
 }
 
 /// Now, as calendars have it.

@@ -15,6 +15,7 @@ pub(crate) struct Counters {
     pub(crate) pings_unanswered: AtomicU64,
     pub(crate) repeats: AtomicU64,
     pub(crate) leaks: AtomicU64,
+    pub(crate) failed_fast: AtomicU64,
     pub(crate) shadow_alive: AtomicU64,
     pub(crate) shadow_dead: AtomicU64,
     pub(crate) shadow_missed: AtomicU64,
@@ -64,12 +65,14 @@ pub struct Stats {
     pub closing: usize,
     /// Checkouts in the line.
     pub waiting: usize,
-    /// Checkouts that were served.
+    /// Checkouts that were handed a connection, those included that were given up at that moment.
     pub checkouts: u64,
     /// Checkouts that had to wait.
     pub waits: u64,
     /// Checkouts that waited in vain.
     pub timeouts: u64,
+    /// Checkouts that were refused at once, by `fail_fast_after`.
+    pub failed_fast: u64,
     /// Attempts to open a connection.
     pub attempts: u64,
     /// Attempts that failed.
@@ -121,6 +124,7 @@ impl Stats {
             checkouts: census.tally.checkouts,
             waits: census.tally.waits,
             timeouts: census.tally.timeouts,
+            failed_fast: read(&counters.failed_fast),
             attempts: census.tally.attempts,
             failed_attempts: census.tally.failed_attempts,
             pings: read(&counters.pings),

@@ -145,12 +145,18 @@ pub enum Unread {
 /// What an error of a command means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection was lost before the server can have seen the command: anything may be
-    /// repeated on another one.
+    /// The connection was lost before anything was sent on it since its checkout: whatever it was,
+    /// it may be run on another one. A driver that says so of a later command has that one's
+    /// predecessors run twice.
     LostBefore,
     /// The connection was lost, and whether the command took effect is not known: only what does
     /// no harm twice may be repeated.
     Lost,
-    /// The server answered with an error; the connection is fine.
+    /// The server answered with an error; the connection is fine. Of an attempt to connect: it
+    /// lets nobody in for now, being full or busy with its start.
     Answered,
+    /// Of an attempt to connect: the server lets nobody in, and will not before something is
+    /// changed, such as a password. Who waits is told at once rather than at the end of its
+    /// patience. Of a command it means the same as [`Answered`](Self::Answered).
+    Rejected,
 }

@@ -14,9 +14,9 @@ pub enum Ending {
     Shutdown,
     /// The peer closed it without a word.
     HungUp,
-    /// The peer reset it, or the network gave it up.
+    /// The peer reset it.
     Reset,
-    /// A ping was not answered in time.
+    /// A ping was not answered in time, or the kernel waited for the peer in vain.
     Silent,
     /// A ping, or the tidying-up at return, failed.
     TrialFailed,
@@ -26,6 +26,8 @@ pub enum Ending {
     Cancelled,
     /// Its user did not want it to be used again.
     Condemned,
+    /// Its user took it out of the pool.
+    Detached,
     /// It reached its lifetime.
     Lifetime,
     /// It was idle for as long as the pool allows, or nearly as long as the server does.
@@ -38,7 +40,7 @@ pub enum Ending {
 
 impl Ending {
     /// All endings, in the order in which they are counted.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::IdleLimit,
         Self::Killed,
         Self::Shutdown,
@@ -49,6 +51,7 @@ impl Ending {
         Self::Broken,
         Self::Cancelled,
         Self::Condemned,
+        Self::Detached,
         Self::Lifetime,
         Self::IdleTime,
         Self::Surplus,
@@ -68,6 +71,7 @@ impl Ending {
             Self::Broken => "broken",
             Self::Cancelled => "cancelled",
             Self::Condemned => "condemned",
+            Self::Detached => "detached",
             Self::Lifetime => "lifetime",
             Self::IdleTime => "idle_time",
             Self::Surplus => "surplus",

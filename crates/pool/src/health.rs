@@ -1,9 +1,10 @@
 //! Health: whether a checkout now would yield a working connection in time.
 //!
-//! Answered from what the pool has seen lately. Where that is too old, one idle connection is
-//! pinged, or one more opened, by the keeper, and all who ask meanwhile share the answer; no
-//! connection is taken from an application that could have had it, and a full pool is not taken
-//! for a dead server.
+//! Answered from what the pool has seen lately. Where that is too old, the connection that is idle
+//! longest is pinged, or one opened, by the keeper, and all who ask meanwhile share the answer. No
+//! checkout waits for that, unless it would have got that very connection. A full pool is not taken
+//! for a dead server as long as something comes back from it; one that is full of connections that
+//! nobody has given back for so long is not called alive either.
 
 use std::time::Duration;
 
@@ -22,13 +23,14 @@ pub enum Condition {
     /// A checkout now would yield a working connection in time.
     Fit,
     /// All connections are in use, and checkouts wait for longer than asked about. What is in use
-    /// answers, or did.
+    /// has answered lately.
     Saturated,
     /// The server answers on what is open, and lets nobody new in.
     Refusing,
-    /// The server cannot be reached.
+    /// No connection can be opened, and none is at hand.
     Unreachable,
-    /// The server did not answer in time.
+    /// Nothing was heard of the server in time: a ping was not answered, or all connections are in
+    /// use and none came back.
     Silent,
     /// There is no evidence that is young enough, and none was asked for.
     Unknown,
@@ -62,8 +64,8 @@ impl Condition {
             Self::Fit => "A checkout now would yield a working connection.",
             Self::Saturated => "All connections are in use, and checkouts wait.",
             Self::Refusing => "The server answers on open connections, and lets nobody new in.",
-            Self::Unreachable => "The server cannot be reached.",
-            Self::Silent => "The server did not answer in time.",
+            Self::Unreachable => "No connection can be opened.",
+            Self::Silent => "Nothing was heard of the server in time.",
             Self::Unknown => "Nothing was heard of the server lately.",
             Self::Closed => "The pool is closed.",
         }
@@ -107,12 +109,19 @@ impl<D: Driver> Pool<D> {
     /// `evidence_max_age`, and a wait of more than that is a sign of saturation.
     pub fn health(&self) -> Health {
         let max_age = self.shared().settings.evidence_max_age;
+        let census = self.shared().ledger.census();
+        let is_away = census.outage_since.is_some() && census.idle == 0;
         let condition = self.condition(max_age, max_age);
-        self.tell(condition.unwrap_or(Condition::Unknown))
+        self.tell(condition.unwrap_or(match is_away {
+            true => Condition::Unreachable,
+            false => Condition::Unknown,
+        }))
     }
 
     /// Says whether a checkout now would yield a working connection within `limit`, from evidence
-    /// that is young enough, or by getting some. Ends by that limit.
+    /// that is young enough, or by getting some. Ends by that limit, which should be above
+    /// `ping_timeout`: a single connection that fell silent takes that long to be told from a
+    /// silent server.
     ///
     /// # Cancel safety
     ///
@@ -153,10 +162,9 @@ impl<D: Driver> Pool<D> {
     /// What is left to say when nothing could be found out.
     fn without_evidence(&self) -> Condition {
         let census = self.shared().ledger.census();
-        match () {
-            () if census.outage_since.is_some() => Condition::Unreachable,
-            () if census.leased >= self.shared().bounds().max_open => Condition::Saturated,
-            () => Condition::Silent,
+        match census.outage_since.is_some() && census.idle == 0 {
+            true => Condition::Unreachable,
+            false => Condition::Silent,
         }
     }
 
@@ -188,8 +196,11 @@ fn judge(
     let waits_long = census
         .waiting_since
         .is_some_and(|since| now.since(since) > limit);
+    // What failed long ago may go well by now, and where nobody comes nobody tries.
+    let failed_lately = census.failed_at.is_some_and(|at| now.since(at) <= max_age);
     if let Some(since) = census.outage_since
         && census.idle == 0
+        && failed_lately
     {
         // Commands on what is open may go well all the while: then it is new ones that are refused.
         let answers = is_young && census.proven.is_some_and(|at| at > since);
@@ -199,7 +210,7 @@ fn judge(
         });
     }
     match is_young {
-        _ if waits_long && is_full => Some(Condition::Saturated),
+        true if waits_long && is_full => Some(Condition::Saturated),
         true => Some(Condition::Fit),
         false => None,
     }
@@ -246,13 +257,25 @@ mod tests {
             ..census(0, 4, 9_500)
         };
         check(&full, Some(Condition::Saturated));
+        let unheard = Census {
+            proven: Some(at(8_000)),
+            ..full
+        };
+        check(&unheard, None);
         let outage = Census {
             outage_since: Some(at(9_000)),
+            failed_at: Some(at(9_900)),
             ..census(0, 0, 8_000)
         };
         check(&outage, Some(Condition::Unreachable));
+        let long_ago = Census {
+            failed_at: Some(at(5_000)),
+            ..outage
+        };
+        check(&long_ago, None);
         let refusing = Census {
             outage_since: Some(at(9_000)),
+            failed_at: Some(at(9_900)),
             ..census(0, 2, 9_900)
         };
         check(&refusing, Some(Condition::Refusing));

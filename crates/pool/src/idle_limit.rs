@@ -2,8 +2,9 @@
 //!
 //! Servers tell their limits; routers, balancers and firewalls do not, but connections that die at
 //! the same age of silence, at different times, give them away. A restart ends many at once at any
-//! age, which proves nothing. A connection that answers after a longer silence refutes what was
-//! learned. Pure; time is an argument.
+//! age, which proves nothing. What was learned is forgotten after an hour without a further end at
+//! that age, so that a limit that is no more, or never was, is found out; it costs a few idle
+//! connections, which are replaced before anybody asks for them. Pure; time is an argument.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,6 +17,8 @@ const WITNESSES: usize = 3;
 const APART: Duration = Duration::from_secs(1);
 /// Shorter silences are no sign of a limit.
 const LIMIT_MIN: Duration = Duration::from_secs(1);
+/// How long a limit is believed in.
+const BELIEVED_FOR: Duration = Duration::from_secs(3600);
 /// How far the silences of witnesses may be apart, as a share of the shortest.
 const SPREAD: u32 = 10;
 
@@ -23,7 +26,14 @@ const SPREAD: u32 = 10;
 #[derive(Debug, Default)]
 pub(crate) struct IdleLimits {
     witnesses: VecDeque<Witness>,
-    learned: Option<Duration>,
+    learned: Option<Learned>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    limit: Duration,
+    /// When the last witness was heard.
+    at: Moment,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +55,7 @@ impl IdleLimits {
         {
             return;
         }
+        self.witnesses.retain(|it| at.since(it.at) < BELIEVED_FOR);
         self.witnesses.push_back(Witness { at, silence });
         if self.witnesses.len() > WITNESSES {
             self.witnesses.pop_front();
@@ -54,20 +65,24 @@ impl IdleLimits {
             return;
         };
         if self.witnesses.len() == WITNESSES && longest - shortest <= shortest / SPREAD {
-            self.learned = Some(self.learned.map_or(shortest, |known| known.min(shortest)));
+            self.learned = Some(Learned {
+                limit: shortest,
+                at,
+            });
         }
     }
 
     /// One answered after this long a silence.
     pub(crate) fn note_answer(&mut self, silence: Duration) {
-        if self.learned.is_some_and(|limit| silence > limit) {
+        if self.learned.is_some_and(|known| silence > known.limit) {
             self.learned = None;
         }
         self.witnesses.retain(|it| it.silence >= silence);
     }
 
-    pub(crate) fn learned(&self) -> Option<Duration> {
-        self.learned
+    pub(crate) fn learned(&self, now: Moment) -> Option<Duration> {
+        let known = self.learned?;
+        (now.since(known.at) < BELIEVED_FOR).then_some(known.limit)
     }
 }
 
@@ -89,7 +104,9 @@ mod tests {
         for (at, silence) in ends {
             limits.note_end(secs(*silence), Moment::ORIGIN + secs(*at));
         }
-        limits.learned().map(|limit| limit.as_secs())
+        let (last, _) = ends[ends.len() - 1];
+        let learned = limits.learned(Moment::ORIGIN + secs(last));
+        learned.map(|limit| limit.as_secs())
     }
 
     #[test]
@@ -112,11 +129,29 @@ mod tests {
             limits.note_end(secs(350), Moment::ORIGIN + secs(at));
         }
         limits.note_answer(secs(300));
-        assert_eq!(limits.learned(), Some(secs(350)));
+        let learned = |limits: &IdleLimits| limits.learned(Moment::ORIGIN + secs(1600));
+        assert_eq!(learned(&limits), Some(secs(350)));
         limits.note_answer(secs(351));
-        assert_eq!(limits.learned(), None);
+        assert_eq!(learned(&limits), None);
         limits.note_end(secs(350), Moment::ORIGIN + secs(1600));
-        assert_eq!(limits.learned(), None, "the witnesses were refuted too");
+        assert_eq!(learned(&limits), None, "the witnesses were refuted too");
+    }
+
+    #[test]
+    fn a_limit_is_forgotten_unless_it_shows_again() {
+        let mut limits = IdleLimits::default();
+        for at in [400, 800, 1200] {
+            limits.note_end(secs(350), Moment::ORIGIN + secs(at));
+        }
+        let learned = |limits: &IdleLimits, at| limits.learned(Moment::ORIGIN + secs(at));
+        assert_eq!(learned(&limits, 4_799), Some(secs(350)));
+        assert_eq!(learned(&limits, 4_800), None);
+        // Ends long before are no witnesses of what is now.
+        limits.note_end(secs(350), Moment::ORIGIN + secs(9_000));
+        assert_eq!(learned(&limits, 9_000), None);
+        limits.note_end(secs(360), Moment::ORIGIN + secs(9_400));
+        limits.note_end(secs(355), Moment::ORIGIN + secs(9_800));
+        assert_eq!(learned(&limits, 9_800), Some(secs(350)));
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! The task behind a pool: opens, tries, tidies up and closes connections, and keeps the idle ones
-//! in order.
+//! The task behind a pool: opens, tries, tidies up and closes connections, and goes its rounds.
 //!
 //! It is the only one that awaits anything on a connection, each time with a limit. What it works
 //! on is held by a guard that gives the books their due if the work panics or is dropped.
@@ -15,21 +14,27 @@ use dbvitals_verdict::Moment;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::books::{Order, Stay};
+use crate::books::{Lay, Order};
 use crate::clock;
 use crate::counters::add_one;
-use crate::driver::{Driver, Opened};
+use crate::driver::{Driver, Fault, Opened};
 use crate::ending::Ending;
+use crate::failure::ConnectError;
+use crate::ledger::Failed;
 use crate::member::Member;
-use crate::observer::Leak;
+use crate::rounds::ROUND_MAX;
 use crate::shared::{Finding, Shared};
 use crate::socket::Socket;
 use crate::watch::Ends;
 
-/// The longest time between two rounds through the idle connections.
-const ROUND_MAX: Duration = Duration::from_millis(500);
-/// The shortest, whatever the limits say.
-const ROUND_MIN: Duration = Duration::from_millis(5);
+/// A successor is ordered when this share of the lifetime is left.
+const SUCCESSOR_SHARE: u32 = 20;
+/// How long a server that answered, and let nobody in, is left alone.
+const PAUSE_ANSWERED: Duration = Duration::from_millis(50);
+/// How long one is that will not let anybody in.
+const PAUSE_REJECTED: Duration = Duration::from_secs(1);
+/// A sleep of the machine that may have cost connections.
+const SLEEP_MIN: Duration = Duration::from_secs(1);
 /// How long drivers get to read the last words of a connection that ended, before it is named.
 const LAST_WORDS: u32 = 3;
 
@@ -48,6 +53,16 @@ pub(crate) struct Keeper<D: Driver> {
     /// What `sleep` stands at.
     armed: Option<Moment>,
     next_round: Moment,
+    /// How long the machine had slept by the last round.
+    slept: Duration,
+}
+
+/// Without it nobody is served any more: whoever waits learns so, now and later.
+impl<D: Driver> Drop for Keeper<D> {
+    fn drop(&mut self) {
+        drop(self.shared.ledger.abandon());
+        self.shared.news.notify_waiters();
+    }
 }
 
 impl<D: Driver> Keeper<D> {
@@ -59,6 +74,7 @@ impl<D: Driver> Keeper<D> {
             sleep: Box::pin(sleep(ROUND_MAX)),
             armed: None,
             next_round: clock::exact(),
+            slept: clock::slept(),
         }
     }
 
@@ -104,21 +120,27 @@ impl<D: Driver> Keeper<D> {
         let now = clock::exact();
         self.shared.ledger.tick(now);
         if self.next_round <= now {
+            let slept = clock::slept();
+            if slept.saturating_sub(self.slept) >= SLEEP_MIN {
+                self.shared.note_sleep(now);
+            }
+            self.slept = slept;
             self.next_round = now + self.shared.tidy_up(now);
         }
     }
 
-    /// Parts with those that ended while idle, and remembers those that ended in use.
+    /// Marks those that ended, and parts with the idle ones.
     async fn note_ends(&self, ids: &[u64]) {
         for _ in 0..LAST_WORDS {
             tokio::task::yield_now().await;
         }
-        let shared = &self.shared;
-        let now = clock::exact();
-        shared.drop_dead(now, |member| ids.contains(&member.id));
-        shared
-            .ledger
-            .inspect_leases(|lease| lease.hung_up |= ids.contains(&lease.id));
+        for card in self.shared.roll.cards() {
+            if ids.contains(&card.id) {
+                card.mark_hung_up();
+            }
+        }
+        let hung_up = |member: &Member<D>| member.card.has_hung_up();
+        self.shared.drop_dead(clock::exact(), hung_up);
     }
 }
 
@@ -147,105 +169,6 @@ fn poll_call<D: Driver>(
     sleep.as_mut().poll(cx).map(|()| Call::Alarm)
 }
 
-// --- Rounds -------------------------------------------------------------------------------------
-
-impl<D: Driver> Shared<D> {
-    /// Goes through the idle connections; returns the time until the next round.
-    fn tidy_up(&self, now: Moment) -> Duration {
-        let min_idle = self.bounds().min_idle;
-        let mut spare = self.ledger.census().idle.saturating_sub(min_idle);
-        let mut next = now + ROUND_MAX;
-        let mut successors = 0;
-        let dropped = self.ledger.inspect(now, |member| {
-            if member.wants_successor(now) {
-                member.replaced = true;
-                successors += 1;
-            }
-            if let Some(expires_at) = member.expires_at {
-                if expires_at <= now {
-                    member.leaving = Some(Ending::Lifetime);
-                    return Stay::Close;
-                }
-                next = next.min(expires_at);
-            }
-            self.judge_idleness(member, now, &mut spare, &mut next)
-        });
-        debug_assert!(dropped.is_empty(), "a round drops nothing");
-        (0..successors).for_each(|_| self.ledger.replace(now));
-        self.tell_leaks(now);
-        next.since(now).max(ROUND_MIN)
-    }
-
-    /// Whether one has idled for too long: closed if there are enough, else kept alive by a ping.
-    fn judge_idleness(
-        &self,
-        member: &mut Member<D>,
-        now: Moment,
-        spare: &mut usize,
-        next: &mut Moment,
-    ) -> Stay {
-        let own_limit = self.settings.max_idle_time.map(|it| member.idle_since + it);
-        let servers = self.idle_allowance(member).map(|it| member.proven_at + it);
-        let due = |limit: Option<Moment>| limit.is_some_and(|limit| limit <= now);
-        if *spare > 0 && (due(own_limit) || due(servers)) {
-            *spare -= 1;
-            member.leaving = Some(Ending::IdleTime);
-            return Stay::Close;
-        }
-        if due(servers) {
-            return Stay::Trial;
-        }
-        for limit in own_limit.into_iter().chain(servers).filter(|it| *it > now) {
-            *next = (*next).min(limit);
-        }
-        Stay::Idle
-    }
-
-    /// Drops the idle connections of a kind that a look finds dead, and tries those it cannot
-    /// judge; the rest stays.
-    fn drop_dead(&self, now: Moment, concerns: impl Fn(&Member<D>) -> bool) {
-        let mut endings = Vec::new();
-        let dropped = self.ledger.inspect(now, |member| {
-            if !concerns(member) {
-                return Stay::Idle;
-            }
-            match self.climb(member, now) {
-                Finding::Alive => Stay::Idle,
-                Finding::Doubtful => Stay::Trial,
-                Finding::Dead(ending) => {
-                    endings.push(ending);
-                    Stay::Drop
-                }
-            }
-        });
-        for (member, ending) in dropped.into_iter().zip(endings) {
-            self.end_trial(member, ending, now);
-        }
-    }
-
-    fn tell_leaks(&self, now: Moment) {
-        let Some(after) = self.settings.leak_after else {
-            return;
-        };
-        let mut leaks = Vec::new();
-        self.ledger.inspect_leases(|lease| {
-            let held = now.since(lease.since);
-            if held >= after && !lease.leak_told {
-                lease.leak_told = true;
-                leaks.push(Leak {
-                    connection: lease.id,
-                    place: lease.place,
-                    held,
-                });
-            }
-        });
-        for leak in leaks {
-            add_one(&self.counters.leaks);
-            self.observer.leaked(&leak);
-        }
-    }
-}
-
 // --- Jobs ---------------------------------------------------------------------------------------
 
 /// An attempt under way; dropped without an outcome, it has failed.
@@ -256,20 +179,35 @@ struct Attempt<D: Driver> {
 }
 
 impl<D: Driver> Attempt<D> {
-    fn fail(&mut self) {
-        if std::mem::take(&mut self.pending) {
-            let chance = fastrand::f64();
-            self.shared
-                .ledger
-                .note_failure(self.started, clock::exact(), chance);
-            self.shared.news.notify_waiters();
+    fn fail(&mut self, error: ConnectError<D::Error>) {
+        if !std::mem::take(&mut self.pending) {
+            return;
         }
+        let fault = match &error {
+            ConnectError::Driver(error) => self.shared.judge_error(error),
+            ConnectError::TimedOut(_) | ConnectError::EndedAtOnce(_) | ConnectError::Panicked => {
+                Fault::Lost
+            }
+        };
+        self.shared.note_failure(error);
+        let failed = Failed {
+            started: self.started,
+            pause_min: match fault {
+                Fault::Lost | Fault::LostBefore => Duration::ZERO,
+                Fault::Answered => PAUSE_ANSWERED,
+                Fault::Rejected => PAUSE_REJECTED,
+            },
+            rejected: fault == Fault::Rejected,
+            chance: fastrand::f64(),
+        };
+        self.shared.ledger.note_failure(failed, clock::exact());
+        self.shared.news.notify_waiters();
     }
 }
 
 impl<D: Driver> Drop for Attempt<D> {
     fn drop(&mut self) {
-        self.fail();
+        self.fail(ConnectError::Panicked);
     }
 }
 
@@ -280,21 +218,19 @@ async fn open<D: Driver>(shared: Arc<Shared<D>>, id: u64) {
         pending: true,
     };
     let limit = shared.settings.connect_timeout;
-    match timeout(limit, shared.driver.connect()).await {
+    match timeout(limit, shared.connect()).await {
         Ok(Ok(opened)) => {
-            attempt.pending = false;
             let now = clock::exact();
             shared.forget_failure();
-            shared.observer.opened(id, now.since(attempt.started));
             let member = shared.enlist(opened, id, now);
+            attempt.pending = false;
             shared.ledger.admit(member, now);
+            let took = now.since(attempt.started);
+            shared.tell(|observer| observer.opened(id, took));
             shared.news.notify_waiters();
         }
-        Ok(Err(error)) => {
-            shared.note_failure(error);
-            attempt.fail();
-        }
-        Err(_) => attempt.fail(),
+        Ok(Err(error)) => attempt.fail(ConnectError::Driver(error)),
+        Err(_) => attempt.fail(ConnectError::TimedOut(limit)),
     }
 }
 
@@ -302,24 +238,24 @@ impl<D: Driver> Shared<D> {
     /// Makes a member of a connection.
     fn enlist(&self, opened: Opened<D::Connection>, id: u64, now: Moment) -> Box<Member<D>> {
         let settings = &self.settings;
-        let lifetime = settings
-            .max_lifetime
-            .map(|lifetime| lifetime.mul_f64(1.0 - settings.lifetime_jitter * fastrand::f64()));
+        let lifetime = settings.max_lifetime.map(|longest| {
+            let earlier = longest.as_secs_f64() * settings.lifetime_jitter * fastrand::f64();
+            longest.saturating_sub(Duration::try_from_secs_f64(earlier).unwrap_or_default())
+        });
+        let successor_due = lifetime.map(|it| now + (it - it / SUCCESSOR_SHARE));
         let socket = opened.socket;
         Box::new(Member {
             connection: opened.connection,
             socket: socket.map(|fd| Socket::new(fd, id, &self.watch, settings.keepalive)),
-            id,
-            slot: 0,
+            card: self.roll.enter(id, successor_due),
             opened_at: now,
             expires_at: lifetime.map(|lifetime| now + lifetime),
             idle_since: now,
             proven_at: now,
-            taken_at: now,
+            place: None,
             idle_limit: opened.idle_limit,
             uses: 0,
             cleared: false,
-            replaced: false,
             leaving: None,
             opinion: None,
         })
@@ -340,9 +276,9 @@ impl<D: Driver> Trial<D> {
         }
     }
 
-    fn pass(mut self, now: Moment) {
+    fn pass(mut self, now: Moment, lay: Lay) {
         if let Some(member) = self.member.take() {
-            self.shared.ledger.keep(member, now);
+            self.shared.ledger.keep(member, now, lay);
             self.shared.news.notify_waiters();
         }
     }
@@ -372,6 +308,15 @@ async fn try_out<D: Driver>(mut trial: Trial<D>, unsettled: bool) {
     let Some(member) = &mut trial.member else {
         return;
     };
+    if !unsettled
+        && member.opinion.is_none()
+        && let Finding::Dead(ending) = shared.climb(member, clock::exact())
+    {
+        // It may have ended since it was found doubtful; shadow mode pings it all the same.
+        return trial.fail(ending);
+    }
+    // What a user left behind may take its time, and tells nothing of the server.
+    let left_behind = unsettled || member.has_unread();
     add_one(&shared.counters.pings);
     let limit = shared.settings.ping_timeout;
     let connection = &mut member.connection;
@@ -386,13 +331,19 @@ async fn try_out<D: Driver>(mut trial: Trial<D>, unsettled: bool) {
     if alive {
         let now = clock::exact();
         shared.note_answer(member, now);
-        member.idle_since = if unsettled { now } else { member.idle_since };
         member.cleared = true;
-        return trial.pass(now);
+        return trial.pass(
+            now,
+            match unsettled {
+                true => Lay::Newest,
+                false => Lay::Oldest,
+            },
+        );
     }
     add_one(&shared.counters.pings_unanswered);
-    let said = shared.driver.ending(&member.connection);
+    let said = shared.ending(member);
     trial.fail(match outcome {
+        Err(_) if left_behind => Ending::Cancelled,
         Err(_) => Ending::Silent,
         Ok(_) => said.unwrap_or(Ending::TrialFailed),
     });
@@ -401,12 +352,11 @@ async fn try_out<D: Driver>(mut trial: Trial<D>, unsettled: bool) {
 /// A goodbye under way; said or not, there is room for another connection afterwards.
 struct Closing<D: Driver> {
     shared: Arc<Shared<D>>,
-    slot: usize,
 }
 
 impl<D: Driver> Drop for Closing<D> {
     fn drop(&mut self) {
-        self.shared.ledger.end_closing(self.slot, clock::exact());
+        self.shared.ledger.end_closing(clock::exact());
         self.shared.news.notify_waiters();
     }
 }
@@ -418,7 +368,6 @@ async fn close<D: Driver>(shared: Arc<Shared<D>>, member: Box<Member<D>>) {
     });
     let _closing = Closing {
         shared: Arc::clone(&shared),
-        slot: member.slot,
     };
     shared.tell_end(&member, ending, clock::exact());
     let Member {

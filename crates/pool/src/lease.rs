@@ -37,9 +37,7 @@ impl<D: Driver> fmt::Debug for Lease<D> {
 }
 
 impl<D: Driver> Lease<D> {
-    pub(crate) fn new(shared: &Arc<Shared<D>>, mut member: Box<Member<D>>, now: Moment) -> Self {
-        member.taken_at = now;
-        member.uses += 1;
+    pub(crate) fn new(shared: &Arc<Shared<D>>, member: Box<Member<D>>) -> Self {
         Self {
             shared: Arc::clone(shared),
             member: Some(member),
@@ -51,7 +49,7 @@ impl<D: Driver> Lease<D> {
 
     /// The connection's number, counted from the pool's start.
     pub fn number(&self) -> u64 {
-        self.member().id
+        self.member().card.id
     }
 
     /// How long ago the connection was opened.
@@ -84,10 +82,10 @@ impl<D: Driver> Lease<D> {
 
     /// Tells the pool of an error that a command ended with, outside of [`run`](Self::run).
     pub fn note_error(&mut self, error: &D::Error) {
-        match self.shared.driver.judge_error(error) {
-            Fault::Answered => self.answered = Some(clock::coarse()),
+        match self.shared.judge_error(error) {
+            Fault::Answered | Fault::Rejected => self.answered = Some(clock::coarse()),
             Fault::Lost | Fault::LostBefore => {
-                let said = self.shared.driver.ending(&self.member().connection);
+                let said = self.shared.ending(self.member());
                 self.verdict = Some(said.unwrap_or(Ending::Broken));
             }
         }
@@ -104,8 +102,9 @@ impl<D: Driver> Lease<D> {
             unreachable!("a lease has its connection until it is dropped");
         };
         let now = clock::coarse();
-        self.shared.ledger.bury(member.slot, now, false);
-        self.shared.tell_end(&member, Ending::Condemned, now);
+        self.shared.ledger.bury(now, false);
+        self.shared.tell_end(&member, Ending::Detached, now);
+        self.shared.news.notify_waiters();
         member.connection
     }
 
@@ -141,6 +140,7 @@ impl<D: Driver> Drop for Lease<D> {
         };
         let now = clock::coarse();
         let shared = &self.shared;
+        member.card.note_return();
         let ending = match self.in_flight {
             true => Some(Ending::Cancelled),
             false => self.verdict,
@@ -148,13 +148,13 @@ impl<D: Driver> Drop for Lease<D> {
         if let Some(ending) = ending {
             return shared.bury(member, ending, now);
         }
-        match shared.driver.at_return(&mut member.connection) {
+        match shared.at_return(&mut member) {
             Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago)),
             Returned::Unknown => shared.take_back(member, now, self.answered),
             Returned::Unsettled => shared.ledger.settle(member),
             Returned::InFlight => shared.bury(member, Ending::Cancelled, now),
             Returned::Broken => {
-                let said = shared.driver.ending(&member.connection);
+                let said = shared.ending(&member);
                 shared.bury(member, said.unwrap_or(Ending::Broken), now);
             }
         }
@@ -162,18 +162,15 @@ impl<D: Driver> Drop for Lease<D> {
 }
 
 impl<D: Driver> Shared<D> {
-    /// Takes a connection back from its user.
+    /// Takes a connection back from its user. Without proof that the server answered meanwhile it is
+    /// no better known than before.
     fn take_back(&self, mut member: Box<Member<D>>, now: Moment, proven: Option<Moment>) {
         member.idle_since = now;
-        // Who takes a connection uses it. Where nobody can tell when it last answered, that was at
-        // the beginning, unless doubt fell on it since.
-        let assumed = Some(member.taken_at).filter(|it| !self.is_doubted(*it));
-        if let Some(proven_at) = proven.or(assumed) {
+        if let Some(proven_at) = proven {
             // The coarse clock may lag behind a ping that was answered a moment ago.
             member.proven_at = member.proven_at.max(proven_at);
         }
-        if member.wants_successor(now) {
-            member.replaced = true;
+        if member.card.takes_successor(now) {
             self.ledger.replace(now);
         }
         if member
@@ -184,7 +181,7 @@ impl<D: Driver> Shared<D> {
             return self.ledger.dismiss(member);
         }
         if let Some(member) = self.ledger.put_back(member, proven) {
-            let said = self.driver.ending(&member.connection);
+            let said = self.ending(&member);
             self.bury(member, said.unwrap_or(Ending::HungUp), now);
         }
     }

@@ -8,17 +8,22 @@
 //! this very file and those below it, and explores their interleavings.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use dbvitals_verdict::Moment;
 
-use crate::books::{
-    Asker, Books, Bounds, Calls, Census, Holding, Order, Outcome, Refusal, Stay, Tenant,
-};
-use crate::line::SeatKey;
+use crate::books::{Books, Bounds, Calls, Census, Lay, Order, Stay, Tenant};
+use crate::line::PlaceKey;
 use crate::outage::Outage;
+use crate::seat::{Asker, Refusal, Seat};
 use crate::sync::{Mutex, MutexGuard};
+use crate::turn::Turn;
+
+/// The pause after a connection that ended before it was used; it doubles with each.
+const STILLBORN_PAUSE: Duration = Duration::from_millis(1);
 
 /// The answer to an [`Asker`].
 #[derive(Debug)]
@@ -28,18 +33,27 @@ pub(crate) enum Answer<'l, T: Tenant> {
     Closed,
 }
 
-/// A place in the line. Dropping it leaves the line, and passes on what was handed over meanwhile.
-#[derive(Debug)]
-pub(crate) struct Turn<'l, T: Tenant> {
-    ledger: &'l Ledger<T>,
-    /// `None` once the outcome was taken.
-    key: Option<SeatKey>,
+/// How an attempt to open a connection failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failed {
+    /// When it was begun.
+    pub(crate) started: Moment,
+    /// How long to wait at least before the next one.
+    pub(crate) pause_min: Duration,
+    /// The server lets nobody in, and will not.
+    pub(crate) rejected: bool,
+    /// Spreads the next attempts of many pools; in 0..1.
+    pub(crate) chance: f64,
 }
 
-/// The books of a pool, under their lock.
+/// The books of a pool, under their lock. On cache lines of their own: every checkout writes here,
+/// and reads settings and suspicions, which nobody writes, next to it.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Ledger<T> {
     books: Mutex<Books<T>>,
+    /// The last who asked had to wait, so the next one brings a seat along.
+    crowded: AtomicBool,
 }
 
 // --- What applications do -----------------------------------------------------------------------
@@ -48,11 +62,15 @@ impl<T: Tenant> Ledger<T> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             books: Mutex::new(Books::new(bounds)),
+            crowded: AtomicBool::new(false),
         }
     }
 
     /// Takes an idle connection, or joins the line.
     pub(crate) fn ask(&self, asker: Asker, now: Moment, waker: &Waker) -> Answer<'_, T> {
+        let crowded = self.crowded.load(Ordering::Relaxed);
+        // Made before the lock is taken, where it is likely to be needed.
+        let seat = crowded.then(|| Seat::new(asker, waker));
         let mut books = self.lock();
         if books.closed {
             return Answer::Closed;
@@ -60,16 +78,16 @@ impl<T: Tenant> Ledger<T> {
         if (asker.again || books.line.is_empty())
             && let Some(member) = books.take_idle()
         {
-            books.lease(&member, &asker, now);
+            books.note_lease(&asker);
+            self.crowded.store(false, Ordering::Relaxed);
             return Answer::Member(member);
         }
-        let (key, calls) = books.join(asker, now, waker.clone());
+        let seat = seat.unwrap_or_else(|| Seat::new(asker, waker));
+        let (key, calls) = books.join(Arc::clone(&seat), now);
+        self.crowded.store(true, Ordering::Relaxed);
         drop(books);
-        calls.make();
-        Answer::Wait(Turn {
-            ledger: self,
-            key: Some(key),
-        })
+        self.make(calls);
+        Answer::Wait(Turn::new(self, key, seat))
     }
 
     /// Takes a leased connection back, for the next one. `proven` is when the server answered on it,
@@ -79,32 +97,45 @@ impl<T: Tenant> Ledger<T> {
         if proven.is_some() {
             books.proven = books.proven.max(proven);
             books.cautious = false;
+            books.stillborn = 0;
         }
-        let hung_up = books.holdings[member.slot()].is_some_and(|it| it.hung_up);
-        if hung_up {
+        if member.has_hung_up() {
             return Some(member);
         }
-        books.unlease(member.slot());
-        let calls = books.give(member);
+        books.leased -= 1;
+        let calls = books.give(member, Lay::Newest);
         drop(books);
-        calls.make();
+        self.make(calls);
         None
     }
 
     /// A leased connection is no more, of itself or by the pool's will; it was dropped before.
-    pub(crate) fn bury(&self, slot: usize, now: Moment, died: bool) {
+    pub(crate) fn bury(&self, now: Moment, died: bool) {
         self.change(|books| {
-            books.unlease(slot);
+            books.leased -= 1;
             books.cautious |= died;
-            books.free_slots.push(slot);
             books.order_opens(now)
         });
+    }
+
+    /// A connection that was opened a moment ago has ended before anybody used it: what follows is
+    /// like a failed attempt, the more so the oftener it happens.
+    pub(crate) fn note_stillborn(&self, now: Moment, chance: f64) {
+        let mut books = self.lock();
+        books.stillborn = books.stillborn.saturating_add(1);
+        let pause_max = books.bounds.pause_max;
+        let pause_min = STILLBORN_PAUSE.saturating_mul(1 << books.stillborn.min(16));
+        books.failed_at = Some(now);
+        books
+            .outage
+            .get_or_insert_with(|| Outage::begin(now))
+            .note_failure(now, pause_min, pause_max, chance);
     }
 
     /// Lets the keeper find out whether a leased connection lives.
     pub(crate) fn try_out(&self, member: T) {
         self.change(|books| {
-            books.unlease(member.slot());
+            books.leased -= 1;
             books.on_trial += 1;
             books.order(Order::Try(member))
         });
@@ -113,7 +144,7 @@ impl<T: Tenant> Ledger<T> {
     /// Lets the keeper tidy up a leased connection before it is handed out again.
     pub(crate) fn settle(&self, member: T) {
         self.change(|books| {
-            books.unlease(member.slot());
+            books.leased -= 1;
             books.on_trial += 1;
             books.order(Order::Settle(member))
         });
@@ -122,7 +153,7 @@ impl<T: Tenant> Ledger<T> {
     /// Lets the keeper say goodbye on a leased connection.
     pub(crate) fn dismiss(&self, member: T) {
         self.change(|books| {
-            books.unlease(member.slot());
+            books.leased -= 1;
             books.close_member(member)
         });
     }
@@ -150,68 +181,89 @@ impl<T: Tenant> Ledger<T> {
     }
 
     /// A connection that was ordered is open.
-    pub(crate) fn admit(&self, mut member: T, now: Moment) {
+    pub(crate) fn admit(&self, member: T, now: Moment) {
         self.change(|books| {
             books.opening -= 1;
             books.outage = None;
+            books.failed_at = None;
             books.cautious = false;
             books.proven = Some(now);
-            member.set_slot(books.take_slot());
-            let mut calls = books.give(member);
+            let calls = books.give(member, Lay::Newest);
             // The end of an outage lets the others in.
-            let more = books.order_opens(now);
-            calls.keeper = calls.keeper.or(more.keeper);
-            calls
+            calls.or(books.order_opens(now))
         });
     }
 
-    /// A connection that was ordered could not be opened; the attempt began at `started`.
-    pub(crate) fn note_failure(&self, started: Moment, now: Moment, chance: f64) {
-        self.change(|books| {
-            books.opening -= 1;
-            books.tally.failed_attempts += 1;
-            let outage = books.outage.get_or_insert_with(|| Outage::begin(started));
-            outage.note_failure(started, books.bounds.pause_max, chance);
-            let mut calls = books.order_opens(now);
-            calls.keeper = calls.keeper.or_else(|| books.keeper.take());
-            calls
-        });
+    /// A connection that was ordered could not be opened. Where that is for good, and nothing is
+    /// open that somebody might give back, there is nothing to wait for.
+    pub(crate) fn note_failure(&self, failed: Failed, now: Moment) {
+        let mut books = self.lock();
+        books.opening -= 1;
+        books.tally.failed_attempts += 1;
+        books.failed_at = Some(now);
+        let pause_max = books.bounds.pause_max;
+        books
+            .outage
+            .get_or_insert_with(|| Outage::begin(failed.started))
+            .note_failure(failed.started, failed.pause_min, pause_max, failed.chance);
+        let is_hopeless = failed.rejected && books.open() - books.closing == 0;
+        let refused = match is_hopeless {
+            true => books.refuse_all(Refusal::Rejected),
+            false => Vec::new(),
+        };
+        let mut calls = books.order_opens(now);
+        calls.keeper = calls.keeper.or_else(|| books.keeper.take());
+        drop(books);
+        refused.into_iter().for_each(Waker::wake);
+        self.make(calls);
     }
 
     /// A connection passed its trial.
-    pub(crate) fn keep(&self, member: T, now: Moment) {
+    pub(crate) fn keep(&self, member: T, now: Moment, lay: Lay) {
         self.change(|books| {
             books.on_trial -= 1;
             books.cautious = false;
             books.proven = Some(now);
-            books.give(member)
+            books.give(member, lay)
         });
     }
 
+    /// A connection that was taken out for an inspection is laid back, no better known.
+    pub(crate) fn lay_back(&self, member: T) {
+        self.change(|books| {
+            books.on_trial -= 1;
+            books.give(member, Lay::Oldest)
+        });
+    }
+
+    /// A connection that was taken out for an inspection is tried.
+    pub(crate) fn try_taken(&self, member: T) {
+        self.change(|books| books.order(Order::Try(member)));
+    }
+
     /// A connection did not pass its trial; it was dropped before.
-    pub(crate) fn end_trial(&self, slot: usize, now: Moment) {
+    pub(crate) fn end_trial(&self, now: Moment) {
         self.change(|books| {
             books.on_trial -= 1;
             books.cautious = true;
-            books.free_slots.push(slot);
             books.order_opens(now)
         });
     }
 
     /// A goodbye was said, or given up.
-    pub(crate) fn end_closing(&self, slot: usize, now: Moment) {
+    pub(crate) fn end_closing(&self, now: Moment) {
         self.change(|books| {
             books.closing -= 1;
-            books.free_slots.push(slot);
             books.order_opens(now)
         });
     }
 
-    /// Goes through the idle connections, the one idle longest first; `judge` may change each, and
-    /// says what becomes of it. Those to drop come back, and count as on trial until
+    /// Goes through the idle connections, the one idle longest first; `judge` says what becomes of
+    /// each. Those to take come back, and count as on trial until
+    /// [`lay_back`](Self::lay_back), [`try_taken`](Self::try_taken) or
     /// [`end_trial`](Self::end_trial).
     pub(crate) fn inspect(&self, now: Moment, mut judge: impl FnMut(&mut T) -> Stay) -> Vec<T> {
-        let mut dropped = Vec::new();
+        let mut taken = Vec::new();
         self.change(|books| {
             let mut calls = Calls::default();
             for mut member in std::mem::take(&mut books.idle) {
@@ -222,21 +274,21 @@ impl<T: Tenant> Ledger<T> {
                         calls = books.order(Order::Try(member)).or(calls);
                     }
                     Stay::Close => calls = books.close_member(member).or(calls),
-                    Stay::Drop => {
+                    Stay::Take => {
                         books.on_trial += 1;
-                        dropped.push(member);
+                        taken.push(member);
                     }
                 }
             }
             books.order_opens(now).or(calls)
         });
-        dropped
+        taken
     }
 
     /// Sends those home whose time is up, and orders what may be ordered by now.
     pub(crate) fn tick(&self, now: Moment) {
         let mut books = self.lock();
-        let late: Vec<SeatKey> = books
+        let late: Vec<PlaceKey> = books
             .line
             .iter()
             .filter(|(_, seat)| seat.asker.deadline <= now)
@@ -268,34 +320,28 @@ impl<T: Tenant> Ledger<T> {
     pub(crate) fn close(&self) {
         let mut books = self.lock();
         books.closed = true;
-        let mut wakers = Vec::new();
-        while let Some(key) = books.line.step_forward() {
-            wakers.extend(books.refuse(key, Refusal::Closed));
-        }
+        let refused = books.refuse_all(Refusal::Closed);
         let mut calls = Calls::default();
         for member in std::mem::take(&mut books.idle) {
             calls = books.close_member(member).or(calls);
         }
         drop(books);
-        wakers.into_iter().for_each(Waker::wake);
-        calls.make();
+        refused.into_iter().for_each(Waker::wake);
+        self.make(calls);
     }
 
-    /// Takes all idle connections and orders out, for a pool that ends without a goodbye.
-    pub(crate) fn clear(&self) -> (VecDeque<T>, VecDeque<Order<T>>) {
+    /// Refuses everybody from now on, as nobody carries out orders any more: what is idle comes
+    /// back to be dropped, and what is out is dropped when it is given back.
+    pub(crate) fn abandon(&self) -> (VecDeque<T>, VecDeque<Order<T>>) {
         let mut books = self.lock();
+        books.closed = true;
+        books.abandoned = true;
+        let refused = books.refuse_all(Refusal::Closed);
         let idle = std::mem::take(&mut books.idle);
-        for member in &idle {
-            books.free_slots.push(member.slot());
-        }
         let orders = std::mem::take(&mut books.orders);
-        for order in &orders {
-            match order {
-                Order::Open => books.opening -= 1,
-                Order::Try(_) | Order::Settle(_) => books.on_trial -= 1,
-                Order::Close(_) => books.closing -= 1,
-            }
-        }
+        orders.iter().for_each(|order| books.uncount(order));
+        drop(books);
+        refused.into_iter().for_each(Waker::wake);
         (idle, orders)
     }
 
@@ -321,10 +367,11 @@ impl<T: Tenant> Ledger<T> {
     }
 
     /// Has the idle connection that is oldest tried, or one opened if there is none; says whether
-    /// there will be an answer. One that is under way already is enough.
+    /// there will be an answer. One that is under way already is enough, except that an attempt to
+    /// open another tells nothing of those that are at hand.
     pub(crate) fn seek_evidence(&self, now: Moment) -> bool {
         let mut books = self.lock();
-        if books.on_trial + books.opening > 0 {
+        if books.on_trial > 0 {
             return true;
         }
         let calls = match books.idle.pop_front() {
@@ -332,16 +379,18 @@ impl<T: Tenant> Ledger<T> {
                 books.on_trial += 1;
                 books.order(Order::Try(member))
             }
+            None if books.opening > 0 => return true,
             None => {
+                let pending = books.replacements;
                 books.replacements += 1;
                 let calls = books.order_opens(now);
-                books.replacements = 0;
+                books.replacements = books.replacements.min(pending);
                 calls
             }
         };
         let ordered = books.on_trial + books.opening > 0;
         drop(books);
-        calls.make();
+        self.make(calls);
         ordered
     }
 
@@ -357,70 +406,41 @@ impl<T: Tenant> Ledger<T> {
             waiting: books.line.len(),
             waiting_since: books.line.first().map(|seat| seat.asker.since),
             outage_since: books.outage.map(|outage| outage.since()),
+            failed_at: books.failed_at,
             proven: books.proven,
             tally: books.tally,
         }
     }
 
-    /// Goes through the leases that are out.
-    pub(crate) fn inspect_leases(&self, mut visit: impl FnMut(&mut Holding)) {
-        let mut books = self.lock();
-        books.holdings.iter_mut().flatten().for_each(&mut visit);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Books<T>) -> Calls) {
+    fn change(&self, change: impl FnOnce(&mut Books<T>) -> Calls<T>) {
         let mut books = self.lock();
         let calls = change(&mut books);
         drop(books);
-        calls.make();
+        self.make(calls);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Books<T>> {
-        // No code of others runs under the lock, so a panic there would be a bug of this file.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T: Tenant> Turn<'_, T> {
-    /// Looks whether it was served.
-    pub(crate) fn poll(&mut self, cx: &Context<'_>, now: Moment) -> Poll<Result<T, Refusal>> {
-        let mut books = self.ledger.lock();
-        let Some((key, seat)) = self
-            .key
-            .and_then(|key| Some((key, books.line.seat_mut(key)?)))
-        else {
-            return Poll::Ready(Err(Refusal::Closed));
-        };
-        if let Outcome::Waiting(waker) = &mut seat.outcome {
-            waker.clone_from(cx.waker());
-            return Poll::Pending;
-        }
-        self.key = None;
-        match books.line.give_up(key).map(|seat| seat.outcome) {
-            Some(Outcome::Served(member)) => {
-                if let Some(holding) = &mut books.holdings[member.slot()] {
-                    holding.since = now;
-                }
-                Poll::Ready(Ok(member))
+    /// Does what was left for when the lock is free.
+    pub(crate) fn make(&self, calls: Calls<T>) {
+        let mut next = Some(calls);
+        while let Some(calls) = next.take() {
+            drop(calls.void);
+            if let Some(keeper) = calls.keeper {
+                keeper.wake();
             }
-            Some(Outcome::Refused(refusal)) => Poll::Ready(Err(refusal)),
-            Some(Outcome::Waiting(_)) | None => Poll::Ready(Err(Refusal::Closed)),
+            let Some((seat, member)) = calls.served else {
+                return;
+            };
+            // Who has left does not get it, and the next in the line does.
+            next = seat.serve(member).err().map(|member| {
+                let mut books = self.lock();
+                books.leased -= 1;
+                books.give(member, Lay::Newest)
+            });
         }
     }
-}
 
-impl<T: Tenant> Drop for Turn<'_, T> {
-    fn drop(&mut self) {
-        let Some(key) = self.key else {
-            return;
-        };
-        let mut books = self.ledger.lock();
-        let seat = books.line.give_up(key);
-        if let Some(Outcome::Served(member)) = seat.map(|seat| seat.outcome) {
-            books.unlease(member.slot());
-            let calls = books.give(member);
-            drop(books);
-            calls.make();
-        }
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Books<T>> {
+        // Of others' code only wakers are cloned and dropped under the lock.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -55,16 +55,19 @@
 //! # }
 //! ```
 //!
-//! Inside: `books.rs` is the state under the one lock and `ledger.rs` the lock; `tests/model.rs`
-//! explores their interleavings. `ladder.rs`, `outage.rs` and `idle_limit.rs` decide, from numbers
-//! alone. `keeper.rs` is the one task, and the only code that awaits anything on a connection.
+//! Inside: `books.rs` is the state under the one lock, `ledger.rs` the lock, and `seat.rs` where a
+//! waiter is served; `tests/model.rs` explores their interleavings. `ladder.rs`, `outage.rs` and `idle_limit.rs` decide, from numbers
+//! alone. `keeper.rs` is the one task, and the only code that awaits anything on a connection;
+//! `rounds.rs` is what it does from time to time.
 
 mod acquire;
 mod books;
+mod card;
 mod clock;
 mod counters;
 mod driver;
 mod ending;
+mod failure;
 mod health;
 #[cfg(feature = "axum")]
 mod http;
@@ -86,6 +89,8 @@ mod pool;
 mod postgres;
 #[cfg(any(feature = "tokio-postgres", feature = "sqlx-postgres"))]
 mod postgres_words;
+mod rounds;
+mod seat;
 mod settings;
 mod shared;
 mod socket;
@@ -98,12 +103,14 @@ mod socket_search;
 #[cfg(any(feature = "sqlx-mysql", feature = "sqlx-postgres"))]
 mod sqlx;
 mod sync;
+mod turn;
 mod watch;
 
 pub use acquire::{Acquire, AcquireError};
 pub use counters::{Shadow, Stats};
 pub use driver::{Driver, Fault, Opened, Returned, Unread};
 pub use ending::Ending;
+pub use failure::ConnectError;
 pub use health::{Condition, Health};
 #[cfg(feature = "axum")]
 pub use http::health_endpoint;

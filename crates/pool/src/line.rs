@@ -1,150 +1,100 @@
 //! Those who wait, in the order in which they came; anybody may step out at once.
 //!
-//! A doubly linked list through a vector, so that joining allocates nothing once the vector has
-//! grown, and a cancelled checkout leaves in constant time. A seat outlives its place in the line:
-//! who was served is out of the line, but keeps the seat until the waiting task has looked. Pure;
+//! A queue with a number for each place. Who leaves is found by its number and leaves a gap; gaps
+//! are closed when they are the larger part. Small on purpose: all who come and go write here. Pure;
 //! the [`Ledger`](crate::ledger::Ledger) owns the only one.
 
-/// Names a seat until it is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SeatKey(usize);
+use std::collections::VecDeque;
+
+/// Fewer gaps are not worth closing.
+const GAPS_MIN: usize = 32;
+
+/// Names a place in the line, and nobody else's ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PlaceKey(i64);
 
 /// A first-in, first-out line whose members may leave from anywhere.
 #[derive(Debug)]
 pub(crate) struct Line<S> {
-    places: Vec<Place<S>>,
-    free: Vec<usize>,
-    first: Option<usize>,
-    last: Option<usize>,
-    length: usize,
-}
-
-#[derive(Debug)]
-struct Place<S> {
-    seat: Option<S>,
-    in_line: bool,
-    before: Option<usize>,
-    after: Option<usize>,
+    /// Keys rise from the front to the back. Who left has left a gap, but never at the front.
+    places: VecDeque<(PlaceKey, Option<S>)>,
+    gaps: usize,
+    /// The numbers that are used up to both sides.
+    lowest: i64,
+    highest: i64,
 }
 
 impl<S> Line<S> {
     pub(crate) const fn new() -> Self {
         Self {
-            places: Vec::new(),
-            free: Vec::new(),
-            first: None,
-            last: None,
-            length: 0,
+            places: VecDeque::new(),
+            gaps: 0,
+            lowest: 0,
+            highest: 0,
         }
     }
 
-    /// How many are in the line; those who were served and still have a seat are not.
+    /// How many are in the line.
     pub(crate) fn len(&self) -> usize {
-        self.length
+        self.places.len() - self.gaps
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.places.is_empty()
     }
 
     /// Joins at the end.
-    pub(crate) fn push_back(&mut self, seat: S) -> SeatKey {
-        let at = self.seat(seat);
-        self.places[at].before = self.last;
-        match self.last.replace(at) {
-            Some(last) => self.places[last].after = Some(at),
-            None => self.first = Some(at),
-        }
-        SeatKey(at)
+    pub(crate) fn push_back(&mut self, who: S) -> PlaceKey {
+        self.highest += 1;
+        let key = PlaceKey(self.highest);
+        self.places.push_back((key, Some(who)));
+        key
     }
 
     /// Joins at the head: for who was there before and came away with nothing.
-    pub(crate) fn push_front(&mut self, seat: S) -> SeatKey {
-        let at = self.seat(seat);
-        self.places[at].after = self.first;
-        match self.first.replace(at) {
-            Some(first) => self.places[first].before = Some(at),
-            None => self.last = Some(at),
+    pub(crate) fn push_front(&mut self, who: S) -> PlaceKey {
+        self.lowest -= 1;
+        let key = PlaceKey(self.lowest);
+        self.places.push_front((key, Some(who)));
+        key
+    }
+
+    /// Takes the first out of the line.
+    pub(crate) fn pop_front(&mut self) -> Option<S> {
+        let (_, first) = self.places.pop_front()?;
+        self.skip_gaps();
+        first
+    }
+
+    /// Takes one out of the line, if it is still there.
+    pub(crate) fn remove(&mut self, key: PlaceKey) -> Option<S> {
+        let at = self.places.binary_search_by_key(&key, |it| it.0).ok()?;
+        let who = self.places[at].1.take()?;
+        self.gaps += 1;
+        self.skip_gaps();
+        if self.gaps > GAPS_MIN.max(self.len()) {
+            self.places.retain(|(_, who)| who.is_some());
+            self.gaps = 0;
         }
-        SeatKey(at)
-    }
-
-    /// Takes the first out of the line, who keeps the seat.
-    pub(crate) fn step_forward(&mut self) -> Option<SeatKey> {
-        let at = self.first?;
-        self.unlink(at);
-        Some(SeatKey(at))
-    }
-
-    /// Takes one out of the line, who keeps the seat.
-    pub(crate) fn step_out(&mut self, key: SeatKey) {
-        self.unlink(key.0);
-    }
-
-    /// Gives up a seat, wherever it is.
-    pub(crate) fn give_up(&mut self, key: SeatKey) -> Option<S> {
-        self.unlink(key.0);
-        let seat = self.places.get_mut(key.0)?.seat.take();
-        if seat.is_some() {
-            self.free.push(key.0);
-        }
-        seat
-    }
-
-    pub(crate) fn seat_mut(&mut self, key: SeatKey) -> Option<&mut S> {
-        self.places.get_mut(key.0)?.seat.as_mut()
+        Some(who)
     }
 
     /// The one who waits longest.
     pub(crate) fn first(&self) -> Option<&S> {
-        self.places[self.first?].seat.as_ref()
+        self.places.front()?.1.as_ref()
     }
 
     /// All in the line, the first one first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SeatKey, &S)> {
-        let mut next = self.first;
-        std::iter::from_fn(move || {
-            let at = next?;
-            next = self.places[at].after;
-            Some((SeatKey(at), self.places[at].seat.as_ref()?))
-        })
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PlaceKey, &S)> {
+        let places = self.places.iter();
+        places.filter_map(|(key, who)| Some((*key, who.as_ref()?)))
     }
 
-    fn seat(&mut self, seat: S) -> usize {
-        self.length += 1;
-        let place = Place {
-            seat: Some(seat),
-            in_line: true,
-            before: None,
-            after: None,
-        };
-        match self.free.pop() {
-            Some(at) => {
-                self.places[at] = place;
-                at
-            }
-            None => {
-                self.places.push(place);
-                self.places.len() - 1
-            }
+    fn skip_gaps(&mut self) {
+        while let Some((_, None)) = self.places.front() {
+            self.places.pop_front();
+            self.gaps -= 1;
         }
-    }
-
-    fn unlink(&mut self, at: usize) {
-        let Some(place) = self.places.get_mut(at).filter(|place| place.in_line) else {
-            return;
-        };
-        place.in_line = false;
-        let (before, after) = (place.before.take(), place.after.take());
-        match before {
-            Some(before) => self.places[before].after = after,
-            None => self.first = after,
-        }
-        match after {
-            Some(after) => self.places[after].before = before,
-            None => self.last = before,
-        }
-        self.length -= 1;
     }
 }
 
@@ -164,9 +114,8 @@ mod tests {
         }
         line.push_front('x');
         assert_eq!(names(&line), "xabc");
-        let first = line.step_forward().unwrap();
+        assert_eq!(line.pop_front(), Some('x'));
         assert_eq!((line.len(), names(&line).as_str()), (3, "abc"));
-        assert_eq!(line.give_up(first), Some('x'));
         assert_eq!(line.first(), Some(&'a'));
     }
 
@@ -175,24 +124,63 @@ mod tests {
         for leaver in 0..4 {
             let mut line = Line::new();
             let keys: Vec<_> = "abcd".chars().map(|name| line.push_back(name)).collect();
-            let name = line.give_up(keys[leaver]).unwrap();
+            let name = line.remove(keys[leaver]).unwrap();
             assert_eq!(names(&line), "abcd".replace(name, ""));
-            assert_eq!(line.give_up(keys[leaver]), None, "left twice");
+            assert_eq!(line.remove(keys[leaver]), None, "left twice");
             line.push_back('e');
             assert_eq!(names(&line), "abcd".replace(name, "") + "e");
         }
     }
 
     #[test]
-    fn a_seat_outlives_its_place_in_the_line() {
+    fn who_has_left_does_not_remove_who_came_later() {
         let mut line = Line::new();
-        let (a, b) = (line.push_back('a'), line.push_back('b'));
-        line.step_out(a);
-        assert_eq!((line.len(), line.seat_mut(a)), (1, Some(&mut 'a')));
-        assert_eq!(line.push_back('c'), SeatKey(2), "a seat in use was reused");
-        line.give_up(a);
-        assert_eq!(line.push_back('d'), a, "a free seat was not reused");
-        line.give_up(b);
-        assert_eq!(names(&line), "cd");
+        let left = line.push_back('a');
+        assert_eq!(line.pop_front(), Some('a'));
+        let next = line.push_back('b');
+        assert_eq!((line.remove(left), names(&line).as_str()), (None, "b"));
+        assert_eq!(line.remove(next), Some('b'));
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn one_who_stays_does_not_keep_the_places_of_all_who_leave() {
+        let mut line = Line::new();
+        let stays = line.push_back(0);
+        for number in 1..100_000 {
+            let key = line.push_back(number);
+            assert_eq!(line.remove(key), Some(number));
+        }
+        assert_eq!(line.len(), 1);
+        assert!(line.places.len() < 100, "{} places", line.places.len());
+        assert_eq!(line.remove(stays), Some(0));
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn it_is_a_line_whatever_comes_and_goes() {
+        fastrand::seed(7);
+        let mut line = Line::new();
+        let mut expected: VecDeque<(PlaceKey, u32)> = VecDeque::new();
+        for number in 0..20_000 {
+            match fastrand::u8(0..4) {
+                0 => expected.push_front((line.push_front(number), number)),
+                1 => expected.push_back((line.push_back(number), number)),
+                2 if !expected.is_empty() => {
+                    let at = fastrand::usize(0..expected.len());
+                    let (key, who) = expected.remove(at).unwrap();
+                    assert_eq!(line.remove(key), Some(who));
+                    assert_eq!(line.remove(key), None);
+                }
+                _ => {
+                    let first = expected.pop_front().map(|(_, who)| who);
+                    assert_eq!(line.pop_front(), first);
+                }
+            }
+            assert_eq!(line.len(), expected.len());
+            assert_eq!(line.first(), expected.front().map(|(_, who)| who));
+        }
+        let left: Vec<_> = line.iter().map(|(key, who)| (key, *who)).collect();
+        assert!(expected.iter().eq(&left));
     }
 }

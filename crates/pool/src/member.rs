@@ -1,16 +1,17 @@
 //! One connection, and what the pool knows of it.
 
+use std::panic::Location;
+use std::ptr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_verdict::Moment;
 
 use crate::books::Tenant;
+use crate::card::Card;
 use crate::driver::Driver;
 use crate::ending::Ending;
-use crate::socket::Socket;
-
-/// A successor is opened when this share of the lifetime is left.
-const SUCCESSOR_SHARE: u32 = 20;
+use crate::socket::{Sight, Socket};
 
 /// A pooled connection. Boxed, so that what moves about in the ledger is a pointer.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub(crate) struct Member<D: Driver> {
     pub(crate) connection: D::Connection,
     /// What can be looked at; closed together with the connection.
     pub(crate) socket: Option<Socket>,
-    pub(crate) id: u64,
-    pub(crate) slot: usize,
+    /// Its name, and what others want to know of it.
+    pub(crate) card: Arc<Card>,
     pub(crate) opened_at: Moment,
     /// The end of its lifetime, drawn when it was opened.
     pub(crate) expires_at: Option<Moment>,
@@ -27,16 +28,14 @@ pub(crate) struct Member<D: Driver> {
     pub(crate) idle_since: Moment,
     /// When the server last answered, as far as is known.
     pub(crate) proven_at: Moment,
-    /// When it was checked out, while it is.
-    pub(crate) taken_at: Moment,
+    /// Where it was checked out last.
+    pub(crate) place: Option<&'static Location<'static>>,
     /// How long the server lets it idle.
     pub(crate) idle_limit: Option<Duration>,
     /// How often it was checked out.
     pub(crate) uses: u64,
     /// Passed a trial for the checkout that comes next, which is not to ask for another one.
     pub(crate) cleared: bool,
-    /// Its successor was ordered.
-    pub(crate) replaced: bool,
     /// Why the pool parts with it, once it does.
     pub(crate) leaving: Option<Ending>,
     /// What the ladder would have said, in shadow mode.
@@ -55,25 +54,25 @@ pub(crate) enum Opinion {
 }
 
 impl<D: Driver> Member<D> {
-    /// Whether it will end of old age soon, and nobody was ordered in its place.
-    pub(crate) fn wants_successor(&self, now: Moment) -> bool {
-        let due = |expires_at: Moment| {
-            expires_at <= now + expires_at.since(self.opened_at) / SUCCESSOR_SHARE
-        };
-        !self.replaced && self.expires_at.is_some_and(due)
+    /// Whether something waits on its socket to be read.
+    pub(crate) fn has_unread(&self) -> bool {
+        let sight = self.socket.as_ref().map(Socket::look);
+        sight == Some(Sight::Bytes)
+    }
+
+    /// It is checked out.
+    pub(crate) fn note_lease(&mut self, place: &'static Location<'static>, now: Moment) {
+        self.uses += 1;
+        self.card.note_lease(now);
+        if !self.place.is_some_and(|known| ptr::eq(known, place)) {
+            self.place = Some(place);
+            self.card.note_place(place);
+        }
     }
 }
 
 impl<D: Driver> Tenant for Box<Member<D>> {
-    fn id(&self) -> u64 {
-        self.id
-    }
-
-    fn slot(&self) -> usize {
-        self.slot
-    }
-
-    fn set_slot(&mut self, slot: usize) {
-        self.slot = slot;
+    fn has_hung_up(&self) -> bool {
+        self.card.has_hung_up()
     }
 }

@@ -35,10 +35,17 @@ impl Outage {
         }
     }
 
-    /// Plans the next attempt after one that began at `started` failed; `chance` is in 0..1.
-    pub(crate) fn note_failure(&mut self, started: Moment, pause_max: Duration, chance: f64) {
+    /// Plans the next attempt after one that began at `started` failed, at least `pause_min` later;
+    /// `chance` is in 0..1.
+    pub(crate) fn note_failure(
+        &mut self,
+        started: Moment,
+        pause_min: Duration,
+        pause_max: Duration,
+        chance: f64,
+    ) {
         let pause = (started.since(self.since) / AGE_PER_PAUSE)
-            .max(PAUSE_MIN)
+            .max(PAUSE_MIN.max(pause_min))
             .min(pause_max);
         let spread = SPREAD + (1.0 - SPREAD) * chance.clamp(0.0, 1.0);
         self.next = started + pause.mul_f64(spread);
@@ -71,7 +78,7 @@ mod tests {
         let mut begun = vec![Moment::ORIGIN];
         let mut started = Moment::ORIGIN;
         loop {
-            outage.note_failure(started, PAUSE_MAX, 1.0);
+            outage.note_failure(started, Duration::ZERO, PAUSE_MAX, 1.0);
             started = outage.next().max(started + attempt);
             if started > Moment::ORIGIN + lasts {
                 return begun;
@@ -90,7 +97,7 @@ mod tests {
             (60_000, 300),
             (900_000, 1_000),
         ] {
-            outage.note_failure(at(age_ms), PAUSE_MAX, 1.0);
+            outage.note_failure(at(age_ms), Duration::ZERO, PAUSE_MAX, 1.0);
             assert_eq!(outage.next(), at(age_ms + pause_ms), "after {age_ms} ms");
         }
     }
@@ -98,8 +105,17 @@ mod tests {
     #[test]
     fn chance_halves_a_pause_at_most() {
         let mut outage = Outage::begin(at(0));
-        outage.note_failure(at(1_000), PAUSE_MAX, 0.0);
+        outage.note_failure(at(1_000), Duration::ZERO, PAUSE_MAX, 0.0);
         assert_eq!(outage.next(), at(1_000) + Duration::from_micros(2_500));
+    }
+
+    #[test]
+    fn a_server_that_answered_is_left_alone_for_longer() {
+        let mut outage = Outage::begin(at(0));
+        outage.note_failure(at(10), Duration::from_millis(50), PAUSE_MAX, 1.0);
+        assert_eq!(outage.next(), at(60));
+        outage.note_failure(at(60), Duration::from_secs(9), PAUSE_MAX, 1.0);
+        assert_eq!(outage.next(), at(1_060), "the longest pause is the longest");
     }
 
     #[test]

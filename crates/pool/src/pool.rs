@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const TRIES: u32 = 3;
 /// A pool of connections. Clones share it; it ends with the last of them.
 ///
 /// Connections are opened, tried and closed by one task on the runtime on which the pool was
-/// built; that runtime has to live as long as the pool.
+/// built; that runtime has to live as long as the pool, which is closed when it ends.
 ///
 /// Where the server may be away, because a connection was found dead or none was opened yet, a
 /// single attempt goes ahead, whoever waits. During an outage attempts follow each other, paced by
@@ -46,8 +47,7 @@ struct Owner<D: Driver> {
 
 impl<D: Driver> Drop for Owner<D> {
     fn drop(&mut self) {
-        self.shared.ledger.close();
-        drop(self.shared.ledger.clear());
+        drop(self.shared.ledger.abandon());
     }
 }
 
@@ -68,13 +68,24 @@ impl<D: Driver> fmt::Debug for Pool<D> {
 }
 
 /// Builds a [`Pool`].
-pub struct Builder<D> {
+pub struct Builder<D: Driver> {
     driver: D,
     settings: Settings,
     observer: Box<dyn Observer>,
+    preparation: Option<Preparation<D>>,
 }
 
-impl<D> fmt::Debug for Builder<D> {
+/// What every new connection goes through before it is handed out.
+pub(crate) type Preparation<D> = Box<
+    dyn for<'c> Fn(
+            &'c mut <D as Driver>::Connection,
+        )
+            -> Pin<Box<dyn Future<Output = Result<(), <D as Driver>::Error>> + Send + 'c>>
+        + Send
+        + Sync,
+>;
+
+impl<D: Driver> fmt::Debug for Builder<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("settings", &self.settings)
@@ -112,6 +123,30 @@ impl<D: Driver> Builder<D> {
         self
     }
 
+    /// Prepares every new connection before it is handed out, with a `SET` or a `LISTEN`. Within
+    /// `connect_timeout`, and an error is that of an attempt that failed.
+    ///
+    /// ```
+    /// # use dbvitals_pool::{Builder, Driver};
+    /// # fn prepare<D: Driver>(builder: Builder<D>) -> Builder<D> {
+    /// builder.after_connect(|_connection| Box::pin(async move { Ok(()) }))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn after_connect(
+        mut self,
+        prepare: impl for<'c> Fn(
+            &'c mut D::Connection,
+        )
+            -> Pin<Box<dyn Future<Output = Result<(), D::Error>> + Send + 'c>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.preparation = Some(Box::new(prepare));
+        self
+    }
+
     /// Builds the pool. No connection is waited for; `min_idle` of them are opened at once.
     ///
     /// # Errors
@@ -126,6 +161,7 @@ impl<D: Driver> Builder<D> {
             self.driver,
             self.settings,
             self.observer,
+            self.preparation,
             watch,
         ));
         shared.change_bounds(|_| {});
@@ -148,6 +184,7 @@ impl<D: Driver> Pool<D> {
             driver,
             settings: Settings::default(),
             observer: Box::new(Nobody),
+            preparation: None,
         }
     }
 
@@ -225,10 +262,10 @@ impl<D: Driver> Pool<D> {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let may_repeat = match shared.driver.judge_error(&error) {
+            let may_repeat = match shared.judge_error(&error) {
                 Fault::LostBefore => true,
                 Fault::Lost => repeatable,
-                Fault::Answered => false,
+                Fault::Answered | Fault::Rejected => false,
             };
             if !may_repeat || tries == TRIES {
                 return Err(RunError::Commands(error));
@@ -246,18 +283,10 @@ impl<D: Driver> Pool<D> {
     /// The leases that are out for longer than `than`, and where they were checked out.
     pub fn leases_older(&self, than: Duration) -> Vec<Leak> {
         let now = clock::exact();
-        let mut found = Vec::new();
-        self.shared().ledger.inspect_leases(|lease| {
-            let held = now.since(lease.since);
-            if held > than {
-                found.push(Leak {
-                    connection: lease.id,
-                    place: lease.place,
-                    held,
-                });
-            }
-        });
-        found
+        let cards = self.shared().roll.cards();
+        let holdings = cards.iter().filter_map(|card| card.holding());
+        let leaks = holdings.map(|it| it.told_at(now));
+        leaks.filter(|leak| leak.held > than).collect()
     }
 
     /// Changes how many connections there may be, at once: what is too many is closed, leased ones

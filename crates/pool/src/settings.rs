@@ -29,8 +29,9 @@ pub struct Settings {
     pub max_idle: usize,
     /// How many idle ones to have at hand, opened in the background. 0.
     pub min_idle: usize,
-    /// When a connection is replaced, busy or idle; the new one is opened before. 30 minutes, so
-    /// that a pool finds servers added behind a balancer.
+    /// When a connection is replaced, busy or idle. The new one is opened before, when a twentieth
+    /// of the lifetime is left, as far as `max_open` leaves room; an idle one that nobody would miss
+    /// is just closed. 30 minutes, so that a pool finds servers added behind a balancer.
     pub max_lifetime: Option<Duration>,
     /// How much earlier than [`max_lifetime`](Self::max_lifetime) a connection may end, as a share
     /// of it, drawn once for each. 0.1, so that not all are replaced together.
@@ -41,7 +42,8 @@ pub struct Settings {
     /// How long a checkout waits. 30 s.
     pub acquire_timeout: Duration,
     /// During an outage that lasts for longer than this, checkouts that would have to wait fail at
-    /// once. Off: they wait, and the first connection after the outage is theirs.
+    /// once, if no connection is out that might come back. Off: they wait, and the first connection
+    /// after the outage is theirs.
     pub fail_fast_after: Option<Duration>,
     /// How long an attempt to open a connection may take. 5 s.
     pub connect_timeout: Duration,
@@ -130,7 +132,8 @@ impl Default for Keepalive {
 impl Keepalive {
     /// How long a vanished peer stays unnoticed.
     pub(crate) fn patience(&self) -> Duration {
-        self.idle + self.interval * self.probes
+        self.idle
+            .saturating_add(self.interval.saturating_mul(self.probes))
     }
 }
 
@@ -152,6 +155,9 @@ pub enum SettingsError {
     /// A limit is zero that nothing can meet.
     #[error("{0} is 0: nothing could ever end in time")]
     NoTime(&'static str),
+    /// A span is zero that connections are to last for.
+    #[error("{0} is 0: every connection would end at once; None switches it off")]
+    NoSpan(&'static str),
     /// The jitter is no share.
     #[error("lifetime_jitter is {0}: it is a share of max_lifetime, from 0 to 1")]
     NoShare(f64),
@@ -174,6 +180,13 @@ impl Settings {
             ("ping_timeout", self.ping_timeout),
             ("close_timeout", self.close_timeout),
         ];
+        let spans = [
+            ("max_lifetime", self.max_lifetime),
+            ("max_idle_time", self.max_idle_time),
+        ];
+        if let Some((name, _)) = spans.iter().find(|(_, span)| *span == Some(Duration::ZERO)) {
+            return Err(SettingsError::NoSpan(name));
+        }
         if let Some((name, _)) = limits.iter().find(|(_, limit)| limit.is_zero()) {
             return Err(SettingsError::NoTime(name));
         }
@@ -221,6 +234,11 @@ mod tests {
             ..defaults()
         };
         assert_eq!(hasty.check(), Err(SettingsError::NoTime("ping_timeout")));
+        let brief = Settings {
+            max_lifetime: Some(Duration::ZERO),
+            ..defaults()
+        };
+        assert_eq!(brief.check(), Err(SettingsError::NoSpan("max_lifetime")));
         let odd = Settings {
             lifetime_jitter: f64::NAN,
             ..defaults()

@@ -2,27 +2,33 @@
 //! a connection is judged and parted with.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dbvitals_verdict::Moment;
 use tokio::sync::Notify;
 
 use crate::books::Bounds;
+use crate::card::Roll;
 use crate::clock;
 use crate::counters::{Counters, Stats};
-use crate::driver::{Driver, Unread};
+use crate::driver::{Driver, Fault, Opened, Returned, Unread};
 use crate::ending::Ending;
+use crate::failure::ConnectError;
 use crate::idle_limit::{IdleLimits, allowance};
 use crate::ladder::{Doubt, Ladder, Rung};
 use crate::ledger::Ledger;
 use crate::member::{Member, Opinion};
 use crate::observer::{Ended, Observer};
+use crate::pool::Preparation;
 use crate::settings::Settings;
 use crate::socket::Sight;
 use crate::watch::Watch;
 
+/// One that ends unused before that age is as good as none.
+const STILLBORN_AGE: Duration = Duration::from_secs(1);
 /// How long a trial stands for the checkout that it was made for.
 const CLEARED_FOR: Duration = Duration::from_secs(1);
 
@@ -32,15 +38,17 @@ pub(crate) struct Shared<D: Driver> {
     pub(crate) settings: Settings,
     pub(crate) ledger: Ledger<Box<Member<D>>>,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) roll: Roll,
     pub(crate) counters: Counters,
-    pub(crate) observer: Box<dyn Observer>,
+    observer: Box<dyn Observer>,
+    preparation: Option<Preparation<D>>,
     /// Something was found out, or ended: who waits for that looks again.
     pub(crate) news: Notify,
     ladder: Ladder,
     suspicion: Suspicion,
     limits: Mutex<IdleLimits>,
     bounds: Mutex<Bounds>,
-    last_failure: Mutex<Option<Arc<D::Error>>>,
+    last_failure: Mutex<Option<Arc<ConnectError<D::Error>>>>,
 }
 
 /// Since when connections are in doubt: those on which the server has not answered since.
@@ -71,6 +79,7 @@ impl<D: Driver> Shared<D> {
         driver: D,
         settings: Settings,
         observer: Box<dyn Observer>,
+        preparation: Option<Preparation<D>>,
         watch: Watch,
     ) -> Self {
         let bounds = settings.bounds();
@@ -78,8 +87,10 @@ impl<D: Driver> Shared<D> {
             driver,
             ledger: Ledger::new(bounds),
             watch: Arc::new(watch),
+            roll: Roll::default(),
             counters: Counters::default(),
             observer,
+            preparation,
             news: Notify::new(),
             ladder: Ladder {
                 trust_for: settings.trust_for,
@@ -91,6 +102,15 @@ impl<D: Driver> Shared<D> {
             last_failure: Mutex::new(None),
             settings,
         }
+    }
+
+    /// Opens a connection, ready for use.
+    pub(crate) async fn connect(&self) -> Result<Opened<D::Connection>, D::Error> {
+        let mut opened = self.driver.connect().await?;
+        if let Some(prepare) = &self.preparation {
+            prepare(&mut opened.connection).await?;
+        }
+        Ok(opened)
     }
 
     /// Climbs the ladder as far as it goes without waiting, for a checkout.
@@ -117,10 +137,13 @@ impl<D: Driver> Shared<D> {
 
     /// The ladder itself.
     pub(crate) fn climb(&self, member: &mut Member<D>, now: Moment) -> Finding {
-        if self.driver.is_closed(&member.connection) {
+        if self.is_closed(member) {
             return Finding::Dead(self.name_ending(member, Ending::Broken, now));
         }
-        let doubt = self.suspicion.of(member.proven_at);
+        let doubt = match member.card.has_hung_up() {
+            true => self.suspicion.of(member.proven_at).max(Doubt::Closed),
+            false => self.suspicion.of(member.proven_at),
+        };
         let proven_age = now.since(member.proven_at);
         let rung = self.ladder.rung(proven_age, doubt, member.socket.is_some());
         let sight = match (&member.socket, rung) {
@@ -132,7 +155,7 @@ impl<D: Driver> Shared<D> {
             (Sight::Gone { ending, .. }, _) => Finding::Dead(self.name_ending(member, ending, now)),
             (_, Rung::Ping) => Finding::Doubtful,
             (Sight::Quiet, _) => Finding::Alive,
-            (Sight::Bytes, _) => match self.driver.judge_unread(&mut member.connection) {
+            (Sight::Bytes, _) => match self.judge_unread(member) {
                 Unread::Alive => Finding::Alive,
                 Unread::Dead => Finding::Dead(self.name_ending(member, Ending::HungUp, now)),
                 Unread::Unclear => Finding::Doubtful,
@@ -142,7 +165,7 @@ impl<D: Driver> Shared<D> {
 
     /// Finds the best name for an end that was seen as `ending`.
     fn name_ending(&self, member: &Member<D>, ending: Ending, now: Moment) -> Ending {
-        if let Some(said) = self.driver.ending(&member.connection) {
+        if let Some(said) = self.ending(member) {
             return said;
         }
         // The clock of a checkout is coarse, so an idle limit may seem to come a little early.
@@ -157,7 +180,7 @@ impl<D: Driver> Shared<D> {
 
     /// How long something lets this connection idle, as far as is known.
     fn idle_limit(&self, member: &Member<D>) -> Option<Duration> {
-        let learned = self.limits().learned();
+        let learned = self.limits().learned(clock::coarse());
         member.idle_limit.into_iter().chain(learned).min()
     }
 
@@ -168,22 +191,36 @@ impl<D: Driver> Shared<D> {
 
     /// Parts with a leased connection that is no more.
     pub(crate) fn bury(&self, member: Box<Member<D>>, ending: Ending, now: Moment) {
-        let slot = self.part_with(member, ending, now);
-        self.ledger.bury(slot, now, ending.is_death());
+        self.part_with(member, ending, now);
+        self.ledger.bury(now, ending.is_death());
         self.news.notify_waiters();
     }
 
     /// Parts with one in the keeper's hands that is no more.
     pub(crate) fn end_trial(&self, member: Box<Member<D>>, ending: Ending, now: Moment) {
-        let slot = self.part_with(member, ending, now);
-        self.ledger.end_trial(slot, now);
+        self.part_with(member, ending, now);
+        self.ledger.end_trial(now);
         self.news.notify_waiters();
     }
 
     /// Counts and tells an end, and drops what is left, before another one may take its place.
-    fn part_with(&self, member: Box<Member<D>>, ending: Ending, now: Moment) -> usize {
+    fn part_with(&self, member: Box<Member<D>>, ending: Ending, now: Moment) {
         self.tell_end(&member, ending, now);
-        member.slot
+        // Silence takes its time, and needs no pause.
+        let ended_at_once = ending.is_death()
+            && ending != Ending::Silent
+            && member.uses == 0
+            && now.since(member.opened_at) < STILLBORN_AGE;
+        if ended_at_once {
+            self.note_failure(ConnectError::EndedAtOnce(ending));
+            self.ledger.note_stillborn(now, fastrand::f64());
+        }
+        if let Some(socket) = &member.socket {
+            // A driver may say its goodbyes in its own time, while the next one is opened.
+            socket.end();
+        }
+        // So may a driver panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(member)));
     }
 
     /// Counts and tells an end, and lets it cast doubt on others.
@@ -193,16 +230,17 @@ impl<D: Driver> Shared<D> {
         if ending.is_death() {
             self.suspicion.raise(ending, now);
         }
-        if matches!(ending, Ending::HungUp | Ending::Reset | Ending::Silent) {
+        if matches!(ending, Ending::HungUp | Ending::Reset) {
             self.limits().note_end(silence, now);
         }
-        self.observer.ended(&Ended {
-            connection: member.id,
+        let ended = Ended {
+            connection: member.card.id,
             ending,
             age: now.since(member.opened_at),
             silence,
             uses: member.uses,
-        });
+        };
+        self.tell(|observer| observer.ended(&ended));
     }
 
     /// The server answered on it.
@@ -211,18 +249,18 @@ impl<D: Driver> Shared<D> {
         member.proven_at = now;
     }
 
-    /// Whether a lease came back without proof, while doubt fell on what is as old.
-    pub(crate) fn is_doubted(&self, proven_at: Moment) -> bool {
-        self.suspicion.of(proven_at) != Doubt::None
+    /// The machine has slept, and what happened meanwhile was told to nobody.
+    pub(crate) fn note_sleep(&self, now: Moment) {
+        self.suspicion.raise(Ending::Silent, now);
     }
 
-    pub(crate) fn note_failure(&self, error: D::Error) {
-        self.observer.attempt_failed(&error.to_string());
+    pub(crate) fn note_failure(&self, error: ConnectError<D::Error>) {
+        self.tell(|observer| observer.attempt_failed(&error.to_string()));
         *self.last_failure() = Some(Arc::new(error));
     }
 
     /// How the last attempt failed, where none has succeeded since.
-    pub(crate) fn failure(&self) -> Option<Arc<D::Error>> {
+    pub(crate) fn failure(&self) -> Option<Arc<ConnectError<D::Error>>> {
         self.last_failure().clone()
     }
 
@@ -242,17 +280,49 @@ impl<D: Driver> Shared<D> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let learned = self.limits().learned();
+        let learned = self.limits().learned(clock::coarse());
         Stats::new(&self.ledger.census(), &self.counters, learned)
     }
 
-    fn limits(&self) -> std::sync::MutexGuard<'_, IdleLimits> {
+    fn limits(&self) -> MutexGuard<'_, IdleLimits> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn last_failure(&self) -> std::sync::MutexGuard<'_, Option<Arc<D::Error>>> {
+    fn last_failure(&self) -> MutexGuard<'_, Option<Arc<ConnectError<D::Error>>>> {
         let failure = self.last_failure.lock();
         failure.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What others' code says; a panic there is theirs, and costs the pool no place.
+impl<D: Driver> Shared<D> {
+    pub(crate) fn tell(&self, tell: impl FnOnce(&dyn Observer)) {
+        let _ = catch_unwind(AssertUnwindSafe(|| tell(&*self.observer)));
+    }
+
+    fn is_closed(&self, member: &Member<D>) -> bool {
+        let ask = || self.driver.is_closed(&member.connection);
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(true)
+    }
+
+    fn judge_unread(&self, member: &mut Member<D>) -> Unread {
+        let ask = || self.driver.judge_unread(&mut member.connection);
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(Unread::Dead)
+    }
+
+    pub(crate) fn at_return(&self, member: &mut Member<D>) -> Returned {
+        let ask = || self.driver.at_return(&mut member.connection);
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(Returned::Broken)
+    }
+
+    pub(crate) fn judge_error(&self, error: &D::Error) -> Fault {
+        let ask = || self.driver.judge_error(error);
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(Fault::Lost)
+    }
+
+    pub(crate) fn ending(&self, member: &Member<D>) -> Option<Ending> {
+        let ask = || self.driver.ending(&member.connection);
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(None)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::ending::Ending;
@@ -57,6 +57,11 @@ impl Socket {
     pub(crate) fn look(&self) -> Sight {
         look(self.fd.as_fd())
     }
+
+    /// Ends the connection for its server at once, whatever the driver does when it is dropped.
+    pub(crate) fn end(&self) {
+        let _ = shutdown(&self.fd, Shutdown::Both);
+    }
 }
 
 impl Drop for Socket {
@@ -79,8 +84,12 @@ fn look(fd: BorrowedFd<'_>) -> Sight {
         },
         Ok(_) => Sight::Bytes,
         Err(Errno::AGAIN | Errno::INTR) => Sight::Quiet,
-        Err(_) => Sight::Gone {
-            ending: Ending::Reset,
+        Err(error) => Sight::Gone {
+            ending: match error {
+                // What the kernel says of a peer that did not answer it.
+                Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH => Ending::Silent,
+                _ => Ending::Reset,
+            },
             last_words: false,
         },
     }
@@ -114,8 +123,6 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
-
-    use rustix::net::Shutdown;
 
     use super::*;
 
@@ -159,7 +166,7 @@ mod tests {
 
         let (client, server) = UnixStream::pair().unwrap();
         assert_eq!(look(client.as_fd()), Sight::Quiet);
-        rustix::net::shutdown(&server, Shutdown::Write).unwrap();
+        shutdown(&server, Shutdown::Write).unwrap();
         assert!(matches!(look(client.as_fd()), Sight::Gone { .. }));
     }
 

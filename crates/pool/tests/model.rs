@@ -20,6 +20,10 @@ mod ledger;
 mod line;
 #[path = "../src/outage.rs"]
 mod outage;
+#[path = "../src/seat.rs"]
+mod seat;
+#[path = "../src/turn.rs"]
+mod turn;
 
 /// What the ledger is built on here.
 mod sync {
@@ -28,9 +32,8 @@ mod sync {
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
-use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -38,27 +41,30 @@ use dbvitals_verdict::Moment;
 use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::rand::{Rng as _, thread_rng};
 
-use crate::books::{Asker, Bounds, Order, Refusal, Stay, Tenant};
-use crate::ledger::{Answer, Ledger, Turn};
+use crate::books::{Bounds, Lay, Order, Stay, Tenant};
+use crate::ledger::{Answer, Failed, Ledger};
+use crate::seat::{Asker, Refusal};
+use crate::turn::Turn;
 
 /// A connection: what it is, and where it is counted.
 #[derive(Debug)]
 struct Token {
     name: u64,
-    slot: usize,
+    hung_up: Arc<AtomicBool>,
+}
+
+impl Token {
+    fn new(name: u64) -> Self {
+        Self {
+            name,
+            hung_up: Arc::default(),
+        }
+    }
 }
 
 impl Tenant for Token {
-    fn id(&self) -> u64 {
-        self.name
-    }
-
-    fn slot(&self) -> usize {
-        self.slot
-    }
-
-    fn set_slot(&mut self, slot: usize) {
-        self.slot = slot;
+    fn has_hung_up(&self) -> bool {
+        self.hung_up.load(Ordering::SeqCst)
     }
 }
 
@@ -74,8 +80,10 @@ struct World {
 /// How a checkout of the model goes.
 #[derive(Debug, Clone, Copy)]
 struct Conduct {
-    /// Gives up after this many looks at its place in the line.
-    patience: Option<usize>,
+    /// Gives up at any moment, woken or not.
+    hasty: bool,
+    /// When the pool sends it home.
+    deadline: Moment,
     /// Finds what it was given dead, or in doubt, once.
     finds: Option<Find>,
     /// What it does at the end.
@@ -96,11 +104,30 @@ enum End {
     Dismisses,
 }
 
+/// A deadline that comes, and one that does not.
+const SOON: Moment = Moment::from_nanos(1);
+const LATE: Moment = Moment::from_nanos(u64::MAX - 2);
+
 const PATIENT: Conduct = Conduct {
-    patience: None,
+    hasty: false,
+    deadline: LATE,
     finds: None,
     ends: End::Returns,
 };
+
+const HASTY: Conduct = Conduct {
+    hasty: true,
+    ..PATIENT
+};
+
+impl Conduct {
+    /// Has itself polled again whether or not it is served.
+    fn stay_awake(&self, cx: &Context<'_>) {
+        if self.hasty {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
 
 impl World {
     fn new(max_open: usize, min_idle: usize) -> Arc<Self> {
@@ -143,37 +170,32 @@ impl World {
     /// What the pool's own future does; `None` for one that gave up.
     async fn receive(&self, conduct: &mut Conduct, again: bool) -> Result<Option<Token>, Refusal> {
         let asker = Asker {
-            place: Location::caller(),
             since: Moment::ORIGIN,
-            deadline: Moment::from_nanos(10),
+            deadline: conduct.deadline,
             again,
         };
-        let mut turn = None;
-        let mut looks = 0;
+        let mut turn: Option<Turn<'_, Token>> = None;
         poll_fn(|cx| {
-            let now = Moment::ORIGIN;
-            loop {
-                if let Some(turn) = &mut turn {
-                    let turn: &mut Turn<'_, Token> = turn;
-                    looks += 1;
-                    if conduct.patience.is_some_and(|patience| looks > patience) {
-                        return Poll::Ready(Ok(None));
-                    }
-                    return turn.poll(cx, now).map_ok(Some);
-                }
-                match self.ledger.ask(asker, now, cx.waker()) {
-                    Answer::Member(token) => return Poll::Ready(Ok(Some(token))),
-                    Answer::Closed => return Poll::Ready(Err(Refusal::Closed)),
+            let Some(turn) = &mut turn else {
+                return match self.ledger.ask(asker, Moment::ORIGIN, cx.waker()) {
+                    Answer::Member(token) => Poll::Ready(Ok(Some(token))),
+                    Answer::Closed => Poll::Ready(Err(Refusal::Closed)),
                     Answer::Wait(place) => {
                         turn = Some(place);
-                        if conduct.patience.is_some() {
-                            // It gives up at a moment of the scheduler's choice, woken or not.
-                            cx.waker().wake_by_ref();
-                            return Poll::Pending;
-                        }
+                        conduct.stay_awake(cx);
+                        Poll::Pending
                     }
-                }
+                };
+            };
+            // It may be waiting still, or have been served and not looked yet.
+            if conduct.hasty && thread_rng().gen_bool(0.3) {
+                return Poll::Ready(Ok(None));
             }
+            let outcome = turn.poll(cx).map_ok(Some);
+            if outcome.is_pending() {
+                conduct.stay_awake(cx);
+            }
+            outcome
         })
         .await
     }
@@ -194,7 +216,7 @@ impl World {
     fn bury(&self, token: Token) {
         self.live.lock().unwrap().remove(&token.name);
         self.ledger
-            .bury(token.slot, Moment::ORIGIN, token.name.is_multiple_of(2));
+            .bury(Moment::ORIGIN, token.name.is_multiple_of(2));
     }
 
     /// Carries out one order; the first `failures` attempts fail.
@@ -205,7 +227,13 @@ impl World {
         match order {
             Order::Open if *failures > 0 => {
                 *failures -= 1;
-                self.ledger.note_failure(Moment::ORIGIN, now, 0.0);
+                let failed = Failed {
+                    started: Moment::ORIGIN,
+                    pause_min: Duration::ZERO,
+                    rejected: false,
+                    chance: 0.0,
+                };
+                self.ledger.note_failure(failed, now);
             }
             Order::Open => {
                 let name = self.names.fetch_add(1, Ordering::SeqCst);
@@ -213,20 +241,31 @@ impl World {
                 live.insert(name);
                 assert!(live.len() <= self.max_open, "{} are open", live.len());
                 drop(live);
-                self.ledger.admit(Token { name, slot: 0 }, now);
+                self.ledger.admit(Token::new(name), now);
             }
             Order::Try(token) | Order::Settle(token) => match thread_rng().gen_bool(0.5) {
-                true => self.ledger.keep(token, now),
-                false => {
+                true if !token.has_hung_up() => self.ledger.keep(token, now, Lay::Oldest),
+                _ => {
                     self.live.lock().unwrap().remove(&token.name);
-                    self.ledger.end_trial(token.slot, now);
+                    self.ledger.end_trial(now);
                 }
             },
             Order::Close(token) => {
                 self.live.lock().unwrap().remove(&token.name);
-                self.ledger.end_closing(token.slot, now);
+                self.ledger.end_closing(now);
             }
         }
+    }
+
+    fn resize(&self, max_open: usize) {
+        let bounds = Bounds {
+            max_open,
+            max_idle: max_open,
+            min_idle: 0,
+            newest_first: true,
+            pause_max: Duration::from_nanos(1),
+        };
+        self.ledger.set_bounds(bounds, Moment::ORIGIN);
     }
 
     /// Nothing is out, nobody waits, and the books agree with what there is.
@@ -239,23 +278,31 @@ impl World {
     }
 }
 
-/// Runs the keeper for ever, beside the tasks; shuttle ends it with the main task.
+/// Runs the keeper for ever, beside the tasks; shuttle ends it with the main task. As the pool's
+/// own, it sleeps until somebody wakes it or its alarm is due: here, once it has seen that nobody
+/// woke it, which is as late as an alarm can be.
 fn keep(world: &Arc<World>, mut failures: usize) {
     let world = Arc::clone(world);
     spawn(async move {
         loop {
+            let mut alarm = None;
             let order = poll_fn(|cx| match world.ledger.poll_order(cx) {
                 Poll::Ready(order) => Poll::Ready(Some(order)),
-                // The pauses of an outage pass by themselves, and nobody's deadline does.
-                Poll::Pending if world.ledger.census().outage_since.is_some() => {
-                    world.ledger.tick(Moment::from_nanos(5));
-                    Poll::Ready(None)
+                Poll::Pending => {
+                    alarm = world.ledger.alarm();
+                    match alarm.is_some_and(|alarm| alarm < LATE) {
+                        true => Poll::Ready(None),
+                        false => Poll::Pending,
+                    }
                 }
-                Poll::Pending => Poll::Pending,
             });
-            match order.await {
-                Some(order) => world.carry_out(order, &mut failures).await,
-                None => yield_now().await,
+            match (order.await, alarm) {
+                (Some(order), _) => world.carry_out(order, &mut failures).await,
+                (None, Some(alarm)) => {
+                    yield_now().await;
+                    world.ledger.tick(alarm);
+                }
+                (None, None) => {}
             }
         }
     });
@@ -271,9 +318,12 @@ fn explore(max_open: usize, failures: usize, conducts: &'static [Conduct]) {
             let world = Arc::clone(&world);
             spawn(async move {
                 let served = world.check_out(*conduct).await;
-                match conduct.patience {
-                    Some(_) => assert!(served.is_ok()),
-                    None => assert_eq!(served, Ok(true)),
+                match (conduct.hasty, conduct.deadline) {
+                    (true, _) => assert!(served.is_ok()),
+                    (false, SOON) => {
+                        assert!(matches!(served, Ok(true) | Err(Refusal::TimedOut)));
+                    }
+                    (false, _) => assert_eq!(served, Ok(true)),
                 }
             })
         })
@@ -310,10 +360,6 @@ fn everybody_is_served_in_the_end() {
 
 #[test]
 fn one_that_gives_up_passes_on_what_it_was_given() {
-    const HASTY: Conduct = Conduct {
-        patience: Some(1),
-        ..PATIENT
-    };
     const CROWD: &[Conduct] = &[PATIENT, HASTY, PATIENT, HASTY, PATIENT];
     shuttle::check_random(|| explore(1, 0, CROWD), SCHEDULES);
     shuttle::check_pct(|| explore(2, 0, CROWD), SCHEDULES, 3);
@@ -349,9 +395,8 @@ fn what_is_found_dead_or_in_doubt_costs_nobody_the_turn() {
         ..PATIENT
     };
     const HASTY_IN_DOUBT: Conduct = Conduct {
-        patience: Some(2),
         finds: Some(Find::Doubt),
-        ends: End::Returns,
+        ..HASTY
     };
     const CROWD: &[Conduct] = &[FINDS_DEAD, IN_DOUBT, PATIENT, HASTY_IN_DOUBT];
     shuttle::check_random(|| explore(1, 0, CROWD), SCHEDULES);
@@ -360,12 +405,159 @@ fn what_is_found_dead_or_in_doubt_costs_nobody_the_turn() {
 
 #[test]
 fn an_outage_ends_for_all_who_wait() {
-    const HASTY: Conduct = Conduct {
-        patience: Some(2),
-        ..PATIENT
-    };
     const CROWD: &[Conduct] = &[PATIENT, HASTY, PATIENT, PATIENT];
     shuttle::check_random(|| explore(2, 3, CROWD), SCHEDULES);
+}
+
+#[test]
+fn whose_time_is_up_goes_home_and_what_was_on_its_way_goes_to_the_next() {
+    const BRIEF: Conduct = Conduct {
+        deadline: SOON,
+        ..PATIENT
+    };
+    const CROWD: &[Conduct] = &[BRIEF, PATIENT, BRIEF, HASTY, PATIENT];
+    shuttle::check_random(|| explore(1, 0, CROWD), SCHEDULES);
+    shuttle::check_random(|| explore(2, 2, CROWD), SCHEDULES);
+}
+
+#[test]
+fn a_resize_health_checks_and_successors_beside_it_lose_nothing() {
+    shuttle::check_random(
+        || {
+            let world = World::new(3, 0);
+            keep(&world, 1);
+            let tasks: Vec<_> = [PATIENT, HASTY, PATIENT, PATIENT]
+                .into_iter()
+                .map(|conduct| {
+                    let world = Arc::clone(&world);
+                    spawn(async move { world.check_out(conduct).await })
+                })
+                .collect();
+            block_on(async {
+                for max_open in [1, 3, 2] {
+                    world.resize(max_open);
+                    yield_now().await;
+                    world.ledger.seek_evidence(Moment::ORIGIN);
+                    world.ledger.replace(Moment::ORIGIN);
+                    yield_now().await;
+                }
+                for task in tasks {
+                    assert!(task.await.unwrap().is_ok());
+                }
+            });
+            let census = world.ledger.census();
+            assert_eq!((census.leased, census.waiting), (0, 0), "{census:?}");
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn what_hung_up_is_never_laid_down_or_handed_on() {
+    shuttle::check_random(
+        || {
+            let world = World::new(1, 0);
+            keep(&world, 0);
+            block_on(async {
+                let token = world.receive(&mut { PATIENT }, false).await;
+                let token = token.unwrap().unwrap();
+                let (name, hung_up) = (token.name, Arc::clone(&token.hung_up));
+                let watching = {
+                    let world = Arc::clone(&world);
+                    spawn(async move {
+                        // As the keeper does: the mark first, then a look at what is idle.
+                        hung_up.store(true, Ordering::SeqCst);
+                        let concerns = |token: &mut Token| match token.has_hung_up() {
+                            true => Stay::Take,
+                            false => Stay::Idle,
+                        };
+                        for token in world.ledger.inspect(Moment::ORIGIN, concerns) {
+                            world.live.lock().unwrap().remove(&token.name);
+                            world.ledger.end_trial(Moment::ORIGIN);
+                        }
+                    })
+                };
+                world.end(token, End::Returns);
+                watching.await.unwrap();
+                let next = world.receive(&mut { PATIENT }, false).await;
+                let next = next.unwrap().unwrap();
+                assert_ne!(next.name, name, "it was marked and looked for by then");
+                world.end(next, End::Returns);
+            });
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn where_nobody_is_let_in_nobody_waits_and_nobody_is_forgotten() {
+    shuttle::check_random(
+        || {
+            let world = World::new(2, 0);
+            let (keeper, tasks) = (Arc::clone(&world), 3);
+            spawn(async move {
+                let order = poll_fn(|cx| keeper.ledger.poll_order(cx)).await;
+                assert!(matches!(order, Order::Open));
+                let failed = Failed {
+                    started: Moment::ORIGIN,
+                    pause_min: Duration::ZERO,
+                    rejected: true,
+                    chance: 0.0,
+                };
+                while keeper.ledger.census().waiting < tasks {
+                    yield_now().await;
+                }
+                keeper.ledger.note_failure(failed, Moment::ORIGIN);
+            });
+            let tasks: Vec<_> = (0..tasks)
+                .map(|_| {
+                    let world = Arc::clone(&world);
+                    spawn(async move { world.check_out(PATIENT).await })
+                })
+                .collect();
+            block_on(async {
+                for task in tasks {
+                    assert_eq!(task.await.unwrap(), Err(Refusal::Rejected));
+                }
+            });
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn a_pool_that_is_abandoned_lets_nobody_wait_and_keeps_nothing() {
+    shuttle::check_random(
+        || {
+            let world = World::new(2, 0);
+            keep(&world, 0);
+            let tasks: Vec<_> = [PATIENT, PATIENT, HASTY, PATIENT]
+                .into_iter()
+                .map(|conduct| {
+                    let world = Arc::clone(&world);
+                    spawn(async move { world.check_out(conduct).await })
+                })
+                .collect();
+            block_on(async {
+                yield_now().await;
+                drop(world.ledger.abandon());
+                for task in tasks {
+                    let outcome = task.await.unwrap();
+                    assert!(matches!(outcome, Ok(_) | Err(Refusal::Closed)));
+                }
+            });
+            let census = world.ledger.census();
+            assert_eq!((census.idle, census.leased), (0, 0), "{census:?}");
+            // What came back since was dropped, not queued for a keeper that is gone.
+            assert!(
+                world
+                    .ledger
+                    .poll_order(&Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+        },
+        SCHEDULES,
+    );
 }
 
 #[test]
@@ -382,17 +574,24 @@ fn the_idle_are_inspected_while_others_come_and_go() {
                 .collect();
             block_on(async {
                 for _ in 0..3 {
-                    let dropped = world.ledger.inspect(Moment::ORIGIN, |_| {
+                    let taken = world.ledger.inspect(Moment::ORIGIN, |_| {
                         match thread_rng().gen_range(0..4) {
                             0 => Stay::Idle,
                             1 => Stay::Trial,
                             2 => Stay::Close,
-                            _ => Stay::Drop,
+                            _ => Stay::Take,
                         }
                     });
-                    for token in dropped {
-                        world.live.lock().unwrap().remove(&token.name);
-                        world.ledger.end_trial(token.slot, Moment::ORIGIN);
+                    yield_now().await;
+                    for token in taken {
+                        match thread_rng().gen_range(0..3) {
+                            0 => world.ledger.lay_back(token),
+                            1 => world.ledger.try_taken(token),
+                            _ => {
+                                world.live.lock().unwrap().remove(&token.name);
+                                world.ledger.end_trial(Moment::ORIGIN);
+                            }
+                        }
                     }
                     yield_now().await;
                 }
@@ -445,9 +644,8 @@ impl Wake for Sleeper {
 }
 
 const ASKER: Asker = Asker {
-    place: Location::caller(),
     since: Moment::ORIGIN,
-    deadline: Moment::from_nanos(10),
+    deadline: LATE,
     again: false,
 };
 
@@ -463,7 +661,7 @@ fn wait<'w>(world: &'w World, again: bool, sleeper: &Arc<Sleeper>) -> Turn<'w, T
 
 fn is_served(turn: &mut Turn<'_, Token>, sleeper: &Arc<Sleeper>) -> bool {
     let waker = Waker::from(Arc::clone(sleeper));
-    let outcome = turn.poll(&Context::from_waker(&waker), Moment::ORIGIN);
+    let outcome = turn.poll(&Context::from_waker(&waker));
     matches!(outcome, Poll::Ready(Ok(_)))
 }
 
@@ -475,9 +673,7 @@ fn who_comes_away_with_nothing_goes_before_all_others() {
         let mut first = wait(&world, false, &sleeper);
         let mut again = wait(&world, true, &sleeper);
         let _order = world.ledger.poll_order(&Context::from_waker(Waker::noop()));
-        world
-            .ledger
-            .admit(Token { name: 0, slot: 0 }, Moment::ORIGIN);
+        world.ledger.admit(Token::new(0), Moment::ORIGIN);
         assert!(is_served(&mut again, &sleeper));
         assert!(!is_served(&mut first, &sleeper));
     };
@@ -492,9 +688,7 @@ fn a_waiter_that_moved_to_another_task_is_woken_there() {
         let mut turn = wait(&world, false, &here);
         assert!(!is_served(&mut turn, &there));
         let _order = world.ledger.poll_order(&Context::from_waker(Waker::noop()));
-        world
-            .ledger
-            .admit(Token { name: 0, slot: 0 }, Moment::ORIGIN);
+        world.ledger.admit(Token::new(0), Moment::ORIGIN);
         let woken = |sleeper: &Arc<Sleeper>| sleeper.0.load(Ordering::SeqCst);
         assert_eq!((woken(&here), woken(&there)), (0, 1));
     };

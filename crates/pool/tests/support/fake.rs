@@ -21,6 +21,12 @@ pub(crate) struct Server {
 struct World {
     down: AtomicBool,
     panics: AtomicUsize,
+    /// The driver panics wherever it is asked without waiting.
+    panics_when_asked: AtomicBool,
+    rejects: AtomicBool,
+    /// Connections that the driver keeps open when they are dropped.
+    clings: AtomicBool,
+    clung_to: Mutex<Vec<UnixStream>>,
     /// How long a refusal, or a connection, takes.
     delay_us: AtomicU64,
     idle_limit_ms: AtomicU64,
@@ -42,7 +48,7 @@ struct World {
 pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) returned: Returned,
-    _stream: UnixStream,
+    stream: UnixStream,
     world: Arc<World>,
 }
 
@@ -53,6 +59,7 @@ pub(crate) enum Failure {
     Lost,
     LostBefore,
     Answered,
+    Rejected,
 }
 
 impl fmt::Display for Failure {
@@ -72,6 +79,11 @@ impl fmt::Debug for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.world.open_now.fetch_sub(1, Ordering::SeqCst);
+        if self.world.clings.load(Ordering::SeqCst) {
+            let kept = self.stream.try_clone().unwrap();
+            self.world.clung_to.lock().unwrap().push(kept);
+            return;
+        }
         self.world.peers.lock().unwrap().remove(&self.number);
     }
 }
@@ -112,6 +124,31 @@ impl Server {
         self.world.panics.store(count, Ordering::SeqCst);
     }
 
+    /// Panics in the driver, wherever it is asked without waiting.
+    pub(crate) fn panic_when_asked(&self, panics: bool) {
+        let world = &self.world;
+        world.panics_when_asked.store(panics, Ordering::SeqCst);
+    }
+
+    /// Lets nobody in, for good, or lets them in again.
+    pub(crate) fn reject_all(&self, rejects: bool) {
+        self.world.rejects.store(rejects, Ordering::SeqCst);
+    }
+
+    /// Has the driver keep connections open that are dropped.
+    pub(crate) fn cling(&self) {
+        self.world.clings.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server sees the end of a connection.
+    pub(crate) fn sees_end_of(&self, number: u64) -> bool {
+        use std::io::Read as _;
+        let peers = self.world.peers.lock().unwrap();
+        let mut peer = &peers[&number];
+        peer.set_nonblocking(true).unwrap();
+        matches!(peer.read(&mut [0; 1]), Ok(0))
+    }
+
     pub(crate) fn set_delay(&self, delay: Duration) {
         let delay_us = delay.as_micros().try_into().unwrap();
         self.world.delay_us.store(delay_us, Ordering::SeqCst);
@@ -147,6 +184,11 @@ impl Server {
     pub(crate) fn swallow_all(&self) {
         let numbers = self.world.peers.lock().unwrap().keys().copied().collect();
         *self.world.silent.lock().unwrap() = numbers;
+    }
+
+    /// Lets one fall silent.
+    pub(crate) fn swallow(&self, number: u64) {
+        self.world.silent.lock().unwrap().push(number);
     }
 
     pub(crate) fn pings(&self) -> usize {
@@ -189,6 +231,9 @@ impl Driver for Server {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
+        if world.rejects.load(Ordering::SeqCst) {
+            return Err(Failure::Rejected);
+        }
         if world.down.load(Ordering::SeqCst) {
             return Err(Failure::Refused);
         }
@@ -201,7 +246,7 @@ impl Driver for Server {
         let mut opened = Opened::new(Connection {
             number,
             returned: Returned::Unknown,
-            _stream: stream,
+            stream,
             world: Arc::clone(world),
         });
         let idle_limit_ms = world.idle_limit_ms.load(Ordering::SeqCst);
@@ -220,10 +265,17 @@ impl Driver for Server {
     }
 
     fn at_return(&self, connection: &mut Connection) -> Returned {
+        self.world.answer();
         connection.returned
     }
 
+    fn is_closed(&self, _: &Connection) -> bool {
+        self.world.answer();
+        false
+    }
+
     fn ending(&self, _: &Connection) -> Option<Ending> {
+        self.world.answer();
         None
     }
 
@@ -232,7 +284,15 @@ impl Driver for Server {
             Failure::Refused | Failure::Lost => Fault::Lost,
             Failure::LostBefore => Fault::LostBefore,
             Failure::Answered => Fault::Answered,
+            Failure::Rejected => Fault::Rejected,
         }
+    }
+}
+
+impl World {
+    /// Lets the driver answer, or panic.
+    fn answer(&self) {
+        assert!(!self.panics_when_asked.load(Ordering::SeqCst), "on order");
     }
 }
 
