@@ -17,7 +17,12 @@ struct Figures {
 
 pub(crate) fn compare(runs: usize) {
     // Runs alternate, so that a slow moment of the machine strikes all alike.
-    let rounds: Vec<Vec<Figures>> = (0..runs).map(|_| for_each_peer!(measure())).collect();
+    let mut blocking = Vec::new();
+    let mut rounds: Vec<Vec<Figures>> = Vec::new();
+    for _ in 0..runs {
+        rounds.push(for_each_peer!(measure()));
+        blocking.push(measure_r2d2());
+    }
     println!("checkout and return, medians of {runs} runs, two workers");
     println!(
         "{:34} {:>10}   {:>26}   {:>26}",
@@ -48,7 +53,7 @@ pub(crate) fn compare(runs: usize) {
             figure(2, 2),
         );
     }
-    let blocking = median((0..runs).map(|_| measure_r2d2()).collect());
+    let blocking = median(blocking);
     println!("{:34} {blocking:>10.0}   (blocks)\n", "r2d2");
 }
 

@@ -12,15 +12,15 @@ const LASTS: Duration = Duration::from_secs(2);
 pub(crate) fn compare() {
     println!("{TASKS} tasks on {SIZE} connections, held for 1 ms, {LASTS:?}");
     println!(
-        "{:34} {:>10} {:>8} {:>8} {:>14}",
-        "pool", "checkouts", "fewest", "most", "longest wait"
+        "{:34} {:>10} {:>8} {:>8} {:>8} {:>14}",
+        "pool", "checkouts", "fewest", "most", "apart", "longest wait"
     );
     for (name, counts, longest) in for_each_peer!(measure()) {
+        let (fewest, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+        let apart = (most - fewest) as f64 / (*most).max(1) as f64 * 100.0;
         println!(
-            "{name:34} {:>10} {:>8} {:>8} {:>11.1} ms",
+            "{name:34} {:>10} {fewest:>8} {most:>8} {apart:>6.1} % {:>11.1} ms",
             counts.iter().sum::<usize>(),
-            counts.iter().min().unwrap(),
-            counts.iter().max().unwrap(),
             longest.as_secs_f64() * 1e3,
         );
     }

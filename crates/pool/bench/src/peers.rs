@@ -6,6 +6,8 @@
 )]
 
 use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -135,6 +137,16 @@ impl dbvitals_pool::Driver for Opener {
     }
 }
 
+fn build_ours<D: dbvitals_pool::Driver>(size: usize, driver: D) -> dbvitals_pool::Pool<D> {
+    let settings = dbvitals_pool::Settings {
+        max_open: size,
+        ..dbvitals_pool::Settings::default()
+    };
+    let builder = dbvitals_pool::Pool::builder(driver).settings(settings);
+    builder.build().unwrap()
+}
+
+/// Beside the others: as they are set here, it does not look at what it hands out.
 #[derive(Clone)]
 pub(crate) struct Ours(dbvitals_pool::Pool<Opener>);
 
@@ -143,16 +155,47 @@ impl Peer for Ours {
     type Held = dbvitals_pool::Lease<Opener>;
 
     async fn build(size: usize, opener: Opener) -> Self {
-        let settings = dbvitals_pool::Settings {
-            max_open: size,
-            ..dbvitals_pool::Settings::default()
-        };
-        Self(
-            dbvitals_pool::Pool::builder(opener)
-                .settings(settings)
-                .build()
-                .unwrap(),
-        )
+        Self(build_ours(size, opener))
+    }
+
+    async fn get(&self) -> Option<Self::Held> {
+        self.0.acquire().await.ok()
+    }
+}
+
+/// As it is used: every checkout looks at a socket, which none of the others does.
+#[derive(Clone)]
+pub(crate) struct OursThatLooks(dbvitals_pool::Pool<SocketOpener>);
+
+pub(crate) struct SocketOpener(Opener);
+
+impl dbvitals_pool::Driver for SocketOpener {
+    type Connection = [OwnedFd; 2];
+    type Error = Refused;
+
+    async fn connect(&self) -> Result<dbvitals_pool::Opened<[OwnedFd; 2]>, Refused> {
+        self.0.open().await?;
+        let pair = UnixStream::pair().map_err(|_| Refused)?;
+        let socket = pair.0.try_clone().map_err(|_| Refused)?;
+        let opened = dbvitals_pool::Opened::new([pair.0.into(), pair.1.into()]);
+        Ok(opened.with_socket(socket.into()))
+    }
+
+    async fn ping(&self, _: &mut [OwnedFd; 2]) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn judge_error(&self, _: &Refused) -> dbvitals_pool::Fault {
+        dbvitals_pool::Fault::Lost
+    }
+}
+
+impl Peer for OursThatLooks {
+    const NAME: &'static str = "dbvitals-pool, looking at sockets";
+    type Held = dbvitals_pool::Lease<SocketOpener>;
+
+    async fn build(size: usize, opener: Opener) -> Self {
+        Self(build_ours(size, SocketOpener(opener)))
     }
 
     async fn get(&self) -> Option<Self::Held> {
@@ -335,6 +378,7 @@ macro_rules! for_each_peer {
             $row ( $($argument),* );
             crate::peers::Floor,
             crate::peers::Ours,
+            crate::peers::OursThatLooks,
             crate::peers::Fastpool,
             crate::peers::Deadpool,
             crate::peers::Bb8,
