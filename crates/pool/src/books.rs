@@ -92,7 +92,7 @@ pub(crate) struct Books<T> {
     pub(crate) bounds: Bounds,
     pub(crate) closed: bool,
     /// The keeper is gone: what would be its to do is dropped.
-    pub(crate) abandoned: bool,
+    pub(crate) orphaned: bool,
     /// The one idle longest is in front.
     pub(crate) idle: VecDeque<T>,
     pub(crate) line: Line<Arc<Seat<T>>>,
@@ -171,7 +171,7 @@ impl<T: Tenant> Books<T> {
         Self {
             bounds,
             closed: false,
-            abandoned: false,
+            orphaned: false,
             idle: VecDeque::new(),
             line: Line::new(),
             leased: 0,
@@ -276,7 +276,7 @@ impl<T: Tenant> Books<T> {
     }
 
     pub(crate) fn order(&mut self, order: Order<T>) -> Calls<T> {
-        if self.abandoned {
+        if self.orphaned {
             self.uncount(&order);
             return Calls {
                 void: Some(order),

@@ -60,7 +60,7 @@ pub(crate) struct Keeper<D: Driver> {
 /// Without it nobody is served any more: whoever waits learns so, now and later.
 impl<D: Driver> Drop for Keeper<D> {
     fn drop(&mut self) {
-        drop(self.shared.ledger.abandon());
+        drop(self.shared.ledger.orphan());
         self.shared.news.notify_waiters();
     }
 }

@@ -332,10 +332,10 @@ impl<T: Tenant> Ledger<T> {
 
     /// Refuses everybody from now on, as nobody carries out orders any more: what is idle comes
     /// back to be dropped, and what is out is dropped when it is given back.
-    pub(crate) fn abandon(&self) -> (VecDeque<T>, VecDeque<Order<T>>) {
+    pub(crate) fn orphan(&self) -> (VecDeque<T>, VecDeque<Order<T>>) {
         let mut books = self.lock();
         books.closed = true;
-        books.abandoned = true;
+        books.orphaned = true;
         let refused = books.refuse_all(Refusal::Closed);
         let idle = std::mem::take(&mut books.idle);
         let orders = std::mem::take(&mut books.orders);

@@ -47,7 +47,7 @@ struct Owner<D: Driver> {
 
 impl<D: Driver> Drop for Owner<D> {
     fn drop(&mut self) {
-        drop(self.shared.ledger.abandon());
+        drop(self.shared.ledger.orphan());
     }
 }
 

@@ -526,7 +526,7 @@ fn where_nobody_is_let_in_nobody_waits_and_nobody_is_forgotten() {
 }
 
 #[test]
-fn a_pool_that_is_abandoned_lets_nobody_wait_and_keeps_nothing() {
+fn a_pool_that_is_orphaned_lets_nobody_wait_and_keeps_nothing() {
     shuttle::check_random(
         || {
             let world = World::new(2, 0);
@@ -540,7 +540,7 @@ fn a_pool_that_is_abandoned_lets_nobody_wait_and_keeps_nothing() {
                 .collect();
             block_on(async {
                 yield_now().await;
-                drop(world.ledger.abandon());
+                drop(world.ledger.orphan());
                 for task in tasks {
                     let outcome = task.await.unwrap();
                     assert!(matches!(outcome, Ok(_) | Err(Refusal::Closed)));
