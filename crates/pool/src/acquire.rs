@@ -50,8 +50,8 @@ pub enum AcquireError<E: std::error::Error + 'static> {
         /// How many there may be.
         max_open: usize,
     },
-    /// The server could not be reached.
-    #[error("check out a connection within {waited:?}: the server cannot be reached: {error}")]
+    /// The server could not be reached, or let nobody in.
+    #[error("check out a connection within {waited:?}: no connection could be opened: {error}")]
     Unreachable {
         /// How long it waited.
         waited: Duration,

@@ -26,7 +26,7 @@ pub enum Condition {
     Saturated,
     /// The server answers on what is open, and lets nobody new in.
     Refusing,
-    /// The server cannot be reached.
+    /// No connection can be opened: the server cannot be reached, or lets nobody in.
     Unreachable,
     /// The server did not answer in time.
     Silent,
@@ -62,7 +62,7 @@ impl Condition {
             Self::Fit => "A checkout now would yield a working connection.",
             Self::Saturated => "All connections are in use, and checkouts wait.",
             Self::Refusing => "The server answers on open connections, and lets nobody new in.",
-            Self::Unreachable => "The server cannot be reached.",
+            Self::Unreachable => "No connection can be opened.",
             Self::Silent => "The server did not answer in time.",
             Self::Unknown => "Nothing was heard of the server lately.",
             Self::Closed => "The pool is closed.",

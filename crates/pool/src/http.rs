@@ -152,7 +152,7 @@ mod tests {
         let (status, body) = answered(Condition::Unreachable).await;
         assert_eq!((status.as_u16(), &body["verdict"]), (503, &json!("down")));
         assert_eq!(body["since"], "1970-01-01T00:00:00Z");
-        let detail = "The server cannot be reached. The last attempt failed: refused";
+        let detail = "No connection can be opened. The last attempt failed: refused";
         assert_eq!(body["detail"], detail);
         assert_eq!(answered(Condition::Unknown).await.0.as_u16(), 503);
     }

@@ -393,8 +393,9 @@ async fn try_out<D: Driver>(mut trial: Trial<D>, unsettled: bool) {
     add_one(&shared.counters.pings_unanswered);
     let said = shared.driver.ending(&member.connection);
     trial.fail(match outcome {
-        Err(_) => Ending::Silent,
-        Ok(_) => said.unwrap_or(Ending::TrialFailed),
+        // What a user left behind may take its time on a server that lives.
+        Err(_) if !unsettled => Ending::Silent,
+        Err(_) | Ok(_) => said.unwrap_or(Ending::TrialFailed),
     });
 }
 
@@ -425,7 +426,10 @@ async fn close<D: Driver>(shared: Arc<Shared<D>>, member: Box<Member<D>>) {
         connection, socket, ..
     } = *member;
     drop(socket);
-    let goodbye = shared.driver.close(connection);
+    let limit = shared.settings.close_timeout;
     // Whoever does not hear it in time is left.
-    let _ = timeout(shared.settings.close_timeout, goodbye).await;
+    let _ = match ending == Ending::Cancelled {
+        true => timeout(limit, shared.driver.abandon(connection)).await,
+        false => timeout(limit, shared.driver.close(connection)).await,
+    };
 }

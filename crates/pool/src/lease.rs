@@ -141,18 +141,21 @@ impl<D: Driver> Drop for Lease<D> {
         };
         let now = clock::coarse();
         let shared = &self.shared;
-        let ending = match self.in_flight {
-            true => Some(Ending::Cancelled),
-            false => self.verdict,
-        };
-        if let Some(ending) = ending {
+        if self.in_flight {
+            return shared.abandon(member);
+        }
+        if let Some(ending) = self.verdict {
             return shared.bury(member, ending, now);
         }
         match shared.driver.at_return(&mut member.connection) {
-            Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago)),
-            Returned::Unknown => shared.take_back(member, now, self.answered),
+            Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago), None),
+            Returned::Unproven => shared.take_back(member, now, None, None),
+            Returned::Unknown => {
+                let taken_at = member.taken_at;
+                shared.take_back(member, now, self.answered, Some(taken_at));
+            }
             Returned::Unsettled => shared.ledger.settle(member),
-            Returned::InFlight => shared.bury(member, Ending::Cancelled, now),
+            Returned::InFlight => shared.abandon(member),
             Returned::Broken => {
                 let said = shared.driver.ending(&member.connection);
                 shared.bury(member, said.unwrap_or(Ending::Broken), now);
@@ -162,12 +165,25 @@ impl<D: Driver> Drop for Lease<D> {
 }
 
 impl<D: Driver> Shared<D> {
+    /// Parts with a connection whose command was cancelled, by the keeper: its place is taken until
+    /// the driver has let go of it.
+    fn abandon(&self, mut member: Box<Member<D>>) {
+        member.leaving = Some(Ending::Cancelled);
+        self.ledger.dismiss(member);
+    }
+
     /// Takes a connection back from its user.
-    fn take_back(&self, mut member: Box<Member<D>>, now: Moment, proven: Option<Moment>) {
+    fn take_back(
+        &self,
+        mut member: Box<Member<D>>,
+        now: Moment,
+        proven: Option<Moment>,
+        assumed: Option<Moment>,
+    ) {
         member.idle_since = now;
         // Who takes a connection uses it. Where nobody can tell when it last answered, that was at
         // the beginning, unless doubt fell on it since.
-        let assumed = Some(member.taken_at).filter(|it| !self.is_doubted(*it));
+        let assumed = assumed.filter(|it| !self.is_doubted(*it));
         if let Some(proven_at) = proven.or(assumed) {
             // The coarse clock may lag behind a ping that was answered a moment ago.
             member.proven_at = member.proven_at.max(proven_at);

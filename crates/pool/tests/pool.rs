@@ -276,7 +276,7 @@ async fn a_full_pool_is_told_from_a_server_that_is_away() {
     assert!(
         refusal
             .to_string()
-            .ends_with("the server cannot be reached: Refused")
+            .ends_with("no connection could be opened: Refused")
     );
     assert_eq!(pool.stats().timeouts, 2);
 }
