@@ -113,7 +113,9 @@ pub use mysql::MySql;
 pub use observer::{Ended, Leak, Observer};
 pub use pool::{BuildError, Builder, Pool, RunError};
 #[cfg(feature = "tokio-postgres")]
-pub use postgres::{Postgres, PostgresError, Session, Stream};
+pub use postgres::{
+    CancelToken, ConfigFault, Postgres, PostgresError, Session, Stream, Transaction,
+};
 pub use settings::{IdleOrder, Keepalive, Settings, SettingsError};
 #[cfg(feature = "sqlx-mysql")]
 pub use sqlx::SqlxMySql;
