@@ -19,3 +19,5 @@ mod postgres;
 mod router;
 #[path = "real_servers/stage.rs"]
 mod stage;
+#[path = "real_servers/tls.rs"]
+mod tls;
