@@ -1,4 +1,8 @@
-//! A connection pool that never hands out a dead connection, and hardly ever pings.
+//! A connection pool that never hands out a connection whose end can be seen, and hardly ever pings.
+//!
+//! What cannot be seen is a peer that vanished without a word, until [`Settings::keepalive`] (19 s)
+//! or [`Settings::ping_after`] (30 s) finds it: a command meets it before that, once for each
+//! connection.
 //!
 //! Generic over drivers; adapters for tokio-postgres, mysql_async and sqlx's connections (as
 //! sqlx-mysql and sqlx-postgres) are behind the features of these names. Linux and tokio.
