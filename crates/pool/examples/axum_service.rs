@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dbvitals_pool::{Pool, Postgres, Settings, health_endpoint};
+use dbvitals_pool::{Pool, Postgres, PostgresError, RunError, Settings, health_endpoint};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -43,13 +44,33 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn now(State(pool): State<Pool<Postgres>>) -> Result<String, (StatusCode, String)> {
-    // A read does no harm when done twice: a connection that dies under it goes unnoticed.
-    let mut lease = pool.acquire().await.map_err(away)?;
-    let row = lease.run(async |session| session.query_one("SELECT now()::text", &[]).await);
-    Ok(row.await.map_err(away)?.get(0))
+async fn now(State(pool): State<Pool<Postgres>>) -> Result<String, Failure> {
+    // A read does no harm when done twice: if its connection dies, it is run again on another one.
+    let row =
+        pool.run_repeatable(async |session| session.query_one("SELECT now()::text", &[]).await);
+    Ok(row.await?.get(0))
 }
 
-fn away(error: impl Error) -> (StatusCode, String) {
-    (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+/// Why there is no answer.
+struct Failure(RunError<PostgresError>);
+
+impl From<RunError<PostgresError>> for Failure {
+    fn from(error: RunError<PostgresError>) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    #[expect(clippy::print_stderr, reason = "an example")]
+    fn into_response(self) -> Response {
+        // What the server says is for the log: it may name tables, and the client can do nothing.
+        eprintln!("failed to answer: {}", self.0);
+        let (status, words) = match &self.0 {
+            // The database is away, or the pool is too small: later it may go well.
+            RunError::Acquire(_) => (StatusCode::SERVICE_UNAVAILABLE, "no connection in time"),
+            // The statement is wrong, or its connection died three times.
+            RunError::Commands(_) | _ => (StatusCode::INTERNAL_SERVER_ERROR, "the query failed"),
+        };
+        (status, words).into_response()
+    }
 }

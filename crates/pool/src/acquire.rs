@@ -53,7 +53,7 @@ pub enum AcquireError<E: std::error::Error + 'static> {
         /// How many there may be.
         max_open: usize,
     },
-    /// No connection could be opened.
+    /// The server could not be reached, or let nobody in.
     #[error("check out a connection within {waited:?}: no connection could be opened: {error}")]
     Unreachable {
         /// How long it waited.

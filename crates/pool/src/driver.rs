@@ -15,10 +15,15 @@ use crate::ending::Ending;
 ///
 /// # Cancel safety
 ///
-/// The pool drops the future of [`connect`](Self::connect), [`ping`](Self::ping),
-/// [`settle`](Self::settle) or [`close`](Self::close) when its limit has passed or the pool is
-/// dropped. Whatever they were working on is dropped with it and not used again, so none of them
-/// has to be cancel safe; what they have opened must close when it is dropped.
+/// The pool drops the future of an asynchronous method when the method's limit has passed or the
+/// pool is dropped. Whatever it was working on is dropped with it and not used again, so none of
+/// them has to be cancel safe; what that means for each is said there.
+///
+/// # Under the pool's lock
+///
+/// [`is_closed`](Self::is_closed), [`judge_unread`](Self::judge_unread) and
+/// [`ending`](Self::ending) may be called while the pool's lock is held. They must not use the
+/// pool, nor wait for anybody who does: that would be a deadlock. All others are called without it.
 pub trait Driver: Send + Sync + 'static {
     /// What is pooled.
     type Connection: Send + 'static;
@@ -26,11 +31,19 @@ pub trait Driver: Send + Sync + 'static {
     type Error: Error + Send + Sync + 'static;
 
     /// Opens a connection, ready for use. Ends with `connect_timeout`.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any point: what it has opened by then must close with it.
     fn connect(&self)
     -> impl Future<Output = Result<Opened<Self::Connection>, Self::Error>> + Send;
 
     /// Asks the server for a sign of life. Ends with `ping_timeout`; the connection is dropped
     /// unless it succeeds.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any point; the connection is dropped next, without a goodbye.
     fn ping(
         &self,
         connection: &mut Self::Connection,
@@ -38,6 +51,10 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Tidies up a connection that [`at_return`](Self::at_return) calls unsettled. Ends with
     /// `ping_timeout`; the connection is dropped unless it succeeds.
+    ///
+    /// # Cancel safety
+    ///
+    /// As with [`ping`](Self::ping).
     fn settle(
         &self,
         connection: &mut Self::Connection,
@@ -46,7 +63,24 @@ pub trait Driver: Send + Sync + 'static {
     }
 
     /// Says goodbye. Ends with `close_timeout`; dropping the connection is enough by default.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any point, and the connection with it: what is not said by then is left
+    /// unsaid.
     fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send {
+        drop(connection);
+        std::future::ready(())
+    }
+
+    /// Parts with a connection whose command was cancelled. Ends with `close_timeout`, and counts
+    /// against `max_open` until then: where the command goes on at the server, here is the place to
+    /// have it cancelled there too. Dropping the connection is enough by default.
+    ///
+    /// # Cancel safety
+    ///
+    /// As with [`close`](Self::close).
+    fn abandon(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send {
         drop(connection);
         std::future::ready(())
     }
@@ -57,25 +91,28 @@ pub trait Driver: Send + Sync + 'static {
         Returned::Unknown
     }
 
-    /// Whether the driver knows already that a connection is closed. Must neither wait nor do IO.
+    /// Whether the driver knows already that a connection is closed. Must neither wait nor do IO,
+    /// nor use the pool, whose lock may be held.
     fn is_closed(&self, connection: &Self::Connection) -> bool {
         let _ = connection;
         false
     }
 
-    /// What unread bytes on an idle connection mean, if the driver can tell without waiting.
+    /// What unread bytes on an idle connection mean, if the driver can tell without waiting. Must
+    /// not use the pool, whose lock may be held.
     fn judge_unread(&self, connection: &mut Self::Connection) -> Unread {
         let _ = connection;
         Unread::Unclear
     }
 
-    /// Why the server ended a connection, if it said so.
+    /// Why the server ended a connection, if it said so. Must neither wait nor do IO, nor use the
+    /// pool, whose lock may be held.
     fn ending(&self, connection: &Self::Connection) -> Option<Ending> {
         let _ = connection;
         None
     }
 
-    /// What an error of a command means for the connection it was on.
+    /// What an error of a command means for the connection it was on. Must neither wait nor do IO.
     fn judge_error(&self, error: &Self::Error) -> Fault;
 }
 
@@ -121,6 +158,9 @@ pub enum Returned {
         /// The time since its last answer.
         ago: Duration,
     },
+    /// The server did not answer on this lease, and nothing is pending: what is known of the
+    /// connection is as old as it was.
+    Unproven,
     /// Nothing is pending, and whether the server answered is not known.
     Unknown,
     /// Something is left behind, and [`Driver::settle`] is to tidy it up.
@@ -145,9 +185,9 @@ pub enum Unread {
 /// What an error of a command means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection was lost before anything was sent on it since its checkout: whatever it was,
-    /// it may be run on another one. A driver that says so of a later command has that one's
-    /// predecessors run twice.
+    /// The connection was lost before the server can have seen the command, or any other one since
+    /// the checkout: all of them may be repeated on another one. [`Pool::run`](crate::Pool::run)
+    /// begins again from the first.
     LostBefore,
     /// The connection was lost, and whether the command took effect is not known: only what does
     /// no harm twice may be repeated.

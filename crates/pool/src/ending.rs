@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Ending {
     /// The server, or something on the way to it, ended what was idle for too long.
     IdleLimit,
-    /// An administrator ended the session.
+    /// An administrator ended the session. A fast shutdown of PostgreSQL looks the same.
     Killed,
     /// The server shut down.
     Shutdown,

@@ -332,13 +332,14 @@ async fn try_out<D: Driver>(mut trial: Trial<D>, unsettled: bool) {
         let now = clock::exact();
         shared.note_answer(member, now);
         member.cleared = true;
-        return trial.pass(
-            now,
-            match unsettled {
-                true => Lay::Newest,
-                false => Lay::Oldest,
-            },
-        );
+        let lay = match unsettled {
+            true => Lay::Newest,
+            false => Lay::Oldest,
+        };
+        if lay == Lay::Newest {
+            member.idle_since = now;
+        }
+        return trial.pass(now, lay);
     }
     add_one(&shared.counters.pings_unanswered);
     let said = shared.ending(member);
@@ -373,8 +374,14 @@ async fn close<D: Driver>(shared: Arc<Shared<D>>, member: Box<Member<D>>) {
     let Member {
         connection, socket, ..
     } = *member;
-    drop(socket);
-    let goodbye = shared.driver.close(connection);
+    if let Some(socket) = socket.filter(|_| ending == Ending::Cancelled) {
+        // What is still to come on it is for nobody, whatever the driver does with it.
+        socket.end();
+    }
+    let limit = shared.settings.close_timeout;
     // Whoever does not hear it in time is left.
-    let _ = timeout(shared.settings.close_timeout, goodbye).await;
+    let _ = match ending == Ending::Cancelled {
+        true => timeout(limit, shared.driver.abandon(connection)).await,
+        false => timeout(limit, shared.driver.close(connection)).await,
+    };
 }

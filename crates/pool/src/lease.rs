@@ -141,18 +141,18 @@ impl<D: Driver> Drop for Lease<D> {
         let now = clock::coarse();
         let shared = &self.shared;
         member.card.note_return();
-        let ending = match self.in_flight {
-            true => Some(Ending::Cancelled),
-            false => self.verdict,
-        };
-        if let Some(ending) = ending {
+        if self.in_flight {
+            return shared.abandon(member);
+        }
+        if let Some(ending) = self.verdict {
             return shared.bury(member, ending, now);
         }
         match shared.at_return(&mut member) {
             Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago)),
+            Returned::Unproven => shared.take_back(member, now, None),
             Returned::Unknown => shared.take_back(member, now, self.answered),
             Returned::Unsettled => shared.ledger.settle(member),
-            Returned::InFlight => shared.bury(member, Ending::Cancelled, now),
+            Returned::InFlight => shared.abandon(member),
             Returned::Broken => {
                 let said = shared.ending(&member);
                 shared.bury(member, said.unwrap_or(Ending::Broken), now);
@@ -162,6 +162,13 @@ impl<D: Driver> Drop for Lease<D> {
 }
 
 impl<D: Driver> Shared<D> {
+    /// Parts with a connection whose command was cancelled, by the keeper: its place is taken until
+    /// the driver has let go of it.
+    fn abandon(&self, mut member: Box<Member<D>>) {
+        member.leaving = Some(Ending::Cancelled);
+        self.ledger.dismiss(member);
+    }
+
     /// Takes a connection back from its user. Without proof that the server answered meanwhile it is
     /// no better known than before.
     fn take_back(&self, mut member: Box<Member<D>>, now: Moment, proven: Option<Moment>) {

@@ -1,4 +1,8 @@
-//! A connection pool that never hands out a dead connection, and hardly ever pings.
+//! A connection pool that never hands out a connection whose end can be seen, and hardly ever pings.
+//!
+//! What cannot be seen is a peer that vanished without a word, until [`Settings::keepalive`] (19 s)
+//! or [`Settings::ping_after`] (30 s) finds it: a command meets it before that, once for each
+//! connection.
 //!
 //! Generic over drivers; adapters for tokio-postgres, mysql_async and sqlx's connections (as
 //! sqlx-mysql and sqlx-postgres) are behind the features of these names. Linux and tokio.
@@ -120,7 +124,9 @@ pub use mysql::MySql;
 pub use observer::{Ended, Leak, Observer};
 pub use pool::{BuildError, Builder, Pool, RunError};
 #[cfg(feature = "tokio-postgres")]
-pub use postgres::{Postgres, PostgresError, Session, Stream};
+pub use postgres::{
+    CancelToken, ConfigFault, Postgres, PostgresError, Session, Stream, Transaction,
+};
 pub use settings::{IdleOrder, Keepalive, Settings, SettingsError};
 #[cfg(feature = "sqlx-mysql")]
 pub use sqlx::SqlxMySql;

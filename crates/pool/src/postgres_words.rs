@@ -3,18 +3,21 @@
 #[cfg(feature = "tokio-postgres")]
 use crate::ending::Ending;
 
-/// Whether the server ends the session after these words.
+/// Whether the server ends the session after these words, where it is not known that they are
+/// FATAL.
 pub(crate) fn ends_session(code: &str) -> bool {
-    code.starts_with("57P0") || code.starts_with("08")
+    // 25P03 and 25P04: idle in a transaction, or in a transaction, for too long.
+    code.starts_with("57P0") || code.starts_with("08") || matches!(code, "25P03" | "25P04")
 }
 
 /// Why it ended one, by the last words if there were any.
 #[cfg(feature = "tokio-postgres")]
 pub(crate) fn name_ending(code: Option<&str>) -> Ending {
     match code {
+        // A fast shutdown says the same as pg_terminate_backend.
         Some("57P01") => Ending::Killed,
         Some("57P02" | "57P03") => Ending::Shutdown,
-        Some("57P05") => Ending::IdleLimit,
+        Some("57P05" | "25P03") => Ending::IdleLimit,
         Some(_) => Ending::Broken,
         None => Ending::HungUp,
     }
@@ -27,6 +30,7 @@ mod tests {
     #[test]
     fn a_refused_statement_does_not_end_a_session() {
         assert!(ends_session("57P01") && ends_session("08006"));
-        assert!(!ends_session("42601") && !ends_session("57014"));
+        assert!(ends_session("25P03") && ends_session("25P04"));
+        assert!(!ends_session("42601") && !ends_session("57014") && !ends_session("25P02"));
     }
 }

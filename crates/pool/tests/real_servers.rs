@@ -11,7 +11,13 @@ mod by_sqlx;
 mod ends;
 #[path = "real_servers/kills.rs"]
 mod kills;
+#[path = "real_servers/last_words.rs"]
+mod last_words;
+#[path = "real_servers/postgres.rs"]
+mod postgres;
 #[path = "real_servers/router.rs"]
 mod router;
 #[path = "real_servers/stage.rs"]
 mod stage;
+#[path = "real_servers/tls.rs"]
+mod tls;

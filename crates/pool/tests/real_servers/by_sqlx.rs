@@ -6,7 +6,7 @@ use sqlx_core::connection::Connection as _;
 use sqlx_core::executor::Executor as _;
 use sqlx_core::transaction::Transaction;
 
-use crate::ends::{end_all, keep_within, soon, wait_for_the_limit};
+use crate::ends::{end_all, keep_within, wait_for_the_limit};
 use crate::kills::{kill_at_random, repeat};
 use crate::stage::{Ends as _, OnMariaDbBySqlx, OnPostgresBySqlx, Stage, pool, settings};
 
@@ -14,11 +14,7 @@ use crate::stage::{Ends as _, OnMariaDbBySqlx, OnPostgresBySqlx, Stage, pool, se
 const HUNG_UP: &[Ending] = &[Ending::HungUp, Ending::Reset];
 
 async fn kill_idle<S: Stage>() {
-    let kill = async |server: &S::Server, _: &Pool<S::Driver>| {
-        server.kill_all();
-        soon().await;
-    };
-    end_all::<S>(kill, HUNG_UP).await;
+    end_all::<S>(async |server, _| server.kill_all(), HUNG_UP).await;
 }
 
 async fn crash<S: Stage>() {

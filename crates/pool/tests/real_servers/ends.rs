@@ -14,9 +14,20 @@ pub(crate) async fn end_all<S: Stage>(
     endings: &[Ending],
 ) {
     let server = S::server();
-    let pool = pool(S::driver("127.0.0.1", server.port()), settings());
+    let driver = S::driver("127.0.0.1", server.port());
+    end_all_on(&server, driver, end, endings).await;
+}
+
+/// The same on a server that runs.
+pub(crate) async fn end_all_on<R, D: Talks>(
+    server: &R,
+    driver: D,
+    end: impl AsyncFn(&R, &Pool<D>),
+    endings: &[Ending],
+) {
+    let pool = pool(driver, settings());
     warm(&pool).await;
-    end(&server, &pool).await;
+    end(server, &pool).await;
     let errors = two_hundred(&pool).await;
     let stats = pool.stats();
     assert_eq!(errors, [""; 0], "{stats:?}");
@@ -39,11 +50,6 @@ pub(crate) async fn wait_for_the_limit<D: Talks>(pool: &Pool<D>) {
     }
     drop(leases);
     eventually("the server has ended them", || pool.stats().open == 0).await;
-}
-
-/// An end that has happened by the time this returns, but that nobody waited to be noticed.
-pub(crate) async fn soon() {
-    tokio::time::sleep(50 * MS).await;
 }
 
 #[tokio::test]
@@ -75,11 +81,11 @@ async fn mariadb_kills_them() {
 #[tokio::test]
 async fn postgres_kills_them() {
     require_servers!();
-    let kill = async |server: &dbvitals_testkit::Postgres, _: &Pool<_>| {
-        server.kill_all();
-        soon().await;
-    };
-    end_all::<OnPostgres>(kill, &[Ending::Killed, Ending::HungUp]).await;
+    end_all::<OnPostgres>(
+        async |server, _| server.kill_all(),
+        &[Ending::Killed, Ending::HungUp],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -2,57 +2,137 @@
 //! it are those of commands that were under way when their session died, and those that may be
 //! repeated bring none at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dbvitals_pool::{Pool, RunError, Settings, Stats};
+use dbvitals_pool::{Driver, Fault, Opened, Pool, RunError, Settings, Stats};
 use dbvitals_testkit::{RealServer as _, require_servers};
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, OptsBuilder};
 use tokio::time::Instant;
 
-use crate::stage::{Ends as _, MS, OnMariaDb, OnPostgres, Stage, Talks, pool, settings};
+use crate::stage::{Ends, MS, OnMariaDb, OnPostgres, Stage, Talks, pool, settings};
 
 const LASTS: Duration = Duration::from_secs(3);
 const TASKS: usize = 8;
 
-/// When each session was ended: it was dead from this moment on.
-type Deaths = Arc<Mutex<BTreeMap<u64, Instant>>>;
+/// What the tasks and the killer know of the sessions.
+#[derive(Default)]
+struct Sessions {
+    /// The server's name for each connection of the pool that ever was.
+    named: Mutex<BTreeMap<u64, u64>>,
+    /// When a session was gone for certain.
+    deaths: Mutex<BTreeMap<u64, Instant>>,
+}
 
-/// What tasks saw.
+impl Sessions {
+    fn alive(&self) -> Vec<u64> {
+        let deaths = self.deaths.lock().unwrap();
+        let named = self.named.lock().unwrap();
+        let alive = named.values().filter(|it| !deaths.contains_key(it));
+        alive.copied().collect()
+    }
+}
+
+/// What a task saw.
 #[derive(Default)]
 struct Seen {
     commands: usize,
-    /// The session of each command that failed, and when the command began.
-    failed: Vec<(Option<u64>, Instant)>,
+    /// The connection of each command that failed, and when it was asked for.
+    failed: Vec<(u64, Instant)>,
+}
+
+/// What came of it all.
+#[derive(Debug)]
+pub(crate) struct Report {
+    commands: usize,
+    deaths: usize,
+    failed: usize,
+    /// Failures on connections that were dead before they were asked for.
+    stale: usize,
+    /// Failures on connections that nobody killed, or on one for the second time.
+    unexplained: usize,
+    stats: Stats,
 }
 
 /// Works until told to stop; each lease is used for one command.
-async fn work<D: Talks>(
-    pool: Pool<D>,
-    stop: Arc<AtomicBool>,
-    sessions: Arc<Mutex<BTreeMap<u64, u64>>>,
-) -> Seen {
+async fn work<D: Talks>(pool: Pool<D>, stop: Arc<AtomicBool>, sessions: Arc<Sessions>) -> Seen {
     let mut seen = Seen::default();
     while !stop.load(Ordering::Relaxed) {
+        let asked = Instant::now();
         let mut lease = pool.acquire().await.unwrap();
         let number = lease.number();
-        let begun = Instant::now();
         match lease.run(async |it| D::ask(it).await).await {
             Ok(session) => {
-                sessions.lock().unwrap().insert(number, session);
+                sessions.named.lock().unwrap().insert(number, session);
             }
-            Err(_) => {
-                let session = sessions.lock().unwrap().get(&number).copied();
-                seen.failed.push((session, begun));
-            }
+            Err(_) => seen.failed.push((number, asked)),
         }
         seen.commands += 1;
         drop(lease);
-        // Now and then connections lie idle for a moment.
-        tokio::time::sleep(MS).await;
+        // Connections lie idle in between, some for longer than it takes to be killed.
+        tokio::time::sleep(MS * fastrand::u32(0..20)).await;
     }
     seen
+}
+
+/// Kills one session after the other, until the time is up.
+fn kill(server: &impl Ends, sessions: &Sessions) {
+    let until = Instant::now() + LASTS;
+    let mut random = fastrand::Rng::with_seed(7);
+    while Instant::now() < until {
+        if let Some(victim) = random.choice(&sessions.alive()) {
+            server.kill_one(*victim);
+            let gone = Instant::now();
+            sessions.deaths.lock().unwrap().insert(*victim, gone);
+        }
+        std::thread::sleep(20 * MS);
+    }
+}
+
+async fn watch_kills<D: Talks>(
+    server: Arc<impl Ends + Send + Sync + 'static>,
+    pool: Pool<D>,
+) -> Report {
+    let stop = Arc::new(AtomicBool::new(false));
+    let sessions = Arc::new(Sessions::default());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        tasks.spawn(work(pool.clone(), Arc::clone(&stop), Arc::clone(&sessions)));
+    }
+    let killer = {
+        let (server, sessions) = (Arc::clone(&server), Arc::clone(&sessions));
+        tokio::task::spawn_blocking(move || kill(&*server, &sessions))
+    };
+    killer.await.unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let seen = tasks.join_all().await;
+
+    let named = sessions.named.lock().unwrap();
+    let deaths = sessions.deaths.lock().unwrap();
+    let failed: Vec<_> = seen.iter().flat_map(|it| &it.failed).collect();
+    let mut explained = BTreeSet::new();
+    let mut stale = 0;
+    for (number, asked) in &failed {
+        let Some((session, death)) = named
+            .get(number)
+            .and_then(|session| Some((session, deaths.get(session)?)))
+        else {
+            continue;
+        };
+        explained.insert(session);
+        stale += usize::from(death < asked);
+    }
+    Report {
+        commands: seen.iter().map(|it| it.commands).sum(),
+        deaths: deaths.len(),
+        failed: failed.len(),
+        stale,
+        unexplained: failed.len() - explained.len(),
+        stats: pool.stats(),
+    }
 }
 
 pub(crate) async fn kill_at_random<S: Stage>(settings: Settings) -> Stats
@@ -61,63 +141,65 @@ where
 {
     let server = Arc::new(S::server());
     let pool = pool(S::driver("127.0.0.1", server.port()), settings);
-    let stop = Arc::new(AtomicBool::new(false));
-    let sessions = Arc::new(Mutex::new(BTreeMap::new()));
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..TASKS {
-        tasks.spawn(work(pool.clone(), Arc::clone(&stop), Arc::clone(&sessions)));
-    }
-    let deaths = Deaths::default();
-    let killer = std::thread::spawn({
-        let (server, deaths) = (Arc::clone(&server), Arc::clone(&deaths));
-        move || {
-            let until = Instant::now() + LASTS;
-            let mut random = fastrand::Rng::with_seed(7);
-            while Instant::now() < until {
-                let known: Vec<u64> = sessions.lock().unwrap().values().copied().collect();
-                if let Some(victim) = random.choice(&known) {
-                    server.kill_one(*victim);
-                    deaths
-                        .lock()
-                        .unwrap()
-                        .entry(*victim)
-                        .or_insert_with(Instant::now);
-                    sessions.lock().unwrap().retain(|_, it| it != victim);
-                }
-                std::thread::sleep(5 * MS);
-            }
-        }
-    });
-    tokio::task::spawn_blocking(|| killer.join().unwrap())
-        .await
-        .unwrap();
-    stop.store(true, Ordering::Relaxed);
+    let report = watch_kills(server, pool).await;
+    println!("{report:?}");
+    assert!(report.deaths >= 10, "{report:?}");
+    assert!(report.failed <= report.deaths, "{report:?}");
+    assert!(report.commands > 10 * report.deaths, "{report:?}");
+    assert_eq!((report.stale, report.unexplained), (0, 0), "{report:?}");
+    report.stats
+}
 
-    let seen = tasks.join_all().await;
-    let deaths = deaths.lock().unwrap();
-    let commands: usize = seen.iter().map(|it| it.commands).sum();
-    let failed: Vec<_> = seen.iter().flat_map(|it| &it.failed).collect();
-    // Dead by the time the command began: it should not have been handed out.
-    let stale = failed.iter().filter(|(session, begun)| {
-        session
-            .and_then(|it| deaths.get(&it))
-            .is_some_and(|death| death < begun)
-    });
-    let stale = stale.count();
-    println!(
-        "{commands} commands, {} sessions ended, {} commands were under way, {stale} stale, {:?}",
-        deaths.len(),
-        failed.len(),
-        pool.stats()
-    );
-    assert!(
-        deaths.len() >= 10,
-        "only {} sessions were ended",
-        deaths.len()
-    );
-    assert!(commands > 10 * deaths.len());
-    assert_eq!(stale, 0);
-    pool.stats()
+/// A pool's driver that shows nothing of its connections.
+struct Blind(mysql_async::Opts);
+
+impl Driver for Blind {
+    type Connection = Conn;
+    type Error = mysql_async::Error;
+
+    async fn connect(&self) -> Result<Opened<Conn>, mysql_async::Error> {
+        Ok(Opened::new(Conn::new(self.0.clone()).await?))
+    }
+
+    async fn ping(&self, connection: &mut Conn) -> Result<(), mysql_async::Error> {
+        connection.ping().await
+    }
+
+    fn judge_error(&self, _: &mysql_async::Error) -> Fault {
+        Fault::Lost
+    }
+}
+
+impl Talks for Blind {
+    async fn ask(session: &mut Conn) -> Result<u64, mysql_async::Error> {
+        let number = session.query_first("SELECT CONNECTION_ID()").await?;
+        Ok(number.expect("a row"))
+    }
+
+    async fn limit_idleness(_: &mut Conn) -> Result<(), mysql_async::Error> {
+        Ok(())
+    }
+}
+
+/// The check of the check: a pool that neither looks nor pings hands out dead connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_does_not_look_is_found_out() {
+    require_servers!();
+    let server = Arc::new(OnMariaDb::server());
+    let opts = OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(server.port())
+        .user(Some("vitals"))
+        .pass(Some("secret"))
+        .prefer_socket(false);
+    let trusting = Settings {
+        trust_for: Duration::from_secs(3_600),
+        ping_after: Duration::from_secs(3_600),
+        ..settings()
+    };
+    let report = watch_kills(server, pool(Blind(opts.into()), trusting)).await;
+    println!("{report:?}");
+    assert!(report.stale > 0, "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

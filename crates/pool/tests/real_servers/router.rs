@@ -10,9 +10,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dbvitals_pool::{Driver, Ending, Fault, Keepalive, Opened, Returned, Settings, Unread};
+use dbvitals_pool::{Driver, Ending, Fault, Keepalive, Opened, Pool, Returned, Settings, Unread};
 use dbvitals_testkit::{RealServer as _, left_out, require_servers};
-use tokio::time::Instant;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use crate::stage::{
     MS, OnMariaDb, OnPostgres, Stage, Talks, eventually, pool, settings, two_hundred, warm,
@@ -86,6 +88,10 @@ impl<D: Driver> Driver for TwoWays<D> {
 
     async fn ping(&self, connection: &mut D::Connection) -> Result<(), D::Error> {
         self.first.ping(connection).await
+    }
+
+    async fn abandon(&self, connection: D::Connection) {
+        self.first.abandon(connection).await;
     }
 
     fn at_return(&self, connection: &mut D::Connection) -> Returned {
@@ -187,6 +193,61 @@ async fn what_a_router_swallows_of_postgres_costs_a_ping_each() {
     require_servers!();
     if is_here("router::what_a_router_swallows_of_postgres_costs_a_ping_each") {
         swallow::<OnPostgres>().await;
+    }
+}
+
+/// As a pool is without any setting, an application meets what was swallowed a moment ago, once for
+/// each connection: neither a ping nor keepalive is due. Its own limit ends those commands.
+async fn meet_what_was_just_swallowed<S: Stage>() {
+    let server = S::server();
+    let (ways, lost) = two_ways::<S>(&server);
+    let pool = pool(ways, Settings::default());
+    warm(&pool).await;
+    lose_the_way(&lost);
+    let begun = Instant::now();
+    let all_out = Arc::new(Barrier::new(10));
+    let mut tasks = JoinSet::new();
+    for _ in 0..10 {
+        tasks.spawn(twenty_with_a_limit(pool.clone(), Arc::clone(&all_out)));
+    }
+    let failed: usize = tasks.join_all().await.into_iter().sum();
+    let stats = pool.stats();
+    println!(
+        "{failed} of 200 commands met one of the 10 that were swallowed, {:?}: {stats:?}",
+        begun.elapsed()
+    );
+    assert!(failed <= 10, "each is met once: {stats:?}");
+    assert_eq!(stats.ended(Ending::Cancelled), failed as u64, "{stats:?}");
+}
+
+/// Twenty commands, the first of them on a connection of its own; how many failed, or took too long.
+async fn twenty_with_a_limit<D: Talks>(pool: Pool<D>, all_out: Arc<Barrier>) -> usize {
+    let mut failed = 0;
+    for round in 0..20 {
+        let mut lease = pool.acquire().await.unwrap();
+        if round == 0 {
+            all_out.wait().await;
+        }
+        let command = lease.run(async |it| D::ask(it).await);
+        let outcome = timeout(500 * MS, command).await;
+        failed += usize::from(!matches!(outcome, Ok(Ok(_))));
+    }
+    failed
+}
+
+#[tokio::test]
+async fn what_mariadb_lost_a_moment_ago_is_met_once_each() {
+    require_servers!();
+    if is_here("router::what_mariadb_lost_a_moment_ago_is_met_once_each") {
+        meet_what_was_just_swallowed::<OnMariaDb>().await;
+    }
+}
+
+#[tokio::test]
+async fn what_postgres_lost_a_moment_ago_is_met_once_each() {
+    require_servers!();
+    if is_here("router::what_postgres_lost_a_moment_ago_is_met_once_each") {
+        meet_what_was_just_swallowed::<OnPostgres>().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the scenarios need of both databases: how to connect, to ask, to name a session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dbvitals_pool::{Driver, MySql, Pool, Postgres, Settings, SqlxMySql, SqlxPostgres};
@@ -12,6 +13,8 @@ use sqlx_core::executor::Executor as _;
 use sqlx_core::row::Row as _;
 use sqlx_mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx_postgres::{PgConnectOptions, PgConnection};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
@@ -80,9 +83,10 @@ pub(crate) trait Ends: RealServer {
     /// One that ends what idles for longer than so many seconds.
     fn start(idle_limit_s: Option<u32>) -> Self;
 
+    /// Ends all sessions.
     fn kill_all(&self);
 
-    /// Ends one session, if it is still there.
+    /// Ends one session, if it is still there, and returns once it is gone.
     fn kill_one(&self, number: u64);
 }
 
@@ -105,8 +109,15 @@ impl Ends for MariaDb {
         self.sql(&format!(
             "DELIMITER $$
              BEGIN NOT ATOMIC
+               DECLARE waits INT DEFAULT 0;
                DECLARE CONTINUE HANDLER FOR 1094 BEGIN END;
                KILL {number};
+               WHILE waits < 5000 AND EXISTS
+                 (SELECT 1 FROM information_schema.processlist WHERE id = {number})
+               DO
+                 DO SLEEP(0.001);
+                 SET waits = waits + 1;
+               END WHILE;
              END$$"
         ));
     }
@@ -124,11 +135,15 @@ impl Ends for PostgresServer {
     }
 
     fn kill_all(&self) {
-        self.terminate_all_sessions();
+        // Each is waited for: what it leaves on the wire is there once it is gone.
+        self.sql(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        );
     }
 
     fn kill_one(&self, number: u64) {
-        self.sql(&format!("SELECT pg_terminate_backend({number})"));
+        self.sql(&format!("SELECT pg_terminate_backend({number}, 10000)"));
     }
 }
 
@@ -229,11 +244,25 @@ pub(crate) async fn warm<D: Talks>(pool: &Pool<D>) {
     assert_eq!(pool.stats().idle, 10);
 }
 
-/// Two hundred checkouts with a command each; the errors that the application sees.
+/// Two hundred checkouts with a command each, ten at a time: at first ten are out at once, so that
+/// every idle one was handed out or found dead. The errors that the application sees.
 pub(crate) async fn two_hundred<D: Talks>(pool: &Pool<D>) -> Vec<String> {
+    let all_out = Arc::new(Barrier::new(10));
+    let mut tasks = JoinSet::new();
+    for _ in 0..10 {
+        tasks.spawn(twenty(pool.clone(), Arc::clone(&all_out)));
+    }
+    tasks.join_all().await.concat()
+}
+
+async fn twenty<D: Talks>(pool: Pool<D>, all_out: Arc<Barrier>) -> Vec<String> {
     let mut errors = Vec::new();
-    for _ in 0..200 {
-        match pool.acquire().await {
+    for round in 0..20 {
+        let lease = pool.acquire().await;
+        if round == 0 {
+            all_out.wait().await;
+        }
+        match lease {
             Ok(mut lease) => {
                 if let Err(error) = lease.run(async |it| D::ask(it).await).await {
                     errors.push(error.to_string());
