@@ -306,8 +306,10 @@ impl<D: Driver> Shared<D> {
             .max_lifetime
             .map(|lifetime| lifetime.mul_f64(1.0 - settings.lifetime_jitter * fastrand::f64()));
         let socket = opened.socket;
+        let without_socket = socket.is_none();
         Box::new(Member {
             connection: opened.connection,
+            _without_socket: without_socket.then(|| self.counters.count_without_socket()),
             socket: socket.map(|fd| Socket::new(fd, id, &self.watch, settings.keepalive)),
             id,
             slot: 0,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dbvitals_verdict::Moment;
 
 use crate::books::Tenant;
+use crate::counters::WithoutSocket;
 use crate::driver::Driver;
 use crate::ending::Ending;
 use crate::socket::Socket;
@@ -18,6 +19,8 @@ pub(crate) struct Member<D: Driver> {
     pub(crate) connection: D::Connection,
     /// What can be looked at; closed together with the connection.
     pub(crate) socket: Option<Socket>,
+    /// Where there is none.
+    pub(crate) _without_socket: Option<WithoutSocket>,
     pub(crate) id: u64,
     pub(crate) slot: usize,
     pub(crate) opened_at: Moment,

@@ -170,13 +170,14 @@ async fn without_a_socket_age_alone_asks_for_a_ping() {
     });
     warm(&pool, 1).await;
     drop(pool.acquire().await.unwrap());
-    assert_eq!(server.pings(), 0);
+    assert_eq!((server.pings(), pool.stats().without_socket), (0, 1));
     tokio::time::sleep(150 * MS).await;
     drop(pool.acquire().await.unwrap());
     assert_eq!(server.pings(), 1);
     server.kill_all();
     tokio::time::sleep(150 * MS).await;
     assert_eq!(pool.acquire().await.unwrap().number, 1);
+    assert_eq!(pool.stats().without_socket, 1, "the other one is no more");
 }
 
 #[tokio::test]
