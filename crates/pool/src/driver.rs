@@ -125,7 +125,8 @@ pub enum Returned {
     Unknown,
     /// Something is left behind, and [`Driver::settle`] is to tidy it up.
     Unsettled,
-    /// A command was begun and not ended.
+    /// A command was begun and not ended, or the driver cannot tell that from a loss: the pool then
+    /// looks at the socket.
     InFlight,
     /// It is of no use any more.
     Broken,

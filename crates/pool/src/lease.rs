@@ -142,7 +142,7 @@ impl<D: Driver> Drop for Lease<D> {
         let now = clock::coarse();
         let shared = &self.shared;
         let ending = match self.in_flight {
-            true => Some(Ending::Cancelled),
+            true => Some(shared.name_unended(&member, now)),
             false => self.verdict,
         };
         if let Some(ending) = ending {
@@ -152,7 +152,10 @@ impl<D: Driver> Drop for Lease<D> {
             Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago)),
             Returned::Unknown => shared.take_back(member, now, self.answered),
             Returned::Unsettled => shared.ledger.settle(member),
-            Returned::InFlight => shared.bury(member, Ending::Cancelled, now),
+            Returned::InFlight => {
+                let ending = shared.name_unended(&member, now);
+                shared.bury(member, ending, now);
+            }
             Returned::Broken => {
                 let said = shared.driver.ending(&member.connection);
                 shared.bury(member, said.unwrap_or(Ending::Broken), now);

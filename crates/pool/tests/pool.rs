@@ -181,6 +181,19 @@ async fn without_a_socket_age_alone_asks_for_a_ping() {
 }
 
 #[tokio::test]
+async fn a_command_that_was_not_ended_on_a_lost_connection_was_not_cancelled() {
+    let server = Server::default();
+    let pool = server.pool(settings(1));
+    let mut lease = pool.acquire().await.unwrap();
+    lease.returned = Returned::InFlight;
+    server.kill(lease.number);
+    drop(lease);
+    let stats = pool.stats();
+    let (hung_up, cancelled) = (Ending::HungUp, Ending::Cancelled);
+    assert_eq!((stats.ended(hung_up), stats.ended(cancelled)), (1, 0));
+}
+
+#[tokio::test]
 async fn a_cancelled_command_ends_its_connection() {
     let server = Server::default();
     let pool = server.pool(settings(1));
