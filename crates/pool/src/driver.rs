@@ -5,6 +5,7 @@
 //! from the future that an application awaits: an application that gives up cancels nothing here.
 
 use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -80,11 +81,20 @@ pub trait Driver: Send + Sync + 'static {
 }
 
 /// A connection that was opened, and what is known of it.
-#[derive(Debug)]
 pub struct Opened<C> {
     pub(crate) connection: C,
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) idle_limit: Option<Duration>,
+}
+
+impl<C> fmt::Debug for Opened<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the connection itself: some drivers show a password.
+        f.debug_struct("Opened")
+            .field("socket", &self.socket)
+            .field("idle_limit", &self.idle_limit)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<C> Opened<C> {

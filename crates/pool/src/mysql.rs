@@ -5,6 +5,7 @@
 //! a proxy or a forbidden system call is in the way, there is nothing to look at, and the pool
 //! pings by age alone.
 
+use std::fmt;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -19,9 +20,22 @@ use crate::socket_search::{Sought, known_sockets};
 /// A pooled session is mysql_async's [`Conn`]. The driver itself marks one whose command was
 /// cancelled, which is then closed rather than given back. A result that was not read to its end,
 /// or a transaction that was dropped, is tidied up by the driver before the next command.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MySql {
     opts: Opts,
+}
+
+impl fmt::Debug for MySql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No more of the options: they have the password.
+        f.debug_struct("MySql")
+            .field("host", &self.opts.ip_or_hostname())
+            .field("port", &self.opts.tcp_port())
+            .field("socket", &self.opts.socket())
+            .field("user", &self.opts.user())
+            .field("database", &self.opts.db_name())
+            .finish_non_exhaustive()
+    }
 }
 
 impl MySql {
@@ -84,5 +98,23 @@ impl Driver for MySql {
             Error::Url(_) => Fault::Answered,
             Error::Driver(_) | Error::Io(_) | Error::Other(_) => Fault::Lost,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(url: &str) -> MySql {
+        MySql::new(Opts::from_url(url).unwrap())
+    }
+
+    #[test]
+    fn a_driver_is_shown_without_its_password() {
+        let shown = format!("{:?}", url("mysql://me:hidden@db.example:3307/app"));
+        for part in ["db.example", "3307", "me", "app"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+        assert!(!shown.contains("hidden"), "{shown}");
     }
 }

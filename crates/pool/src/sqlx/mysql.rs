@@ -1,5 +1,6 @@
 //! sqlx's connections to MySQL and MariaDB.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx_core::Error;
@@ -17,9 +18,22 @@ use crate::socket_search::{Sought, known_sockets};
 ///
 /// A command that was cancelled outside of [`Lease::run`](crate::Lease::run) is read to its end by
 /// sqlx before the next one: nobody gets another's answer, but somebody may wait for it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SqlxMySql {
     options: MySqlConnectOptions,
+}
+
+impl fmt::Debug for SqlxMySql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No more of the options: they have the password.
+        f.debug_struct("SqlxMySql")
+            .field("host", &self.options.get_host())
+            .field("port", &self.options.get_port())
+            .field("socket", &self.options.get_socket())
+            .field("user", &self.options.get_username())
+            .field("database", &self.options.get_database())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SqlxMySql {
@@ -67,5 +81,21 @@ impl Driver for SqlxMySql {
             let words = words.try_downcast_ref::<MySqlDatabaseError>();
             words.is_some_and(|words| name_ending(words.number()).is_some())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_is_shown_without_its_password() {
+        let options = MySqlConnectOptions::new().host("db.example").port(3307);
+        let options = options.username("me").password("hidden").database("app");
+        let shown = format!("{:?}", SqlxMySql::new(options));
+        for part in ["db.example", "3307", "me", "app"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+        assert!(!shown.contains("hidden"), "{shown}");
     }
 }

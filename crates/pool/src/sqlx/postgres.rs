@@ -1,5 +1,6 @@
 //! sqlx's connections to PostgreSQL.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx_core::Error;
@@ -22,9 +23,22 @@ const ASK: &str = "SELECT (SELECT setting FROM pg_settings WHERE name = 'idle_se
 ///
 /// A command that was cancelled outside of [`Lease::run`](crate::Lease::run) is read to its end by
 /// sqlx before the next one: nobody gets another's answer, but somebody may wait for it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SqlxPostgres {
     options: PgConnectOptions,
+}
+
+impl fmt::Debug for SqlxPostgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No more of the options: they have the password.
+        f.debug_struct("SqlxPostgres")
+            .field("host", &self.options.get_host())
+            .field("port", &self.options.get_port())
+            .field("socket", &self.options.get_socket())
+            .field("user", &self.options.get_username())
+            .field("database", &self.options.get_database())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SqlxPostgres {
@@ -74,5 +88,27 @@ impl Driver for SqlxPostgres {
         judge(error, |words| {
             words.code().is_some_and(|code| ends_session(&code))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .host("db.example")
+            .port(6543)
+            .username("me")
+    }
+
+    #[test]
+    fn a_driver_is_shown_without_its_password() {
+        let options = options().password("hidden").database("app");
+        let shown = format!("{:?}", SqlxPostgres::new(options));
+        for part in ["db.example", "6543", "me", "app"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+        assert!(!shown.contains("hidden"), "{shown}");
     }
 }
