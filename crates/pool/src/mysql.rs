@@ -8,8 +8,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Error, Opts};
+use mysql_async::{Conn, Error, OkPacket, Opts};
 
 use crate::driver::{Driver, Fault, Opened, Returned};
 use crate::mysql_words::{ASK, name_ending, port_of};
@@ -74,16 +75,25 @@ impl Driver for MySql {
         session.ping().await
     }
 
+    async fn settle(&self, session: &mut Conn) -> Result<(), Error> {
+        session.query_drop("ROLLBACK").await
+    }
+
     async fn close(&self, session: Conn) {
         // Whether the goodbye arrived does not matter.
         let _ = session.disconnect().await;
     }
 
     fn at_return(&self, session: &mut Conn) -> Returned {
-        match session.is_disconnected() {
+        if session.is_disconnected() {
             // The driver calls it so from the beginning of a command to its end.
-            true => Returned::InFlight,
-            false => Returned::Unknown,
+            return Returned::InFlight;
+        }
+        let status = session.last_ok_packet().map(OkPacket::status_flags);
+        match status.is_some_and(is_settled) {
+            true => Returned::Unknown,
+            // After an error a transaction may or may not be open.
+            false => Returned::Unsettled,
         }
     }
 
@@ -99,6 +109,13 @@ impl Driver for MySql {
             Error::Driver(_) | Error::Io(_) | Error::Other(_) => Fault::Lost,
         }
     }
+}
+
+/// Whether no transaction is open. Where autocommit is off there is always one; and the driver takes
+/// the number of a statement that was just prepared for a status, which has no such flag either.
+fn is_settled(status: StatusFlags) -> bool {
+    status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
+        && !status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use sqlx_core::Error;
 use sqlx_core::connection::Connection;
+use sqlx_core::database::Database;
 use sqlx_core::error::DatabaseError;
+use sqlx_core::transaction::TransactionManager as _;
 
 use crate::driver::{Fault, Opened, Returned};
 use crate::socket_search::{KnownSockets, Sought};
@@ -41,12 +43,22 @@ fn opened<C>(
     }
 }
 
-/// A transaction that was dropped has left its rollback behind, still to be sent.
+/// A transaction that was dropped has left its rollback behind, still to be sent; one that was
+/// forgotten is still open. What was begun by words sqlx does not show.
 fn at_return(connection: &impl Connection) -> Returned {
     match connection.should_flush() || connection.is_in_transaction() {
         true => Returned::Unsettled,
         false => Returned::Unknown,
     }
+}
+
+/// Sends what was left behind, and ends what is still open.
+async fn settle<D: Database>(connection: &mut D::Connection) -> Result<(), Error> {
+    connection.ping().await?;
+    while connection.is_in_transaction() {
+        D::TransactionManager::rollback(connection).await?;
+    }
+    Ok(())
 }
 
 /// What an error means; `ends` knows the words after which a server ends the session. What sqlx

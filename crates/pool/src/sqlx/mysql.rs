@@ -7,9 +7,9 @@ use sqlx_core::Error;
 use sqlx_core::connection::{ConnectOptions as _, Connection as _};
 use sqlx_core::executor::Executor as _;
 use sqlx_core::row::Row as _;
-use sqlx_mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
+use sqlx_mysql::{MySql, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
 
-use super::{at_return, judge, opened};
+use super::{at_return, judge, opened, settle};
 use crate::driver::{Driver, Fault, Opened, Returned};
 use crate::mysql_words::{ASK, name_ending, port_of};
 use crate::socket_search::{Sought, known_sockets};
@@ -65,6 +65,10 @@ impl Driver for SqlxMySql {
 
     async fn ping(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
         connection.ping().await
+    }
+
+    async fn settle(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
+        settle::<MySql>(connection).await
     }
 
     async fn close(&self, connection: MySqlConnection) {

@@ -7,9 +7,9 @@ use sqlx_core::Error;
 use sqlx_core::connection::{ConnectOptions as _, Connection as _};
 use sqlx_core::executor::Executor as _;
 use sqlx_core::row::Row as _;
-use sqlx_postgres::{PgConnectOptions, PgConnection};
+use sqlx_postgres::{PgConnectOptions, PgConnection, Postgres};
 
-use super::{at_return, judge, opened};
+use super::{at_return, judge, opened, settle};
 use crate::driver::{Driver, Fault, Opened, Returned};
 use crate::postgres_words::ends_session;
 use crate::socket_search::{Sought, known_sockets};
@@ -73,6 +73,10 @@ impl Driver for SqlxPostgres {
 
     async fn ping(&self, connection: &mut PgConnection) -> Result<(), Error> {
         connection.ping().await
+    }
+
+    async fn settle(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        settle::<Postgres>(connection).await
     }
 
     async fn close(&self, connection: PgConnection) {
