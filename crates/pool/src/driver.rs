@@ -156,8 +156,10 @@ pub enum Unread {
 /// What an error of a command means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection was lost before the server can have seen the command: anything may be
-    /// repeated on another one.
+    /// The connection was lost before the server can have seen any command of the lease: anything
+    /// may be repeated on another one. That nothing of the command that failed was sent is not
+    /// enough, as those before it may have taken effect. The adapters for mysql_async and sqlx never
+    /// know so much.
     LostBefore,
     /// The connection was lost, and whether the command took effect is not known: only what does
     /// no harm twice may be repeated.

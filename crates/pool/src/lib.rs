@@ -84,7 +84,7 @@ mod outage;
 mod pool;
 #[cfg(feature = "tokio-postgres")]
 mod postgres;
-#[cfg(any(feature = "tokio-postgres", feature = "sqlx-postgres"))]
+#[cfg(feature = "tokio-postgres")]
 mod postgres_words;
 mod settings;
 mod shared;

@@ -5,12 +5,13 @@
 //! a proxy or a forbidden system call is in the way, there is nothing to look at, and the pool
 //! pings by age alone.
 
+use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
 use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Error, OkPacket, Opts};
+use mysql_async::{Conn, DriverError, Error, IoError, OkPacket, Opts};
 
 use crate::driver::{Driver, Fault, Opened, Returned};
 use crate::mysql_words::{ASK, name_ending, port_of};
@@ -102,11 +103,16 @@ impl Driver for MySql {
     }
 
     fn judge_error(&self, error: &Error) -> Fault {
-        match error {
-            Error::Server(words) if name_ending(words.code).is_some() => Fault::Lost,
-            Error::Server(_) => Fault::Answered,
-            Error::Url(_) => Fault::Answered,
-            Error::Driver(_) | Error::Io(_) | Error::Other(_) => Fault::Lost,
+        let lost = match error {
+            Error::Server(words) => name_ending(words.code).is_some(),
+            Error::Io(error) => !is_too_large(error),
+            Error::Driver(error) => is_loss(error),
+            // The caller's own.
+            Error::Other(_) | Error::Url(_) => false,
+        };
+        match lost {
+            true => Fault::Lost,
+            false => Fault::Answered,
         }
     }
 }
@@ -116,6 +122,28 @@ impl Driver for MySql {
 fn is_settled(status: StatusFlags) -> bool {
     status.contains(StatusFlags::SERVER_STATUS_AUTOCOMMIT)
         && !status.contains(StatusFlags::SERVER_STATUS_IN_TRANS)
+}
+
+/// Whether what was said on the wire makes no sense, or there is none. All else are mistakes of the
+/// caller's; if the driver closes the session for one, that shows at return.
+fn is_loss(error: &DriverError) -> bool {
+    matches!(
+        error,
+        DriverError::ConnectionClosed
+            | DriverError::PacketOutOfOrder
+            | DriverError::UnexpectedPacket { .. }
+            | DriverError::BadCompressedPacketHeader
+    )
+}
+
+/// Whether the driver refused to send a packet, or to take one in, for its size; it says so as if
+/// it were an error of the system's.
+fn is_too_large(error: &IoError) -> bool {
+    let cause = error
+        .source()
+        .and_then(|it| it.downcast_ref::<std::io::Error>());
+    let cause = cause.filter(|it| it.kind() == std::io::ErrorKind::Other);
+    cause.is_some_and(|it| it.to_string() == "Packet is larger than max_allowed_packet")
 }
 
 #[cfg(test)]
@@ -133,5 +161,33 @@ mod tests {
             assert!(shown.contains(part), "{shown}");
         }
         assert!(!shown.contains("hidden"), "{shown}");
+    }
+
+    #[test]
+    fn the_callers_mistakes_are_no_losses() {
+        let driver = url("mysql://me@127.0.0.1");
+        let answered = |error: Error| driver.judge_error(&error) == Fault::Answered;
+        let mismatch = DriverError::StmtParamsMismatch {
+            required: 2,
+            supplied: 1,
+        };
+        let unreadable = DriverError::FromValue {
+            value: mysql_async::Value::NULL,
+        };
+        let no_handler = mysql_async::LocalInfileError::NoHandler;
+        for mistake in [
+            mismatch,
+            unreadable,
+            DriverError::MixedParams,
+            DriverError::NestedTransaction,
+            DriverError::LocalInfile(no_handler),
+        ] {
+            assert!(answered(mistake.into()));
+        }
+        assert!(answered(Error::Other("the caller's own".into())));
+        assert!(!answered(DriverError::ConnectionClosed.into()));
+        assert!(!answered(DriverError::PacketOutOfOrder.into()));
+        let eof = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        assert!(!answered(eof.into()));
     }
 }

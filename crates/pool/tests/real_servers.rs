@@ -11,6 +11,8 @@ mod by_sqlx;
 mod ends;
 #[path = "real_servers/kills.rs"]
 mod kills;
+#[path = "real_servers/returns.rs"]
+mod returns;
 #[path = "real_servers/router.rs"]
 mod router;
 #[path = "real_servers/stage.rs"]

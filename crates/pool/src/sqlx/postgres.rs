@@ -7,11 +7,10 @@ use sqlx_core::Error;
 use sqlx_core::connection::{ConnectOptions as _, Connection as _};
 use sqlx_core::executor::Executor as _;
 use sqlx_core::row::Row as _;
-use sqlx_postgres::{PgConnectOptions, PgConnection, Postgres};
+use sqlx_postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgSeverity, Postgres};
 
 use super::{at_return, judge, opened, settle};
 use crate::driver::{Driver, Fault, Opened, Returned};
-use crate::postgres_words::ends_session;
 use crate::socket_search::{Sought, known_sockets};
 
 /// What is asked once of each session: how long it may idle, and whom the server sees. Servers
@@ -90,9 +89,16 @@ impl Driver for SqlxPostgres {
 
     fn judge_error(&self, error: &Error) -> Fault {
         judge(error, |words| {
-            words.code().is_some_and(|code| ends_session(&code))
+            let words = words.try_downcast_ref::<PgDatabaseError>();
+            words.is_some_and(|words| ends_session(words.severity()))
         })
     }
+}
+
+/// Whether the server ends the session after words of this weight. Their code does not tell: a
+/// foreign server that cannot be reached has that of a lost connection.
+fn ends_session(severity: PgSeverity) -> bool {
+    matches!(severity, PgSeverity::Fatal | PgSeverity::Panic)
 }
 
 #[cfg(test)]
