@@ -1,7 +1,7 @@
 //! Pooled connections of sqlx, with MySQL, MariaDB and PostgreSQL.
 //!
-//! sqlx shows neither stream nor descriptor, so the socket is found as `mysql.rs` finds it: new in
-//! this process, with the port that the server sees. What both databases have in common is here.
+//! sqlx shows neither stream nor descriptor, so the socket is looked for among those of this
+//! process, as `mysql.rs` does. What both databases have in common is here.
 
 #[cfg(feature = "sqlx-mysql")]
 mod mysql;
@@ -17,7 +17,7 @@ use sqlx_core::error::DatabaseError;
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::driver::{Fault, Opened, Returned};
-use crate::socket_search::{KnownSockets, Sought};
+use crate::socket_search::Search;
 
 #[cfg(feature = "sqlx-mysql")]
 pub use mysql::SqlxMySql;
@@ -25,13 +25,13 @@ pub use mysql::SqlxMySql;
 pub use postgres::SqlxPostgres;
 
 /// What is known of a connection that was opened: its socket, and the server's idle limit.
-fn opened<C>(
+async fn opened<C>(
     connection: C,
-    before: &KnownSockets,
-    sought: Option<Sought>,
+    search: Search,
+    port: Option<u16>,
     idle_limit: Option<Duration>,
 ) -> Opened<C> {
-    let socket = sought.and_then(|sought| sought.find_among_new(before));
+    let socket = search.find(port).await;
     let opened = Opened::new(connection);
     let opened = match idle_limit {
         Some(limit) => opened.with_idle_limit(limit),

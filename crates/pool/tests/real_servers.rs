@@ -15,5 +15,7 @@ mod kills;
 mod returns;
 #[path = "real_servers/router.rs"]
 mod router;
+#[path = "real_servers/sockets.rs"]
+mod sockets;
 #[path = "real_servers/stage.rs"]
 mod stage;

@@ -11,13 +11,22 @@ use sqlx_mysql::{MySql, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError
 
 use super::{at_return, judge, opened, settle};
 use crate::driver::{Driver, Fault, Opened, Returned};
-use crate::mysql_words::{ASK, name_ending, port_of};
-use crate::socket_search::{Sought, known_sockets};
+use crate::mysql_words::{ASK, name_ending, port_of, where_it_says_whom_it_sees};
+use crate::socket_search::Search;
 
 /// Opens sqlx's connections to MySQL or MariaDB; what is pooled is sqlx's [`MySqlConnection`].
 ///
-/// A command that was cancelled outside of [`Lease::run`](crate::Lease::run) is read to its end by
-/// sqlx before the next one: nobody gets another's answer, but somebody may wait for it.
+/// - **A transaction that was dropped** is rolled back before anybody else has the connection. One
+///   that was begun by words (`BEGIN`) sqlx does not show, and it reaches the next user. Nothing
+///   else is reset either; see the README.
+/// - **A command that was cancelled** outside of [`Lease::run`](crate::Lease::run) is read to its
+///   end by sqlx before the next one: nobody gets another's answer, but somebody may wait for it.
+/// - **No socket to look at**: behind a proxy, or a router that changes the port. Such connections
+///   are counted in [`Stats::without_socket`](crate::Stats::without_socket), have no keepalive, and
+///   are pinged when nothing was heard of them for a second. To a unix socket the connections of a
+///   process are opened one after the other, else their sockets could not be told apart.
+/// - **Whether a command reached the server** before its connection was lost sqlx does not tell:
+///   [`Pool::run`](crate::Pool::run) repeats nothing.
 #[derive(Clone)]
 pub struct SqlxMySql {
     options: MySqlConnectOptions,
@@ -43,24 +52,43 @@ impl SqlxMySql {
     }
 }
 
+/// The port that the server sees, if it tells.
+async fn ask_for_port(
+    connection: &mut MySqlConnection,
+    version: &str,
+) -> Result<Option<u16>, Error> {
+    for query in where_it_says_whom_it_sees(version) {
+        match connection.fetch_optional(*query).await {
+            Ok(Some(row)) => {
+                let seen: Option<String> = row.try_get(0)?;
+                return Ok(port_of(seen.as_deref()));
+            }
+            Ok(None) | Err(Error::Database(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 impl Driver for SqlxMySql {
     type Connection = MySqlConnection;
     type Error = Error;
 
     async fn connect(&self) -> Result<Opened<MySqlConnection>, Error> {
-        let before = known_sockets();
+        let search = match self.options.get_socket() {
+            Some(path) => Search::over_unix(path.clone()).await,
+            None => Search::over_tcp(self.options.get_host(), self.options.get_port()).await,
+        };
         let mut connection = self.options.connect().await?;
         let row = connection.fetch_one(ASK).await?;
         let limit: u64 = row.try_get(0)?;
-        let seen: Option<String> = row.try_get(1)?;
-        let port = port_of(seen.as_deref());
-        let sought = match self.options.get_socket() {
-            // Over a unix socket the server sees no port.
-            Some(path) if port.is_none() => Some(Sought::Path(path.clone())),
-            _ => port.map(Sought::Port),
+        let version: String = row.try_get(1)?;
+        let port = match search.needs_port() {
+            true => ask_for_port(&mut connection, &version).await?,
+            false => None,
         };
         let limit = (limit > 0).then(|| Duration::from_secs(limit));
-        Ok(opened(connection, &before, sought, limit))
+        Ok(opened(connection, search, port, limit).await)
     }
 
     async fn ping(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
