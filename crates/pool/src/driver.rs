@@ -166,4 +166,7 @@ pub enum Fault {
     Lost,
     /// The server answered with an error; the connection is fine.
     Answered,
+    /// A mistake of the caller's ended the command on this side, and left the connection in the
+    /// middle of it: it is closed, and nothing is repeated.
+    Spoiled,
 }

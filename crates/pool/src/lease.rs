@@ -86,6 +86,7 @@ impl<D: Driver> Lease<D> {
     pub fn note_error(&mut self, error: &D::Error) {
         match self.shared.driver.judge_error(error) {
             Fault::Answered => self.answered = Some(clock::coarse()),
+            Fault::Spoiled => self.verdict = Some(Ending::Cancelled),
             Fault::Lost | Fault::LostBefore => {
                 let said = self.shared.driver.ending(&self.member().connection);
                 self.verdict = Some(said.unwrap_or(Ending::Broken));

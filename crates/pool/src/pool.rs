@@ -228,7 +228,7 @@ impl<D: Driver> Pool<D> {
             let may_repeat = match shared.driver.judge_error(&error) {
                 Fault::LostBefore => true,
                 Fault::Lost => repeatable,
-                Fault::Answered => false,
+                Fault::Answered | Fault::Spoiled => false,
             };
             if !may_repeat || tries == TRIES {
                 return Err(RunError::Commands(error));

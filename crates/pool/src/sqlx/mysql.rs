@@ -14,13 +14,19 @@ use crate::driver::{Driver, Fault, Opened, Returned};
 use crate::mysql_words::{ASK, name_ending, port_of, where_it_says_whom_it_sees};
 use crate::socket_search::Search;
 
+/// How sqlx begins to say that a statement was given too few parameters or too many. By then it waits
+/// for an answer, though it has not asked.
+const WRONG_PARAMETERS: &str = "prepared statement expected ";
+
 /// Opens sqlx's connections to MySQL or MariaDB; what is pooled is sqlx's [`MySqlConnection`].
 ///
 /// - **A transaction that was dropped** is rolled back before anybody else has the connection. One
 ///   that was begun by words (`BEGIN`) sqlx does not show, and it reaches the next user. Nothing
 ///   else is reset either; see the README.
-/// - **A command that was cancelled** outside of [`Lease::run`](crate::Lease::run) is read to its
-///   end by sqlx before the next one: nobody gets another's answer, but somebody may wait for it.
+/// - **Commands belong in [`Lease::run`](crate::Lease::run)**, which closes the connection if one is
+///   cancelled or given the wrong parameters. Outside of it nobody sees that: sqlx then waits for an
+///   answer that never comes, or takes what is left of a statement that was being prepared for one,
+///   and the next user meets that.
 /// - **No socket to look at**: behind a proxy, or a router that changes the port. Such connections
 ///   are counted in [`Stats::without_socket`](crate::Stats::without_socket), have no keepalive, and
 ///   are pinged when nothing was heard of them for a second. To a unix socket the connections of a
@@ -109,6 +115,11 @@ impl Driver for SqlxMySql {
     }
 
     fn judge_error(&self, error: &Error) -> Fault {
+        if let Error::Protocol(words) = error
+            && words.starts_with(WRONG_PARAMETERS)
+        {
+            return Fault::Spoiled;
+        }
         judge(error, |words| {
             let words = words.try_downcast_ref::<MySqlDatabaseError>();
             words.is_some_and(|words| name_ending(words.number()).is_some())

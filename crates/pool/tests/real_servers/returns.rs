@@ -7,10 +7,11 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, TxOpts};
 use sqlx_core::connection::Connection as _;
 use sqlx_core::executor::Executor as _;
+use sqlx_core::query::query;
 
 use crate::stage::{
     Ends as _, MS, OnMariaDb, OnMariaDbBySqlx, OnPostgresBySqlx, Stage as _, Talks as _, pool,
-    settings, warm,
+    settings, two_hundred, warm,
 };
 
 const LOCK: &str = "UPDATE app.books SET copies = copies + 1";
@@ -141,6 +142,44 @@ async fn what_is_too_large_to_send_is_tried_once_and_casts_no_doubt() {
     require_servers!();
     let text = format!("SELECT '{}'", "x".repeat(64 << 20));
     make(async |session| session.query_drop(text.as_str()).await).await;
+}
+
+/// Afterwards sqlx would wait for an answer that never comes.
+#[tokio::test]
+async fn wrong_parameters_by_sqlx_are_tried_once_and_reach_nobody_else() {
+    require_servers!();
+    let server = OnMariaDbBySqlx::server();
+    let driver = OnMariaDbBySqlx::driver("127.0.0.1", server.port());
+    let pool = pool(driver, settings());
+    warm(&pool).await;
+    let mut tries = 0;
+    let outcome = pool.run_repeatable(async |connection| {
+        tries += 1;
+        let wrong = query("SELECT ?").bind(1).bind(2);
+        wrong.execute(connection).await.map(drop)
+    });
+    outcome.await.unwrap_err();
+    assert_eq!(tries, 1);
+    assert_eq!(two_hundred(&pool).await, [""; 0]);
+    let stats = pool.stats();
+    assert_eq!((stats.ended(Ending::Cancelled), stats.pings), (1, 0));
+    assert_eq!(stats.open, 9, "{stats:?}");
+}
+
+#[tokio::test]
+async fn wrong_parameters_to_postgres_by_sqlx_are_an_answer() {
+    require_servers!();
+    let server = OnPostgresBySqlx::server();
+    let driver = OnPostgresBySqlx::driver("127.0.0.1", server.port());
+    let pool = pool(driver, settings());
+    let mut tries = 0;
+    let outcome = pool.run_repeatable(async |connection| {
+        tries += 1;
+        let wrong = query("SELECT $1::int + $2::int").bind(1);
+        wrong.execute(connection).await.map(drop)
+    });
+    outcome.await.unwrap_err();
+    assert_eq!((tries, pool.stats().open), (1, 1));
 }
 
 #[tokio::test]
