@@ -1,6 +1,7 @@
 //! What happened since the start, counted off the path of a checkout, and the snapshot of it all.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::books::Census;
@@ -21,6 +22,17 @@ pub(crate) struct Counters {
     pub(crate) shadow_missed: AtomicU64,
     pub(crate) shadow_false_alarms: AtomicU64,
     pub(crate) shadow_unsure: AtomicU64,
+    without_socket: Arc<AtomicUsize>,
+}
+
+/// Counts a connection that cannot be looked at, as long as it is here.
+#[derive(Debug)]
+pub(crate) struct WithoutSocket(Arc<AtomicUsize>);
+
+impl Drop for WithoutSocket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Counters {
@@ -29,6 +41,11 @@ impl Counters {
         for (_, counter) in counters.filter(|(it, _)| **it == ending) {
             add_one(counter);
         }
+    }
+
+    pub(crate) fn count_without_socket(&self) -> WithoutSocket {
+        self.without_socket.fetch_add(1, Ordering::Relaxed);
+        WithoutSocket(Arc::clone(&self.without_socket))
     }
 
     /// Compares what the ladder said in shadow mode with what the ping found.
@@ -63,6 +80,9 @@ pub struct Stats {
     pub on_trial: usize,
     /// Connections being closed.
     pub closing: usize,
+    /// Connections whose socket the driver did not show, or that was not found: nobody sees them
+    /// end, they have no keepalive, and a second of silence asks for a ping.
+    pub without_socket: usize,
     /// Checkouts in the line.
     pub waiting: usize,
     /// Checkouts that were handed a connection, those included that were given up at that moment.
@@ -77,7 +97,7 @@ pub struct Stats {
     pub attempts: u64,
     /// Attempts that failed.
     pub failed_attempts: u64,
-    /// Pings sent, those of shadow mode and of health checks included.
+    /// Pings sent, those of shadow mode and of health checks, and what tidied up at return, included.
     pub pings: u64,
     /// Pings without an answer, or with a bad one.
     pub pings_unanswered: u64,
@@ -120,6 +140,7 @@ impl Stats {
             opening: census.opening,
             on_trial: census.on_trial,
             closing: census.closing,
+            without_socket: counters.without_socket.load(Ordering::Relaxed),
             waiting: census.waiting,
             checkouts: census.tally.checkouts,
             waits: census.tally.waits,

@@ -5,6 +5,7 @@
 //! from the future that an application awaits: an application that gives up cancels nothing here.
 
 use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -117,11 +118,20 @@ pub trait Driver: Send + Sync + 'static {
 }
 
 /// A connection that was opened, and what is known of it.
-#[derive(Debug)]
 pub struct Opened<C> {
     pub(crate) connection: C,
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) idle_limit: Option<Duration>,
+}
+
+impl<C> fmt::Debug for Opened<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the connection itself: some drivers show a password.
+        f.debug_struct("Opened")
+            .field("socket", &self.socket)
+            .field("idle_limit", &self.idle_limit)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<C> Opened<C> {
@@ -165,7 +175,8 @@ pub enum Returned {
     Unknown,
     /// Something is left behind, and [`Driver::settle`] is to tidy it up.
     Unsettled,
-    /// A command was begun and not ended.
+    /// A command was begun and not ended, or the driver cannot tell that from a loss: the pool then
+    /// looks at the socket.
     InFlight,
     /// It is of no use any more.
     Broken,
@@ -185,9 +196,10 @@ pub enum Unread {
 /// What an error of a command means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection was lost before the server can have seen the command, or any other one since
-    /// the checkout: all of them may be repeated on another one. [`Pool::run`](crate::Pool::run)
-    /// begins again from the first.
+    /// The connection was lost before the server can have seen any command since the checkout: all
+    /// of them may be repeated on another one, and [`Pool::run`](crate::Pool::run) begins again from
+    /// the first. That nothing was sent of the one that failed is not enough, as those before it may
+    /// have taken effect. The adapters for mysql_async and sqlx never know so much.
     LostBefore,
     /// The connection was lost, and whether the command took effect is not known: only what does
     /// no harm twice may be repeated.
@@ -199,4 +211,7 @@ pub enum Fault {
     /// changed, such as a password. Who waits is told at once rather than at the end of its
     /// patience. Of a command it means the same as [`Answered`](Self::Answered).
     Rejected,
+    /// A mistake of the caller's ended the command on this side, and left the connection in the
+    /// middle of it: it is closed, and nothing is repeated.
+    Spoiled,
 }

@@ -22,7 +22,8 @@ pub enum Ending {
     TrialFailed,
     /// The driver says that it is closed or of no use.
     Broken,
-    /// A command on it was cancelled: its answer may still come, to whoever asks next.
+    /// A command on it was not ended, mostly because it was cancelled: its answer may still come, to
+    /// whoever asks next.
     Cancelled,
     /// Its user did not want it to be used again.
     Condemned,

@@ -193,7 +193,7 @@ impl<D: Driver> Attempt<D> {
         let failed = Failed {
             started: self.started,
             pause_min: match fault {
-                Fault::Lost | Fault::LostBefore => Duration::ZERO,
+                Fault::Lost | Fault::LostBefore | Fault::Spoiled => Duration::ZERO,
                 Fault::Answered => PAUSE_ANSWERED,
                 Fault::Rejected => PAUSE_REJECTED,
             },
@@ -244,8 +244,10 @@ impl<D: Driver> Shared<D> {
         });
         let successor_due = lifetime.map(|it| now + (it - it / SUCCESSOR_SHARE));
         let socket = opened.socket;
+        let without_socket = socket.is_none();
         Box::new(Member {
             connection: opened.connection,
+            _without_socket: without_socket.then(|| self.counters.count_without_socket()),
             socket: socket.map(|fd| Socket::new(fd, id, &self.watch, settings.keepalive)),
             card: self.roll.enter(id, successor_due),
             opened_at: now,

@@ -4,12 +4,17 @@
 //! 2. Else a look at the socket: an end or an error is death, silence is life, and of bytes the
 //!    driver says what they mean.
 //! 3. The server has not answered for `ping_after`, or doubt was cast on all that are as old: a
-//!    look first, as it may settle the matter, then a ping.
+//!    look first, as it may settle the matter, then a ping. Where there is nothing to look at, a
+//!    second of silence is enough.
 //!
 //! Pure; [`Shared::examine`](crate::shared::Shared::examine) does the looking, the keeper the
 //! pinging.
 
 use std::time::Duration;
+
+/// How long a connection that cannot be looked at is taken for alive, if `ping_after` is not
+/// shorter: nobody sees it end. A busy one answers more often than that, and costs no ping.
+const BLIND_FOR: Duration = Duration::from_secs(1);
 
 /// The limits between the rungs.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +46,11 @@ pub(crate) enum Rung {
 impl Ladder {
     /// The rung for a connection on which the server answered `proven_age` ago.
     pub(crate) fn rung(self, proven_age: Duration, doubt: Doubt, has_socket: bool) -> Rung {
-        if doubt == Doubt::Silent || proven_age >= self.ping_after {
+        let ping_after = match has_socket {
+            true => self.ping_after,
+            false => self.ping_after.min(BLIND_FOR.max(self.trust_for)),
+        };
+        if doubt == Doubt::Silent || proven_age >= ping_after {
             return Rung::Ping;
         }
         match (doubt, has_socket) {
@@ -78,9 +87,27 @@ mod tests {
 
     #[test]
     fn without_a_socket_there_is_nothing_between_trust_and_a_ping() {
-        check(29_999, Doubt::None, false, Rung::Nothing);
-        check(30_000, Doubt::None, false, Rung::Ping);
+        check(999, Doubt::None, false, Rung::Nothing);
+        check(1_000, Doubt::None, false, Rung::Ping);
         check(0, Doubt::Closed, false, Rung::Ping);
+    }
+
+    #[test]
+    fn what_was_set_counts_without_a_socket_too() {
+        let rung = |trust_for: u64, ping_after: u64, age: u64| {
+            let ladder = Ladder {
+                trust_for: Duration::from_millis(trust_for),
+                ping_after: Duration::from_millis(ping_after),
+            };
+            ladder.rung(Duration::from_millis(age), Doubt::None, false)
+        };
+        assert_eq!(rung(0, 100, 100), Rung::Ping, "a shorter ping_after");
+        assert_eq!(
+            rung(5_000, 30_000, 4_999),
+            Rung::Nothing,
+            "a longer trust_for"
+        );
+        assert_eq!(rung(5_000, 30_000, 5_000), Rung::Ping);
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl<D: Driver> Lease<D> {
     pub fn note_error(&mut self, error: &D::Error) {
         match self.shared.judge_error(error) {
             Fault::Answered | Fault::Rejected => self.answered = Some(clock::coarse()),
+            Fault::Spoiled => self.verdict = Some(Ending::Cancelled),
             Fault::Lost | Fault::LostBefore => {
                 let said = self.shared.ending(self.member());
                 self.verdict = Some(said.unwrap_or(Ending::Broken));
@@ -141,18 +142,22 @@ impl<D: Driver> Drop for Lease<D> {
         let now = clock::coarse();
         let shared = &self.shared;
         member.card.note_return();
-        if self.in_flight {
-            return shared.abandon(member);
-        }
-        if let Some(ending) = self.verdict {
-            return shared.bury(member, ending, now);
+        let ending = match self.in_flight {
+            true => Some(shared.name_unended(&member, now)),
+            false => self.verdict,
+        };
+        if let Some(ending) = ending {
+            return shared.let_go(member, ending, now);
         }
         match shared.at_return(&mut member) {
             Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago)),
             Returned::Unproven => shared.take_back(member, now, None),
             Returned::Unknown => shared.take_back(member, now, self.answered),
             Returned::Unsettled => shared.ledger.settle(member),
-            Returned::InFlight => shared.abandon(member),
+            Returned::InFlight => {
+                let ending = shared.name_unended(&member, now);
+                shared.let_go(member, ending, now);
+            }
             Returned::Broken => {
                 let said = shared.ending(&member);
                 shared.bury(member, said.unwrap_or(Ending::Broken), now);
@@ -162,10 +167,13 @@ impl<D: Driver> Drop for Lease<D> {
 }
 
 impl<D: Driver> Shared<D> {
-    /// Parts with a connection whose command was cancelled, by the keeper: its place is taken until
-    /// the driver has let go of it.
-    fn abandon(&self, mut member: Box<Member<D>>) {
-        member.leaving = Some(Ending::Cancelled);
+    /// Parts with a leased connection. One whose command was cancelled keeps its place until the
+    /// driver has let go of it, which the keeper has it do.
+    fn let_go(&self, mut member: Box<Member<D>>, ending: Ending, now: Moment) {
+        if ending != Ending::Cancelled {
+            return self.bury(member, ending, now);
+        }
+        member.leaving = Some(ending);
         self.ledger.dismiss(member);
     }
 

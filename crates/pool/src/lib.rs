@@ -91,7 +91,7 @@ mod outage;
 mod pool;
 #[cfg(feature = "tokio-postgres")]
 mod postgres;
-#[cfg(any(feature = "tokio-postgres", feature = "sqlx-postgres"))]
+#[cfg(feature = "tokio-postgres")]
 mod postgres_words;
 mod rounds;
 mod seat;

@@ -9,6 +9,7 @@ use dbvitals_verdict::Moment;
 
 use crate::books::Tenant;
 use crate::card::Card;
+use crate::counters::WithoutSocket;
 use crate::driver::Driver;
 use crate::ending::Ending;
 use crate::socket::{Sight, Socket};
@@ -19,6 +20,8 @@ pub(crate) struct Member<D: Driver> {
     pub(crate) connection: D::Connection,
     /// What can be looked at; closed together with the connection.
     pub(crate) socket: Option<Socket>,
+    /// Where there is none.
+    pub(crate) _without_socket: Option<WithoutSocket>,
     /// Its name, and what others want to know of it.
     pub(crate) card: Arc<Card>,
     pub(crate) opened_at: Moment,

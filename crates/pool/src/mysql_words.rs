@@ -3,9 +3,16 @@
 use crate::ending::Ending;
 
 /// What is asked once of each session: how long it may idle (for clients that call themselves
-/// interactive that is `interactive_timeout`, here too), and whom the server sees.
-pub(crate) const ASK: &str = "SELECT @@wait_timeout, \
-    (SELECT host FROM information_schema.processlist WHERE id = CONNECTION_ID())";
+/// interactive that is `interactive_timeout`, here too), and what it is a session of.
+pub(crate) const ASK: &str = "SELECT @@wait_timeout, @@version";
+/// Goes through all threads of the server under a lock, and is deprecated by MySQL 8.0.35; MariaDB
+/// has nothing else.
+const OLD_PROCESS_LIST: &str =
+    "SELECT host FROM information_schema.processlist WHERE id = CONNECTION_ID()";
+/// Takes no lock and finds a thread by its number; MySQL from 8.0.22 on (and late 5.7), unless it
+/// was started without.
+const PROCESS_LIST: &str =
+    "SELECT host FROM performance_schema.processlist WHERE id = CONNECTION_ID()";
 /// The server has ended the session, or is about to: shutdown, killed, idle for too long.
 const SHUTDOWN: u16 = 1053;
 const KILLED: [u16; 2] = [1927, 3169];
@@ -18,6 +25,14 @@ pub(crate) fn name_ending(code: u16) -> Option<Ending> {
         IDLE => Some(Ending::IdleLimit),
         code if KILLED.contains(&code) => Some(Ending::Killed),
         _ => None,
+    }
+}
+
+/// What to ask a server of this version for whom it sees, one after the other until it says so.
+pub(crate) fn where_it_says_whom_it_sees(version: &str) -> &'static [&'static str] {
+    match version.contains("MariaDB") {
+        true => &[OLD_PROCESS_LIST],
+        false => &[PROCESS_LIST, OLD_PROCESS_LIST],
     }
 }
 
@@ -36,6 +51,13 @@ mod tests {
         assert_eq!(port_of(Some("::1:51234")), Some(51234));
         assert_eq!(port_of(Some("localhost")), None);
         assert_eq!(port_of(None), None);
+    }
+
+    #[test]
+    fn mariadb_is_not_asked_for_what_only_mysql_has() {
+        let asked = where_it_says_whom_it_sees("10.11.19-MariaDB-1:10.11");
+        assert_eq!(asked, [OLD_PROCESS_LIST]);
+        assert_eq!(where_it_says_whom_it_sees("8.4.6")[0], PROCESS_LIST);
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub struct Settings {
     pub trust_for: Duration,
     /// A connection on which the server has not answered for this long is pinged before it is
     /// handed out. 30 s: a look finds all who went with a word, only a ping those who vanished.
+    /// One second at most where there is no socket to look at, unless
+    /// [`trust_for`](Self::trust_for) is longer; see
+    /// [`Stats::without_socket`](crate::Stats::without_socket).
     pub ping_after: Duration,
     /// Which idle connection to hand out.
     pub idle_order: IdleOrder,

@@ -24,7 +24,7 @@ use crate::member::{Member, Opinion};
 use crate::observer::{Ended, Observer};
 use crate::pool::Preparation;
 use crate::settings::Settings;
-use crate::socket::Sight;
+use crate::socket::{Sight, Socket};
 use crate::watch::Watch;
 
 /// One that ends unused before that age is as good as none.
@@ -175,6 +175,15 @@ impl<D: Driver> Shared<D> {
         match tells_nothing && self.idle_limit(member).is_some_and(at_limit) {
             true => Ending::IdleLimit,
             false => ending,
+        }
+    }
+
+    /// The end of one whose command was begun and not ended: cancelled, unless it is to be seen that
+    /// the connection was lost under it.
+    pub(crate) fn name_unended(&self, member: &Member<D>, now: Moment) -> Ending {
+        match member.socket.as_ref().map(Socket::look) {
+            Some(Sight::Gone { ending, .. }) => self.name_ending(member, ending, now),
+            Some(Sight::Quiet | Sight::Bytes) | None => Ending::Cancelled,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Pooled connections of sqlx, with MySQL, MariaDB and PostgreSQL.
 //!
-//! sqlx shows neither stream nor descriptor, so the socket is found as `mysql.rs` finds it: new in
-//! this process, with the port that the server sees. What both databases have in common is here.
+//! sqlx shows neither stream nor descriptor, so the socket is looked for among those of this
+//! process, as `mysql.rs` does. What both databases have in common is here.
 
 #[cfg(feature = "sqlx-mysql")]
 mod mysql;
@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use sqlx_core::Error;
 use sqlx_core::connection::Connection;
+use sqlx_core::database::Database;
 use sqlx_core::error::DatabaseError;
+use sqlx_core::transaction::TransactionManager as _;
 
 use crate::driver::{Fault, Opened, Returned};
-use crate::socket_search::{KnownSockets, Sought};
+use crate::socket_search::Search;
 
 #[cfg(feature = "sqlx-mysql")]
 pub use mysql::SqlxMySql;
@@ -23,13 +25,13 @@ pub use mysql::SqlxMySql;
 pub use postgres::SqlxPostgres;
 
 /// What is known of a connection that was opened: its socket, and the server's idle limit.
-fn opened<C>(
+async fn opened<C>(
     connection: C,
-    before: &KnownSockets,
-    sought: Option<Sought>,
+    search: Search,
+    port: Option<u16>,
     idle_limit: Option<Duration>,
 ) -> Opened<C> {
-    let socket = sought.and_then(|sought| sought.find_among_new(before));
+    let socket = search.find(port).await;
     let opened = Opened::new(connection);
     let opened = match idle_limit {
         Some(limit) => opened.with_idle_limit(limit),
@@ -41,12 +43,22 @@ fn opened<C>(
     }
 }
 
-/// A transaction that was dropped has left its rollback behind, still to be sent.
+/// A transaction that was dropped has left its rollback behind, still to be sent; one that was
+/// forgotten is still open. What was begun by words sqlx does not show.
 fn at_return(connection: &impl Connection) -> Returned {
     match connection.should_flush() || connection.is_in_transaction() {
         true => Returned::Unsettled,
         false => Returned::Unknown,
     }
+}
+
+/// Sends what was left behind, and ends what is still open.
+async fn settle<D: Database>(connection: &mut D::Connection) -> Result<(), Error> {
+    connection.ping().await?;
+    while connection.is_in_transaction() {
+        D::TransactionManager::rollback(connection).await?;
+    }
+    Ok(())
 }
 
 /// What an error means; `ends` knows the words after which a server ends the session. What sqlx

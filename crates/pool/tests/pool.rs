@@ -172,13 +172,27 @@ async fn without_a_socket_age_alone_asks_for_a_ping() {
     });
     warm(&pool, 1).await;
     drop(pool.acquire().await.unwrap());
-    assert_eq!(server.pings(), 0);
+    assert_eq!((server.pings(), pool.stats().without_socket), (0, 1));
     tokio::time::sleep(150 * MS).await;
     drop(pool.acquire().await.unwrap());
     assert_eq!(server.pings(), 1);
     server.kill_all();
     tokio::time::sleep(150 * MS).await;
     assert_eq!(pool.acquire().await.unwrap().number, 1);
+    assert_eq!(pool.stats().without_socket, 1, "the other one is no more");
+}
+
+#[tokio::test]
+async fn a_command_that_was_not_ended_on_a_lost_connection_was_not_cancelled() {
+    let server = Server::default();
+    let pool = server.pool(settings(1));
+    let mut lease = pool.acquire().await.unwrap();
+    lease.returned = Returned::InFlight;
+    server.kill(lease.number);
+    drop(lease);
+    let stats = pool.stats();
+    let (hung_up, cancelled) = (Ending::HungUp, Ending::Cancelled);
+    assert_eq!((stats.ended(hung_up), stats.ended(cancelled)), (1, 0));
 }
 
 #[tokio::test]

@@ -15,8 +15,12 @@ mod kills;
 mod last_words;
 #[path = "real_servers/postgres.rs"]
 mod postgres;
+#[path = "real_servers/returns.rs"]
+mod returns;
 #[path = "real_servers/router.rs"]
 mod router;
+#[path = "real_servers/sockets.rs"]
+mod sockets;
 #[path = "real_servers/stage.rs"]
 mod stage;
 #[path = "real_servers/tls.rs"]

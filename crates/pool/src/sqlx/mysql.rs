@@ -1,25 +1,54 @@
 //! sqlx's connections to MySQL and MariaDB.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx_core::Error;
 use sqlx_core::connection::{ConnectOptions as _, Connection as _};
 use sqlx_core::executor::Executor as _;
 use sqlx_core::row::Row as _;
-use sqlx_mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
+use sqlx_mysql::{MySql, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
 
-use super::{at_return, judge, opened};
+use super::{at_return, judge, opened, settle};
 use crate::driver::{Driver, Fault, Opened, Returned};
-use crate::mysql_words::{ASK, name_ending, port_of};
-use crate::socket_search::{Sought, known_sockets};
+use crate::mysql_words::{ASK, name_ending, port_of, where_it_says_whom_it_sees};
+use crate::socket_search::Search;
+
+/// How sqlx begins to say that a statement was given too few parameters or too many. By then it waits
+/// for an answer, though it has not asked.
+const WRONG_PARAMETERS: &str = "prepared statement expected ";
 
 /// Opens sqlx's connections to MySQL or MariaDB; what is pooled is sqlx's [`MySqlConnection`].
 ///
-/// A command that was cancelled outside of [`Lease::run`](crate::Lease::run) is read to its end by
-/// sqlx before the next one: nobody gets another's answer, but somebody may wait for it.
-#[derive(Debug, Clone)]
+/// - **A transaction that was dropped** is rolled back before anybody else has the connection. One
+///   that was begun by words (`BEGIN`) sqlx does not show, and it reaches the next user. Nothing
+///   else is reset either; see the README.
+/// - **Commands belong in [`Lease::run`](crate::Lease::run)**, which closes the connection if one is
+///   cancelled or given the wrong parameters. Outside of it nobody sees that: sqlx then waits for an
+///   answer that never comes, or takes what is left of a statement that was being prepared for one,
+///   and the next user meets that.
+/// - **No socket to look at**: behind a proxy, or a router that changes the port. Such connections
+///   are counted in [`Stats::without_socket`](crate::Stats::without_socket), have no keepalive, and
+///   are pinged when nothing was heard of them for a second. To a unix socket the connections of a
+///   process are opened one after the other, else their sockets could not be told apart.
+/// - **Whether a command reached the server** before its connection was lost sqlx does not tell:
+///   [`Pool::run`](crate::Pool::run) repeats nothing.
+#[derive(Clone)]
 pub struct SqlxMySql {
     options: MySqlConnectOptions,
+}
+
+impl fmt::Debug for SqlxMySql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No more of the options: they have the password.
+        f.debug_struct("SqlxMySql")
+            .field("host", &self.options.get_host())
+            .field("port", &self.options.get_port())
+            .field("socket", &self.options.get_socket())
+            .field("user", &self.options.get_username())
+            .field("database", &self.options.get_database())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SqlxMySql {
@@ -29,28 +58,51 @@ impl SqlxMySql {
     }
 }
 
+/// The port that the server sees, if it tells.
+async fn ask_for_port(
+    connection: &mut MySqlConnection,
+    version: &str,
+) -> Result<Option<u16>, Error> {
+    for query in where_it_says_whom_it_sees(version) {
+        match connection.fetch_optional(*query).await {
+            Ok(Some(row)) => {
+                let seen: Option<String> = row.try_get(0)?;
+                return Ok(port_of(seen.as_deref()));
+            }
+            Ok(None) | Err(Error::Database(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 impl Driver for SqlxMySql {
     type Connection = MySqlConnection;
     type Error = Error;
 
     async fn connect(&self) -> Result<Opened<MySqlConnection>, Error> {
-        let before = known_sockets();
+        let search = match self.options.get_socket() {
+            Some(path) => Search::over_unix(path.clone()).await,
+            None => Search::over_tcp(self.options.get_host(), self.options.get_port()).await,
+        };
         let mut connection = self.options.connect().await?;
         let row = connection.fetch_one(ASK).await?;
         let limit: u64 = row.try_get(0)?;
-        let seen: Option<String> = row.try_get(1)?;
-        let port = port_of(seen.as_deref());
-        let sought = match self.options.get_socket() {
-            // Over a unix socket the server sees no port.
-            Some(path) if port.is_none() => Some(Sought::Path(path.clone())),
-            _ => port.map(Sought::Port),
+        let version: String = row.try_get(1)?;
+        let port = match search.needs_port() {
+            true => ask_for_port(&mut connection, &version).await?,
+            false => None,
         };
         let limit = (limit > 0).then(|| Duration::from_secs(limit));
-        Ok(opened(connection, &before, sought, limit))
+        Ok(opened(connection, search, port, limit).await)
     }
 
     async fn ping(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
         connection.ping().await
+    }
+
+    async fn settle(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
+        settle::<MySql>(connection).await
     }
 
     async fn close(&self, connection: MySqlConnection) {
@@ -63,9 +115,30 @@ impl Driver for SqlxMySql {
     }
 
     fn judge_error(&self, error: &Error) -> Fault {
+        if let Error::Protocol(words) = error
+            && words.starts_with(WRONG_PARAMETERS)
+        {
+            return Fault::Spoiled;
+        }
         judge(error, |words| {
             let words = words.try_downcast_ref::<MySqlDatabaseError>();
             words.is_some_and(|words| name_ending(words.number()).is_some())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_is_shown_without_its_password() {
+        let options = MySqlConnectOptions::new().host("db.example").port(3307);
+        let options = options.username("me").password("hidden").database("app");
+        let shown = format!("{:?}", SqlxMySql::new(options));
+        for part in ["db.example", "3307", "me", "app"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+        assert!(!shown.contains("hidden"), "{shown}");
     }
 }

@@ -8,6 +8,7 @@ use sqlx_core::transaction::Transaction;
 
 use crate::ends::{end_all, keep_within, wait_for_the_limit};
 use crate::kills::{kill_at_random, repeat};
+use crate::router::{count_packets, is_here, notice_by_keepalive};
 use crate::stage::{Ends as _, OnMariaDbBySqlx, OnPostgresBySqlx, Stage, pool, settings};
 
 /// An end that the server told before it hung up is one of these to who reads no words.
@@ -25,11 +26,20 @@ async fn crash<S: Stage>() {
     end_all::<S>(crash, HUNG_UP).await;
 }
 
+async fn restart<S: Stage>() {
+    let restart = async |server: &S::Server, _: &Pool<S::Driver>| {
+        server.stop_gracefully();
+        server.start_again();
+    };
+    end_all::<S>(restart, HUNG_UP).await;
+}
+
 #[tokio::test]
 async fn idle_ones_that_mariadb_ends_are_not_met() {
     require_servers!();
     end_all::<OnMariaDbBySqlx>(async |_, pool| wait_for_the_limit(pool).await, HUNG_UP).await;
     kill_idle::<OnMariaDbBySqlx>().await;
+    restart::<OnMariaDbBySqlx>().await;
     crash::<OnMariaDbBySqlx>().await;
 }
 
@@ -38,6 +48,7 @@ async fn idle_ones_that_postgres_ends_are_not_met() {
     require_servers!();
     end_all::<OnPostgresBySqlx>(async |_, pool| wait_for_the_limit(pool).await, HUNG_UP).await;
     kill_idle::<OnPostgresBySqlx>().await;
+    restart::<OnPostgresBySqlx>().await;
     crash::<OnPostgresBySqlx>().await;
 }
 
@@ -46,6 +57,31 @@ async fn the_servers_idle_limits_are_kept() {
     require_servers!();
     keep_within::<OnMariaDbBySqlx>().await;
     keep_within::<OnPostgresBySqlx>().await;
+}
+
+#[tokio::test]
+async fn a_checkout_sends_no_packet() {
+    require_servers!();
+    if is_here("by_sqlx::a_checkout_sends_no_packet") {
+        count_packets::<OnMariaDbBySqlx>().await;
+        count_packets::<OnPostgresBySqlx>().await;
+    }
+}
+
+#[tokio::test]
+async fn the_kernel_notices_a_lost_way_to_mariadb() {
+    require_servers!();
+    if is_here("by_sqlx::the_kernel_notices_a_lost_way_to_mariadb") {
+        notice_by_keepalive::<OnMariaDbBySqlx>().await;
+    }
+}
+
+#[tokio::test]
+async fn the_kernel_notices_a_lost_way_to_postgres() {
+    require_servers!();
+    if is_here("by_sqlx::the_kernel_notices_a_lost_way_to_postgres") {
+        notice_by_keepalive::<OnPostgresBySqlx>().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

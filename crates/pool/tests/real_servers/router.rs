@@ -27,7 +27,7 @@ const LOST: &str = "10.66.0.1";
 const OTHER: &str = "10.66.0.2";
 
 /// Whether the test `name` is to be run here and now; where not, it was run inside, or left out.
-fn is_here(name: &str) -> bool {
+pub(crate) fn is_here(name: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -252,7 +252,7 @@ async fn what_postgres_lost_a_moment_ago_is_met_once_each() {
 }
 
 /// With keepalive the kernel notices by itself: no ping at all, and nobody has to ask.
-async fn notice_by_keepalive<S: Stage>() {
+pub(crate) async fn notice_by_keepalive<S: Stage>() {
     let server = S::server();
     let (ways, lost) = two_ways::<S>(&server);
     let keepalive = Keepalive {
@@ -309,7 +309,7 @@ async fn settled_packets() -> u64 {
 }
 
 /// A checkout sends nothing: as many packets with it as without it.
-async fn count_packets<S: Stage>() {
+pub(crate) async fn count_packets<S: Stage>() {
     const COMMANDS: usize = 1_000;
     let server = S::server();
     let pool = pool(S::driver(LOST, server.port()), settings());
