@@ -52,10 +52,8 @@ fn kinds(document: &Value) -> Vec<&str> {
         .collect()
 }
 
-#[test]
-fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
-    require_servers!();
-    let server = MariaDb::start(MariaDbOptions {
+fn odd_mariadb() -> MariaDb {
+    MariaDb::start(MariaDbOptions {
         arguments: [
             "--wait-timeout=90",
             "--interactive-timeout=45",
@@ -66,7 +64,13 @@ fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
         .map(str::to_owned)
         .into(),
         ..MariaDbOptions::default()
-    });
+    })
+}
+
+#[test]
+fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
+    require_servers!();
+    let server = odd_mariadb();
     let url = format!("mysql://vitals@{}", server.address());
     let (code, document) = advise(&url, &["--instances", "3"]);
     assert_eq!(code, 0, "{document}");
@@ -107,7 +111,13 @@ fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
         has("mysql2") && !has("pgx"),
         "clients are those that speak MySQL"
     );
+}
 
+#[test]
+fn what_is_set_now_is_held_against_an_odd_mariadb() {
+    require_servers!();
+    let server = odd_mariadb();
+    let url = format!("mysql://vitals@{}", server.address());
     let present = [
         "--instances",
         "3",

@@ -28,8 +28,8 @@ struct PgBouncer {
 
 impl PgBouncer {
     /// Starts it with the databases `by_port` and `by_socket`, both the server's `vitals`.
-    fn start(program: &Path, server: &Postgres) -> Self {
-        let place = StateDir::new("pgbouncer");
+    fn start(name: &str, program: &Path, server: &Postgres) -> Self {
+        let place = StateDir::new(name);
         let (port, path) = (Port::reserve(), place.path());
         let (number, directory) = (port.number(), path.display());
         let (behind, sockets) = (server.port(), server.socket_directory().display());
@@ -98,7 +98,7 @@ fn pgbouncers_console_tells_the_limits_of_its_clients() {
         return;
     };
     let server = Postgres::start(PostgresOptions::default());
-    let pgbouncer = PgBouncer::start(&program, &server);
+    let pgbouncer = PgBouncer::start("console", &program, &server);
     for url in [
         pgbouncer.url("pgbouncer"),
         pgbouncer.url_at_socket("pgbouncer"),
@@ -158,7 +158,7 @@ fn a_postgres_behind_pgbouncer_is_not_taken_for_what_was_asked() {
         settings: vec![("idle_session_timeout".to_owned(), "2min".to_owned())],
         ..PostgresOptions::default()
     });
-    let pgbouncer = PgBouncer::start(&program, &server);
+    let pgbouncer = PgBouncer::start("behind", &program, &server);
     let port = server.port();
     for (url, says) in [
         (

@@ -21,7 +21,7 @@ pub(super) struct Document {
     schema: &'static str,
     target: String,
     name: String,
-    /// Why there is no advice: never here.
+    /// Null: where there is one, there is a [`Refusal`].
     cause: Option<&'static str>,
     server: ServerEntry,
     limits: LimitsEntry,

@@ -126,6 +126,8 @@ fn who_greets_for_another_one_is_told() {
     let proxied = between("8.0.40", "3306").unwrap();
     assert!(proxied.contains("greets as 10.11.19"), "{proxied}");
     assert!(between("10.11.190-MariaDB", "3306").is_some());
+    let without_network = between("10.11.19-MariaDB", "0").unwrap();
+    assert!(without_network.contains("unix socket"), "{without_network}");
 }
 
 #[test]

@@ -62,28 +62,32 @@ impl Values {
     }
 
     fn by_socket(&self, address: &Address) -> Option<String> {
-        // MySQL tells where it listens; PostgreSQL, where this very session came in.
-        let end = self.text("end_port").or_else(|| self.text("port"))?;
+        // MySQL tells where it listens, 0 if at a unix socket alone; PostgreSQL, where this very
+        // session came in.
+        let came_in = self.text("end_port");
+        let end = came_in.or_else(|| self.text("port"))?;
         let end_port: Option<u16> = end.parse().ok();
         match (address, end_port) {
-            (Address::Tcp { .. }, None) if self.has("end_port") => {
+            (Address::Tcp { .. }, _) if matches!(end, "none" | "0") => {
                 Some("a proxy: it has a unix socket to the server that answers".to_owned())
             }
-            (Address::Unix(_), Some(port)) if self.has("end_port") => Some(format!(
-                "a proxy: the server that answers is reached at port {port}"
-            )),
             (Address::Tcp { port, .. }, Some(behind)) if *port != behind => Some(format!(
                 "a proxy or a forwarded port: the server that answers is at port {behind}"
             )),
-            (Address::Tcp { .. }, Some(_)) => {
-                let reached = address.ip().filter(|ip| !ip.is_unspecified())?;
-                let end: IpAddr = self.text("end_address")?.parse().ok()?;
-                (reached.to_canonical() != end.to_canonical()).then(|| {
-                    format!("a proxy or a forwarded address: the server that answers is at {end}")
-                })
-            }
-            (Address::Tcp { .. } | Address::Unix(_), _) => None,
+            (Address::Tcp { .. }, _) => self.by_address(address),
+            (Address::Unix(_), Some(port)) if came_in.is_some() => Some(format!(
+                "a proxy: the server that answers is reached at port {port}"
+            )),
+            (Address::Unix(_), _) => None,
         }
+    }
+
+    /// Of a name it is not known which address it led to.
+    fn by_address(&self, address: &Address) -> Option<String> {
+        let reached = address.ip().filter(|ip| !ip.is_unspecified())?;
+        let end: IpAddr = self.text("end_address")?.parse().ok()?;
+        (reached.to_canonical() != end.to_canonical())
+            .then(|| format!("a proxy or a forwarded address: the server that answers is at {end}"))
     }
 
     fn by_version(&self, greeted: Option<&str>) -> Option<String> {
