@@ -169,9 +169,9 @@ fn no_time_of_deadpools_code_is_nothing() {
 #[test]
 fn pgx_has_a_jitter_where_there_is_room_for_one() {
     let lines = |idle_s| lines(&advice_for(&of_seconds(idle_s), 1, "pgx"));
-    let short = lines(10);
+    let short = lines(20);
     assert!(
-        short.contains(&"config.MaxConnLifetime = 8 * time.Second".to_owned()),
+        short.contains(&"config.MaxConnLifetime = 16 * time.Second".to_owned()),
         "{short:?}"
     );
     assert!(
@@ -179,6 +179,9 @@ fn pgx_has_a_jitter_where_there_is_room_for_one() {
         "of less than two seconds pgx makes none: {short:?}"
     );
     let long = lines(600);
+    let advice = advice_for(&of_seconds(600), 1, "pgx");
+    let ping = setting(&advice, "PingTimeout").unwrap();
+    assert!(ping.reason.starts_with("since pgx 5.8"), "{ping:?}");
     for line in [
         "config.MaxConnLifetime = 432 * time.Second",
         "config.MaxConnLifetimeJitter = 48 * time.Second",
