@@ -178,8 +178,8 @@ const ADVISE_EXAMPLES: &str = "\
 The server is asked once, as the user of the URL: limits of a role, of an account or of a database are
 those of that user. With postgres://USER@HOST:6432/pgbouncer it is PgBouncer that is asked.
 
-Exit codes: 0 no warning; 1 something contradicts the server's limits; 2 the server is down; 3 the
-server does not let us ask, or misuse.
+Exit codes: 0 no warning, notes apart; 1 a warning: errors will come of what is set, or of the server's
+limits; 2 the server is down; 3 it does not let us ask, be it that it is full, or misuse.
 
 Examples:
   dbvitals advise mysql://vitals@10.0.0.11

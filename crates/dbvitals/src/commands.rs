@@ -33,6 +33,8 @@ use crate::target_url::TargetUrl;
 pub(crate) struct Asked {
     pub(crate) depth: Option<Depth>,
     pub(crate) expectation: Expectation,
+    /// Whether it makes no difference what a URL says the target must be.
+    pub(crate) ignores_expectation: bool,
 }
 
 /// Reads the targets of a command line, with their passwords and depths.
@@ -47,7 +49,11 @@ pub(crate) fn read_targets(
     let mut targets = Vec::new();
     for argument in arguments {
         let mut url = TargetUrl::parse(argument)?;
-        url.expectation = asked.expectation.or(url.expectation);
+        let own = match asked.ignores_expectation {
+            true => Expectation::default(),
+            false => url.expectation,
+        };
+        url.expectation = asked.expectation.or(own);
         let depth = asked.depth.or(url.depth);
         // A flag raises the depth; what a URL says of both has to agree with itself.
         let depth = depth.map(|depth| depth.max(asked.expectation.depth().unwrap_or(depth)));

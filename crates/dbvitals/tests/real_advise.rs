@@ -3,6 +3,8 @@
 
 #[path = "real_advise/clients.rs"]
 mod clients;
+#[path = "real_advise/pgbouncer.rs"]
+mod pgbouncer;
 #[path = "support/program.rs"]
 mod program;
 #[expect(dead_code, reason = "the state in it is for other tests")]
@@ -10,7 +12,8 @@ mod program;
 mod state_dir;
 
 use dbvitals_testkit::{
-    MariaDb, MariaDbOptions, Postgres, PostgresOptions, RealServer as _, require_servers,
+    MariaDb, MariaDbOptions, Postgres, PostgresOptions, RealServer as _, TestAuthority, Validity,
+    require_servers,
 };
 use serde_json::{Value, json};
 
@@ -49,10 +52,8 @@ fn kinds(document: &Value) -> Vec<&str> {
         .collect()
 }
 
-#[test]
-fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
-    require_servers!();
-    let server = MariaDb::start(MariaDbOptions {
+fn odd_mariadb() -> MariaDb {
+    MariaDb::start(MariaDbOptions {
         arguments: [
             "--wait-timeout=90",
             "--interactive-timeout=45",
@@ -63,7 +64,13 @@ fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
         .map(str::to_owned)
         .into(),
         ..MariaDbOptions::default()
-    });
+    })
+}
+
+#[test]
+fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
+    require_servers!();
+    let server = odd_mariadb();
     let url = format!("mysql://vitals@{}", server.address());
     let (code, document) = advise(&url, &["--instances", "3"]);
     assert_eq!(code, 0, "{document}");
@@ -85,7 +92,10 @@ fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
         document["share"],
         json!({"instances": 3, "admitted": 60, "kept_back": 6, "each": 18})
     );
-    assert_eq!(kinds(&document), ["interactive_differs"]);
+    assert_eq!(
+        kinds(&document),
+        ["interactive_differs", "reconnects_above_backlog"]
+    );
     assert_eq!(
         settings(&document, "go"),
         json!({"SetMaxOpenConns": 18, "SetMaxIdleConns": 18, "SetConnMaxIdleTime": 45, "SetConnMaxLifetime": 72})
@@ -101,7 +111,13 @@ fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
         has("mysql2") && !has("pgx"),
         "clients are those that speak MySQL"
     );
+}
 
+#[test]
+fn what_is_set_now_is_held_against_an_odd_mariadb() {
+    require_servers!();
+    let server = odd_mariadb();
+    let url = format!("mysql://vitals@{}", server.address());
     let present = [
         "--instances",
         "3",
@@ -118,6 +134,7 @@ fn a_mariadb_with_odd_settings_is_read_by_a_user_without_privileges() {
             "interactive_differs",
             "lifetime_above_idle_limit",
             "above_max_connections",
+            "reconnects_above_backlog",
             "reconnects_above_backlog"
         ]
     );
@@ -185,41 +202,166 @@ fn a_postgres_with_odd_settings_is_read_by_a_role_without_privileges() {
         "CREATE ROLE vitals LOGIN PASSWORD '…'"
     );
 
+    assert_eq!(limits["between"], Value::Null);
+    let at_socket = format!(
+        "postgres://vitals@localhost:{}/vitals?socket={}",
+        server.port(),
+        server.socket_directory().display()
+    );
+    let (_, document) = advise(&at_socket, &["--instances", "2"]);
+    assert_eq!(document["limits"]["idle_s"], 120.0, "{document}");
+    assert_eq!(document["limits"]["between"], Value::Null);
+
     let url = format!("postgres://app@{}/vitals", server.address());
     let (_, document) = advise(&url, &[]);
     assert_eq!(
         (&document["limits"]["user"], &document["share"]["each"]),
         (&json!(9), &json!(9))
     );
+    server.sql("ALTER DATABASE vitals CONNECTION LIMIT 8");
+    let (_, document) = advise(&url, &[]);
+    assert_eq!(document["limits"]["database"], 8, "{document}");
+    assert_eq!(
+        document["share"],
+        json!({"instances": 1, "admitted": 8, "kept_back": 3, "each": 5})
+    );
+}
+
+#[test]
+fn a_limit_of_a_second_is_stayed_below_by_clients_that_can() {
+    require_servers!();
+    let server = MariaDb::start(MariaDbOptions {
+        arguments: vec!["--wait-timeout=1".to_owned()],
+        ..MariaDbOptions::default()
+    });
+    let url = format!("mysql://vitals@{}", server.address());
+    let (code, document) = advise(&url, &[]);
+    assert_eq!((code, kinds(&document)), (1, vec!["idle_limit_short"]));
+    let go = settings(&document, "go");
+    assert_eq!(
+        (&go["SetConnMaxLifetime"], &go["SetConnMaxIdleTime"]),
+        (&json!(0.8), &json!(0.5))
+    );
+    let lifetime = json!({
+        "key": "pool_recycle", "value": 1, "unit": "s", "line": "pool_recycle=1,",
+        "reason": "as low as it goes; not below wait_timeout (1 s)"
+    });
+    let clients = document["clients"].as_array().expect("a list");
+    let python = clients.iter().find(|it| it["client"] == "sqlalchemy");
+    let python = &python.expect("it speaks MySQL")["settings"];
+    assert!(python.as_array().is_some_and(|it| it.contains(&lifetime)));
+    let (code, document) = advise(&url, &["--max-lifetime", "800ms"]);
+    assert_eq!((code, kinds(&document)), (0, vec!["idle_limit_short"]));
+}
+
+#[test]
+fn more_instances_than_connections_are_told() {
+    require_servers!();
+    let settings_of = |max: &str| {
+        [
+            ("max_connections", max),
+            ("superuser_reserved_connections", "2"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    };
+    let server = Postgres::start(PostgresOptions {
+        settings: settings_of("5"),
+        ..PostgresOptions::default()
+    });
+    let url = format!("postgres://vitals@{}/vitals", server.address());
+    let (code, document) = advise(&url, &["--instances", "10"]);
+    assert_eq!((code, kinds(&document)), (1, vec!["too_few_connections"]));
+    let told = &document["warnings"][0]["sentence"];
+    let told = told.as_str().expect("a sentence");
+    assert!(told.starts_with("10 instances cannot"), "{told}");
+    assert!(told.contains("less the 2 that are reserved"), "{told}");
+    assert_eq!(settings(&document, "pgx")["MaxConns"], 1);
+    let reason = &document["clients"][0]["settings"][0]["reason"];
+    assert_eq!(reason, "no pool can have less, and still not all get one");
+    let (code, document) = advise(&url, &["--instances", "3"]);
+    assert_eq!((code, kinds(&document)), (0, vec!["little_kept_back"]));
+}
+
+#[test]
+fn a_full_server_does_not_let_us_ask() {
+    require_servers!();
+    let settings = [
+        ("max_connections", "4"),
+        ("superuser_reserved_connections", "2"),
+    ];
+    let server = Postgres::start(PostgresOptions {
+        settings: settings
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..PostgresOptions::default()
+    });
+    let _held = [server.hold("SELECT 1"), server.hold("SELECT 1")];
+    let url = format!("postgres://vitals@{}/vitals", server.address());
+    let (code, document) = advise(&url, &[]);
+    assert_eq!(code, 3, "{document}");
+    assert_eq!(document["cause"], "too_many_connections", "{document}");
+    assert_eq!(document["class"], "full", "{document}");
+}
+
+#[test]
+fn a_server_is_asked_over_tls_and_whatever_is_wanted_of_it() {
+    require_servers!();
+    let authority = TestAuthority::new();
+    let server = MariaDb::start(MariaDbOptions {
+        tls: Some(authority.issue(&["127.0.0.1"], Validity::Current)),
+        ..MariaDbOptions::default()
+    });
+    let url = format!(
+        "mysql://vitals@{}?want=replica&max_lag=1s&tls=verify&ca={}",
+        server.address(),
+        authority.certificate().display()
+    );
+    let (code, document) = advise(&url, &["--for", "go"]);
+    assert_eq!((code, &document["cause"]), (0, &Value::Null), "{document}");
 }
 
 #[test]
 fn the_user_for_checks_that_it_prints_can_check() {
     require_servers!();
-    let mariadb = MariaDb::start(MariaDbOptions::default());
+    let mariadb = MariaDb::start(MariaDbOptions {
+        first_sql: "CREATE DATABASE app; GRANT SELECT ON app.* TO vitals@'%'".to_owned(),
+        ..MariaDbOptions::default()
+    });
     let postgres = Postgres::start(PostgresOptions::default());
-    let of = |url: String| advise(&url, &[]).1["check_user"].clone();
-    let mysql = of(format!("mysql://vitals@{}", mariadb.address()));
-    let pgsql = of(format!("postgres://vitals@{}/vitals", postgres.address()));
+    let url = |user: &str| {
+        [
+            format!("mysql://{user}@{}/app", mariadb.address()),
+            format!("postgres://{user}@{}/vitals", postgres.address()),
+        ]
+    };
+    // The table for writes is the one; the user is another than the testkit's.
     let statement = |grant: &Value| {
         let sql = grant["sql"].as_str().expect("a statement");
-        sql.replace("vitals", "checker").replace('…', "secret")
+        let parts = sql.split("dbvitals_heartbeat");
+        let parts = parts.map(|it| it.replace("vitals", "checker").replace('…', "secret"));
+        parts.collect::<Vec<_>>().join("dbvitals_heartbeat")
     };
-    for grant in mysql.as_array().expect("a list") {
-        mariadb.sql(&statement(grant));
-    }
-    postgres.sql(&statement(&pgsql[0]));
-    let checks = [
-        ("lag", format!("mysql://checker@{}", mariadb.address())),
-        (
-            "lag",
-            format!("postgres://checker@{}/vitals", postgres.address()),
-        ),
-    ];
-    for (depth, url) in checks {
-        let run = Run::of(
-            dbvitals(&["check", "--depth", depth, &url]).env("DBVITALS_PASSWORD", "secret"),
-        );
+    let check = |url: &str, depth: &str| {
+        let arguments = ["check", "--depth", depth, url];
+        let run = Run::of(dbvitals(&arguments).env("DBVITALS_PASSWORD", "secret"));
         assert_eq!(run.code, 0, "{run:?}");
+    };
+    let [mysql, pgsql] = url("vitals").map(|url| advise(&url, &[]).1["check_user"].clone());
+    let [mysql, pgsql] = [&mysql, &pgsql].map(|it| it.as_array().expect("a list"));
+    let at = url("checker");
+    // The first statement makes the user; each of the others does for a depth of its own.
+    let anywhere = at[0].trim_end_matches("/app");
+    mariadb.sql(&statement(&mysql[0]));
+    check(anywhere, "role");
+    mariadb.sql(&statement(&mysql[2]));
+    check(&at[0], "write");
+    mariadb.sql(&statement(&mysql[1]));
+    check(anywhere, "lag");
+    postgres.sql(&statement(&pgsql[0]));
+    check(&at[1], "lag");
+    for grant in &pgsql[1..] {
+        postgres.sql(&statement(grant));
     }
+    check(&at[1], "write");
 }

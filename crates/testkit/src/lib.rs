@@ -58,7 +58,7 @@ pub use postgres::{CommitBlock, Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
 pub use requirements::{
     GO_PATH, chromium_for, galera_ready_for, go_for, haproxy_for, left_out, namespaces_ready_for,
-    python_for, servers_available, servers_ready_for,
+    pgbouncer_for, python_for, servers_available, servers_ready_for,
 };
 pub use scripted::{
     Dialect, Moment, Mood, Script, ScriptedDatabase, ScriptedFleet, ScriptedServer,

@@ -109,6 +109,21 @@ pub fn haproxy_for(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// The path of PgBouncer for the test `name`, which needs real servers as well; where one of them is
+/// missing, that is told on standard error.
+///
+/// # Panics
+///
+/// Panics instead when something is missing and `DBVITALS_REQUIRE_SERVERS` is `1`.
+#[must_use]
+pub fn pgbouncer_for(name: &str) -> Option<PathBuf> {
+    if let Some(pgbouncer) = programs::find("pgbouncer") {
+        return servers_ready_for(name).then_some(pgbouncer);
+    }
+    lacks(name, "pgbouncer", "pgbouncer");
+    None
+}
+
 /// The path of Chromium for the test `name`; where there is none, that is told on standard error.
 ///
 /// # Panics

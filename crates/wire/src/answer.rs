@@ -15,6 +15,9 @@ pub const ANSWER_LENGTH_MAX: usize = 64 << 10;
 /// and each row, since a row need not have any value.
 pub const ANSWER_CELLS_MAX: usize = 4096;
 
+/// How many bytes of a value are kept as a word of [`Row::words`].
+pub const WORD_LENGTH_MAX: usize = 128;
+
 /// A value of a row, as text; `None` is NULL.
 type Cell = Option<Vec<u8>>;
 
@@ -212,6 +215,13 @@ impl<'a> Row<'a> {
     pub fn values(self) -> impl Iterator<Item = Option<&'a [u8]>> {
         self.cells.iter().map(Option::as_deref)
     }
+
+    /// The values in their order as words that may be shown, whatever a peer put into them: of at
+    /// most [`WORD_LENGTH_MAX`] bytes, without control characters. NULL is `None`.
+    pub fn words(self) -> impl Iterator<Item = Option<String>> {
+        let word = |value| text::clean(value, WORD_LENGTH_MAX);
+        self.values().map(move |value| value.map(word))
+    }
 }
 
 impl fmt::Debug for Row<'_> {
@@ -240,6 +250,15 @@ mod tests {
         assert_eq!(rows[0].value("Seconds_Behind_Source"), None);
         assert_eq!(Answer::of(vec![table]).value(), Some(&b"Yes"[..]));
         assert_eq!(Answer::default().value(), None);
+    }
+
+    #[test]
+    fn words_are_short_and_harm_no_terminal() {
+        let long = "x".repeat(2 * WORD_LENGTH_MAX);
+        let table = Table::new(["a", "b", "c"]).with_row([Some("8.4\u{1b}[2J"), None, Some(&long)]);
+        let words: Vec<_> = table.rows().flat_map(Row::words).collect();
+        assert_eq!(words[..2], [Some("8.4 [2J".to_owned()), None]);
+        assert_eq!(words[2].as_ref().map(String::len), Some(WORD_LENGTH_MAX));
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod server;
 mod session;
 mod text;
 
-pub use answer::{ANSWER_CELLS_MAX, ANSWER_LENGTH_MAX, Answer, Row, Table};
+pub use answer::{ANSWER_CELLS_MAX, ANSWER_LENGTH_MAX, Answer, Row, Table, WORD_LENGTH_MAX};
 pub use event::{Event, Foreign, Greeting, Product, Refusal};
 pub use login::{Channel, Credentials, Login, TlsOffer};
 pub use server::{Authentication, Request, Server, ServerOptions};

@@ -34,6 +34,7 @@ pub(crate) fn run(args: &CheckArgs, json: bool) -> anyhow::Result<Exit> {
             want: args.expect,
             max_lag: args.max_lag,
         },
+        ..Asked::default()
     };
     let mut shared = SharedParts::default();
     let mut targets = read_targets(&args.targets, asked, &args.password, &mut shared)?;

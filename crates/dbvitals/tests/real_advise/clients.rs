@@ -2,8 +2,8 @@
 //! for them, on servers that end idle sessions after a few seconds.
 //!
 //! Each client fills a pool of each kind, lets both idle for longer than the server allows, and
-//! then uses every connection; what is counted is queries that fail, or sessions that the server
-//! had to end.
+//! then makes twenty queries, one after the other: SQLAlchemy takes the connections in turn, Go the
+//! newest free one. What is counted is queries that fail, or sessions that the server had to end.
 
 use std::fs;
 use std::path::Path;

@@ -34,9 +34,11 @@ pub(super) struct Client {
     syntax: Syntax,
     /// How it bounds connections if nothing is set.
     defaults: Bounds,
+    /// How many it opens if nothing is set, where that is no number that is known here.
+    size_follows: Option<&'static str>,
     /// How it finds dead connections if nothing is set, with MySQL and with PostgreSQL.
     looks: (Looks, Looks),
-    settings: fn(&Shape) -> Vec<Setting>,
+    settings: fn(&Limits, &Shape) -> Vec<Setting>,
     /// What else its users have to know.
     notes: fn(&Limits, &Shape) -> Vec<&'static str>,
 }
@@ -70,9 +72,14 @@ pub(super) struct Advice {
 impl Advice {
     /// The name on the command line and in JSON.
     pub(super) fn key(&self) -> String {
-        let value = self.name.to_possible_value();
-        value.map_or_else(String::new, |it| it.get_name().to_owned())
+        key(self.name)
     }
+}
+
+/// The name of a client on the command line and in JSON.
+pub(super) fn key(client: PoolClient) -> String {
+    let value = client.to_possible_value();
+    value.map_or_else(String::new, |it| it.get_name().to_owned())
 }
 
 const BOTH: &[Protocol] = &[Protocol::MySql, Protocol::Postgres];
@@ -102,13 +109,23 @@ impl Client {
         self.protocols.contains(&protocol)
     }
 
+    /// The protocols that it speaks, by their names.
+    pub(super) fn languages(&self) -> String {
+        let names = self.protocols.iter().map(|protocol| match protocol {
+            Protocol::MySql => "MySQL",
+            Protocol::Postgres => "PostgreSQL",
+            Protocol::Opaque => "any",
+        });
+        names.collect::<Vec<_>>().join(" and ")
+    }
+
     pub(super) fn advise(&self, limits: &Limits, share: &Share, shape: &Shape) -> Advice {
         let notes = (self.notes)(limits, shape);
         Advice {
             name: self.name,
             title: self.title,
             syntax: self.syntax,
-            settings: (self.settings)(shape),
+            settings: (self.settings)(limits, shape),
             by_default: self.by_default(limits, share),
             notes: notes.into_iter().map(str::to_owned).collect(),
         }
@@ -116,42 +133,52 @@ impl Client {
 
     /// What comes of it on this server if nothing is set.
     fn by_default(&self, limits: &Limits, share: &Share) -> Vec<String> {
-        let looks = match limits.product {
-            Some("mysql" | "mariadb") => self.looks.0,
-            _ => self.looks.1,
+        let told = [self.stale_by_default(limits), self.many_by_default(share)];
+        told.into_iter().flatten().collect()
+    }
+
+    /// What becomes of a connection that died.
+    fn stale_by_default(&self, limits: &Limits) -> Option<String> {
+        let looks = match limits.is_mysql() {
+            true => self.looks.0,
+            false => self.looks.1,
         };
-        let stale = limits.idle.filter(|limit| self.defaults.outlives(*limit));
-        let mut told = Vec::new();
+        let stale = limits.idle.filter(|limit| !self.defaults.protects(*limit));
+        let stale = stale.map(|limit| format!("{}, {}", limits.idle_setting, span(limit)));
         match (looks, stale) {
-            (Looks::Never, Some(limit)) => told.push(format!(
-                "a connection may idle for longer than {}, {}: the query that gets it fails",
-                limits.idle_setting,
-                span(limit)
+            (Looks::Never, Some(limit)) => Some(format!(
+                "a connection may idle for longer than {limit}: the query that gets it fails"
             )),
-            (Looks::Never, None) => told.push(
+            (Looks::Never, None) => Some(
                 "nobody looks whether a connection lives before it is used: one that was killed fails a query".to_owned(),
             ),
-            (Looks::AtFirstUse, Some(limit)) => told.push(format!(
-                "what idled for longer than {}, {}, is found dead at its next use, and the query is repeated; the server logs each",
-                limits.idle_setting,
-                span(limit)
+            (Looks::AtFirstUse, Some(limit)) => Some(format!(
+                "what idled for longer than {limit}, is found dead at its next use, and the query is repeated; the server logs each"
             )),
-            (Looks::Pings, _) => told.push("each checkout pings: a round trip for every use".to_owned()),
-            (Looks::AtSocket | Looks::AtFirstUse | Looks::PingsAfterIdling, _) => {}
+            (Looks::Pings, _) => Some("each checkout pings: a round trip for every use".to_owned()),
+            (Looks::AtSocket | Looks::AtFirstUse | Looks::PingsAfterIdling, _) => None,
         }
-        match (self.defaults.max_open, share.admitted) {
-            (None, Some(admitted)) => told.push(format!(
+    }
+
+    /// Whether the server admits as many as are opened.
+    fn many_by_default(&self, share: &Share) -> Option<String> {
+        let admitted = share.admitted?;
+        let instances = share.instances;
+        match (self.defaults.max_open, self.size_follows) {
+            (None, None) => Some(format!(
                 "as many connections are opened as are asked for; the server admits {admitted}"
             )),
-            (Some(each), Some(admitted)) if each.saturating_mul(share.instances) > admitted => {
-                told.push(format!(
-                    "{} instances with {each} connections each are more than the {admitted} that the server admits",
-                    share.instances
-                ));
-            }
-            _ => {}
+            (None, Some(size)) => Some(format!(
+                "each instance opens {size}; the server admits {admitted} to all of them"
+            )),
+            (Some(each), _) if each.saturating_mul(instances) <= admitted => None,
+            (Some(each), _) if instances == 1 => Some(format!(
+                "up to {each} connections are more than the {admitted} that the server admits"
+            )),
+            (Some(each), _) => Some(format!(
+                "{instances} instances with {each} connections each are more than the {admitted} that the server admits"
+            )),
         }
-        told
     }
 }
 
@@ -165,73 +192,4 @@ fn bounds(max_open: Option<u32>, lifetime_s: Option<u64>, idle_s: Option<u64>) -
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use clap::ValueEnum as _;
-
-    use super::*;
-
-    fn limits(idle_s: u64) -> Limits {
-        Limits {
-            product: Some("mariadb"),
-            idle: Some(Duration::from_secs(idle_s)),
-            idle_setting: "wait_timeout",
-            max_connections: Some(151),
-            ..Limits::default()
-        }
-    }
-
-    fn advice(idle_s: u64, instances: u32) -> Vec<Advice> {
-        let limits = limits(idle_s);
-        let share = Share::of(&limits, instances);
-        let shape = Shape::of(&limits, &share);
-        let clients = all();
-        let advised = clients.iter().map(|it| it.advise(&limits, &share, &shape));
-        advised.collect()
-    }
-
-    #[test]
-    fn every_name_of_the_command_line_has_its_advice() {
-        let keys: BTreeSet<_> = advice(600, 1).iter().map(Advice::key).collect();
-        let names = PoolClient::value_variants().iter();
-        let names: BTreeSet<_> = names
-            .map(|it| it.to_possible_value().unwrap().get_name().to_owned())
-            .collect();
-        assert_eq!(keys, names);
-    }
-
-    #[test]
-    fn every_setting_has_a_reason_and_no_name_comes_twice() {
-        for advice in [1, 5, 40, 90, 600, 28_800]
-            .map(|it| advice(it, 4))
-            .iter()
-            .flatten()
-        {
-            let settings = &advice.settings;
-            assert!(
-                settings.iter().all(|it| !it.reason.is_empty()),
-                "{advice:?}"
-            );
-            let keys: BTreeSet<_> = settings.iter().map(|it| it.key).collect();
-            assert_eq!(keys.len(), settings.len(), "{advice:?}");
-        }
-    }
-
-    #[test]
-    fn defaults_are_held_against_the_server() {
-        let told = |idle_s, instances, key: &str| {
-            let mut advice = advice(idle_s, instances);
-            advice.retain(|it| it.key() == key);
-            advice.remove(0).by_default
-        };
-        let stale = "a connection may idle for longer than wait_timeout, 60 s: the query that gets it fails";
-        assert_eq!(told(60, 1, "sqlalchemy"), [stale]);
-        let many = told(28_800, 20, "bb8");
-        assert!(
-            many[1].starts_with("20 instances with 10 connections"),
-            "{many:?}"
-        );
-        assert_eq!(told(28_800, 1, "pgx"), [""; 0]);
-    }
-}
+mod tests;

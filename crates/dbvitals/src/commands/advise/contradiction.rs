@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::limits::Limits;
 use super::page::span;
-use super::share::Share;
+use super::share::{Bound, Share};
 use crate::cli::PresentArgs;
 
 /// Below this, pools open connections over and over.
@@ -55,220 +55,258 @@ impl From<&PresentArgs> for Bounds {
     }
 }
 
+/// Whether a pool closes its connections before the server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    Sure,
+    /// By an idle time alone, so close to the limit that a pool may look too late.
+    Tight,
+    None,
+}
+
 impl Bounds {
-    /// Whether a connection may idle for longer than a limit.
-    pub(super) fn outlives(&self, limit: Duration) -> bool {
-        let times = [self.max_lifetime, self.max_idle_time];
-        times.into_iter().flatten().all(|time| time >= limit)
+    /// Whether connections are closed before they may have idled for as long as this.
+    pub(super) fn protects(&self, limit: Duration) -> bool {
+        self.protection(limit) == Protection::Sure
+    }
+
+    fn protection(&self, limit: Duration) -> Protection {
+        // An age counts whenever it is looked at; an idle time, if a pool looks in time.
+        let is_below = |time: Option<Duration>, limit| time.is_some_and(|time| time < limit);
+        let in_time = self.max_idle_time.is_some_and(|it| it <= limit * 3 / 4);
+        match is_below(self.max_idle_time, limit) {
+            _ if in_time || is_below(self.max_lifetime, limit) => Protection::Sure,
+            true => Protection::Tight,
+            false => Protection::None,
+        }
     }
 }
 
 /// What a pool's bounds contradict.
 pub(super) fn of_bounds(bounds: &Bounds, limits: &Limits, share: &Share) -> Vec<Contradiction> {
     let mut found = Vec::new();
-    if let Some(limit) = limits.idle
-        && bounds.outlives(limit)
-    {
-        let (name, shown) = (limits.idle_setting, span(limit));
-        let mut warn = |kind, what: &str, time| {
-            found.push(Contradiction {
-                kind,
-                weight: Weight::Warning,
-                sentence: format!(
-                    "{what} of {} is not below {name}, {shown}: a connection that idled for {shown} is dead, and a pool that does not look hands it out",
-                    span(time)
-                ),
-            });
-        };
-        if let Some(lifetime) = bounds.max_lifetime {
-            warn("lifetime_above_idle_limit", "a lifetime", lifetime);
-        }
-        if let Some(idle_time) = bounds.max_idle_time {
-            warn("idle_time_above_idle_limit", "an idle time", idle_time);
-        }
+    if let Some(limit) = limits.idle {
+        found.extend(of_times(bounds, limit, limits.idle_setting));
     }
     if let (Some(lifetime), Some(idle_time)) = (bounds.max_lifetime, bounds.max_idle_time)
         && idle_time >= lifetime
     {
-        found.push(Contradiction {
-            kind: "idle_time_without_effect",
-            weight: Weight::Note,
-            sentence: format!(
-                "an idle time of {} has no effect beside a lifetime of {}",
-                span(idle_time),
-                span(lifetime)
-            ),
-        });
+        let (idle_time, lifetime) = (span(idle_time), span(lifetime));
+        found.push(note(
+            "idle_time_without_effect",
+            format!("an idle time of {idle_time} has no effect beside a lifetime of {lifetime}"),
+        ));
     }
     if let (Some(each), Some(admitted)) = (bounds.max_open, share.admitted) {
-        let wanted = u64::from(each) * u64::from(share.instances);
-        let pools = match share.instances {
-            1 => format!("a pool of {each}"),
-            instances => {
-                format!("{instances} instances with {each} connections each, {wanted} in all,")
-            }
-        };
-        if wanted > u64::from(admitted) {
-            found.push(Contradiction {
-                kind: "above_max_connections",
-                weight: Weight::Warning,
-                sentence: format!("{pools} may open more than the {admitted} that the server admits: the others are refused"),
-            });
-        } else if wanted > u64::from(admitted - share.kept_back.min(admitted)) {
-            found.push(Contradiction {
-                kind: "nothing_kept_back",
-                weight: Weight::Note,
-                sentence: format!("{pools} may leave less than {} of the {admitted} connections for administrators, backups and checks", share.kept_back),
-            });
-        }
+        found.extend(of_number(each, admitted, share));
     }
     found
 }
 
-/// When all pools connect at once, as after a restart.
-pub(super) fn of_reconnects(each: u32, limits: &Limits, share: &Share) -> Option<Contradiction> {
+/// Times that do not keep a pool's connections below the server's limit.
+fn of_times(bounds: &Bounds, limit: Duration, name: &str) -> Vec<Contradiction> {
+    let shown = span(limit);
+    let above = |kind, what: &str, time| {
+        warning(
+            kind,
+            format!(
+                "{what} of {} is not below {name}, {shown}: a connection that idled for {shown} is dead, and a pool that does not look hands it out",
+                span(time)
+            ),
+        )
+    };
+    match (bounds.protection(limit), bounds.max_idle_time) {
+        (Protection::Sure, _) => Vec::new(),
+        (Protection::Tight, idle_time) => {
+            let idle_time = span(idle_time.unwrap_or(limit));
+            vec![note(
+                "idle_time_near_idle_limit",
+                format!(
+                    "an idle time of {idle_time} is below {name}, {shown}, by less than a quarter: a pool that looks every half minute or minute may find a connection dead; set it to {}",
+                    span(limit / 2)
+                ),
+            )]
+        }
+        (Protection::None, idle_time) => {
+            let lifetime = bounds.max_lifetime;
+            let lifetime = lifetime.map(|it| above("lifetime_above_idle_limit", "a lifetime", it));
+            let idle = idle_time.map(|it| above("idle_time_above_idle_limit", "an idle time", it));
+            lifetime.into_iter().chain(idle).collect()
+        }
+    }
+}
+
+/// More connections than the server admits, or nearly as many.
+fn of_number(each: u32, admitted: u32, share: &Share) -> Option<Contradiction> {
     let wanted = u64::from(each) * u64::from(share.instances);
-    let backlog = limits.backlog.filter(|it| wanted > u64::from(*it))?;
-    Some(Contradiction {
-        kind: "reconnects_above_backlog",
-        weight: Weight::Note,
-        sentence: format!(
-            "when all pools connect at once, as after a restart, {wanted} connects meet an accept queue of {backlog}: those beyond are delayed by a second or three, or refused"
+    let pools = match share.instances {
+        1 => format!("a pool of {each}"),
+        instances => {
+            format!("{instances} instances with {each} connections each, {wanted} in all,")
+        }
+    };
+    if wanted > u64::from(admitted) {
+        Some(warning(
+            "above_max_connections",
+            format!(
+                "{pools} may open more than the {admitted} that the server admits: the others are refused"
+            ),
+        ))
+    } else if wanted > u64::from(admitted.saturating_sub(share.kept_back)) {
+        Some(note(
+            "nothing_kept_back",
+            format!(
+                "{pools} may leave less than {} of the {admitted} connections for administrators, backups and checks",
+                share.kept_back
+            ),
+        ))
+    } else {
+        None
+    }
+}
+
+/// When all pools connect at once, as after a restart: as they are set now, and as is advised.
+pub(super) fn of_reconnects(
+    present: Option<u32>,
+    advised: u32,
+    limits: &Limits,
+    share: &Share,
+) -> Vec<Contradiction> {
+    let advised = Some(advised).filter(|it| present != Some(*it));
+    let sizes = [(present, "as they are set"), (advised, "as is advised")];
+    let sizes = sizes
+        .into_iter()
+        .filter_map(|(each, set)| Some((each?, set)));
+    let name = limits.backlog_setting;
+    let meets = |(each, set)| {
+        let wanted = u64::from(each) * u64::from(share.instances);
+        let backlog = limits.backlog.filter(|it| wanted > u64::from(*it))?;
+        Some(note(
+            "reconnects_above_backlog",
+            format!(
+                "when all pools, {set}, connect at once, as after a restart, {wanted} connects meet an accept queue of {backlog} ({name}; the kernel's somaxconn may be lower): those beyond are delayed by a second or three, or refused"
+            ),
+        ))
+    };
+    sizes.filter_map(meets).collect()
+}
+
+/// What is odd about the server by itself; with bounds that are below it, its idle limit is only
+/// worth knowing.
+pub(super) fn of_server(limits: &Limits, share: &Share, present: &Bounds) -> Vec<Contradiction> {
+    let short = limits.idle.filter(|it| *it < IDLE_LIMIT_SHORT);
+    let found = [
+        short.map(|limit| short_idle_limit(limit, limits.idle_setting, present)),
+        interactive_differs(limits),
+        too_few(limits, share),
+        limits.between.as_deref().map(|it| between(it, limits)),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+fn short_idle_limit(limit: Duration, name: &str, present: &Bounds) -> Contradiction {
+    let sentence = format!(
+        "{name} is {}: pools open connections over and over, and some cannot stay below; raise it to minutes, at least for the application's user",
+        span(limit)
+    );
+    match present.protects(limit) {
+        true => note("idle_limit_short", sentence),
+        false => warning("idle_limit_short", sentence),
+    }
+}
+
+fn interactive_differs(limits: &Limits) -> Option<Contradiction> {
+    let interactive = limits.interactive?;
+    let sentence = format!(
+        "interactive_timeout is {}, below {}: clients that call themselves interactive (Connector/J with interactiveClient=true) are ended after that",
+        span(interactive),
+        limits.idle_setting
+    );
+    (interactive < limits.idle?).then(|| note("interactive_differs", sentence))
+}
+
+/// Fewer connections than instances, or hardly more.
+fn too_few(limits: &Limits, share: &Share) -> Option<Contradiction> {
+    let admitted = share.admitted.filter(|_| share.each == Some(0))?;
+    let (limit, raise) = binding_limit(limits, share);
+    let pooler = match limits.is_console() {
+        true => "",
+        false => ", or put a pooler between",
+    };
+    let remedy = format!("{limit} admits {admitted}; {raise}{pooler}");
+    let instances = share.instances;
+    Some(match share.left_by_one_each() {
+        None if instances == 1 => warning(
+            "too_few_connections",
+            format!("not even 1 instance can have a connection: {remedy}"),
+        ),
+        None => warning(
+            "too_few_connections",
+            format!("{instances} instances cannot have a connection each: {remedy}"),
+        ),
+        Some(left) => note(
+            "little_kept_back",
+            format!(
+                "with a connection for each instance, {left} are left for administrators, backups and checks: {remedy}"
+            ),
         ),
     })
 }
 
-/// What is odd about the server by itself.
-pub(super) fn of_server(limits: &Limits, share: &Share) -> Vec<Contradiction> {
-    let mut found = Vec::new();
-    let mut tell = |kind, weight, sentence| {
-        found.push(Contradiction {
-            kind,
-            weight,
-            sentence,
-        });
+/// What admits so few, and how more of it are had.
+fn binding_limit(limits: &Limits, share: &Share) -> (String, &'static str) {
+    let name = limits.connections_setting;
+    match (share.bound, limits.is_mysql()) {
+        (Bound::Server, _) if limits.reserved > 0 => (
+            format!("{name}, less the {} that are reserved,", limits.reserved),
+            "raise it",
+        ),
+        (Bound::Server, _) => (name.to_owned(), "raise it"),
+        (Bound::User, true) => (
+            "max_user_connections of this account".to_owned(),
+            "raise it (ALTER USER … WITH MAX_USER_CONNECTIONS …)",
+        ),
+        (Bound::User, false) => (
+            "the limit of this role".to_owned(),
+            "raise it (ALTER ROLE … CONNECTION LIMIT …)",
+        ),
+        (Bound::Database, _) => (
+            "the limit of this database".to_owned(),
+            "raise it (ALTER DATABASE … CONNECTION LIMIT …)",
+        ),
+    }
+}
+
+fn between(what: &str, limits: &Limits) -> Contradiction {
+    let pooler = match limits.is_mysql() {
+        true => "",
+        false => {
+            ". If it is a pooler, the idle limit here is that of its sessions, not of its clients': ask it too (PgBouncer: its database pgbouncer)"
+        }
     };
-    let name = limits.idle_setting;
-    if let Some(limit) = limits.idle.filter(|it| *it < IDLE_LIMIT_SHORT) {
-        let shown = span(limit);
-        tell(
-            "idle_limit_short",
-            Weight::Warning,
-            format!(
-                "{name} is {shown}: pools open connections over and over, and some cannot stay below; raise it to minutes, at least for the application's user"
-            ),
-        );
+    note(
+        "something_between",
+        format!(
+            "between here and the server there is {what}; its idle limit and its number of connections count too, and are not in these figures{pooler}"
+        ),
+    )
+}
+
+fn warning(kind: &'static str, sentence: String) -> Contradiction {
+    Contradiction {
+        kind,
+        weight: Weight::Warning,
+        sentence,
     }
-    if let (Some(interactive), Some(limit)) = (limits.interactive, limits.idle)
-        && interactive < limit
-    {
-        tell(
-            "interactive_differs",
-            Weight::Note,
-            format!(
-                "interactive_timeout is {}, below {name}: clients that call themselves interactive (Connector/J with interactiveClient=true) are ended after that",
-                span(interactive)
-            ),
-        );
+}
+
+fn note(kind: &'static str, sentence: String) -> Contradiction {
+    Contradiction {
+        kind,
+        weight: Weight::Note,
+        sentence,
     }
-    if share.each == Some(0) {
-        let instances = share.instances;
-        tell(
-            "too_few_connections",
-            Weight::Warning,
-            format!(
-                "{instances} instances cannot have a connection each: raise max_connections, or put a pooler between"
-            ),
-        );
-    }
-    if let Some(between) = &limits.between {
-        tell(
-            "something_between",
-            Weight::Note,
-            format!(
-                "between here and the server there is {between}; its idle limit and its number of connections count too, and are not in these figures"
-            ),
-        );
-    }
-    found
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    fn limits() -> Limits {
-        Limits {
-            idle: Some(MINUTE * 10),
-            idle_setting: "wait_timeout",
-            max_connections: Some(100),
-            backlog: Some(70),
-            ..Limits::default()
-        }
-    }
-
-    #[track_caller]
-    fn check(bounds: Bounds, instances: u32, expected: &[&str]) {
-        let share = Share::of(&limits(), instances);
-        let found = of_bounds(&bounds, &limits(), &share);
-        let kinds: Vec<_> = found.iter().map(|it| it.kind).collect();
-        assert_eq!(kinds, expected, "{found:?}");
-    }
-
-    #[test]
-    fn one_bound_below_the_idle_limit_is_enough() {
-        let bounds = |lifetime: Option<u32>, idle: Option<u32>| Bounds {
-            max_open: None,
-            max_lifetime: lifetime.map(|it| MINUTE * it),
-            max_idle_time: idle.map(|it| MINUTE * it),
-        };
-        check(bounds(Some(9), None), 1, &[]);
-        check(bounds(Some(10), None), 1, &["lifetime_above_idle_limit"]);
-        check(bounds(Some(30), Some(5)), 1, &[]);
-        check(bounds(None, Some(30)), 1, &["idle_time_above_idle_limit"]);
-        check(bounds(Some(9), Some(30)), 1, &["idle_time_without_effect"]);
-    }
-
-    #[test]
-    fn instances_are_multiplied() {
-        let bounds = Bounds {
-            max_open: Some(30),
-            ..Bounds::default()
-        };
-        check(bounds, 3, &[]);
-        check(bounds, 4, &["above_max_connections"]);
-        let tight = Bounds {
-            max_open: Some(95),
-            ..Bounds::default()
-        };
-        check(tight, 1, &["nothing_kept_back"]);
-        let share = Share::of(&limits(), 3);
-        assert!(of_reconnects(30, &limits(), &share).is_some());
-        assert!(of_reconnects(20, &limits(), &share).is_none());
-    }
-
-    #[test]
-    fn an_odd_server_is_told_of_by_itself() {
-        let odd = Limits {
-            idle: Some(MINUTE / 4),
-            interactive: Some(MINUTE / 6),
-            max_connections: Some(4),
-            between: Some("a proxy".to_owned()),
-            ..limits()
-        };
-        let found = of_server(&odd, &Share::of(&odd, 8));
-        let kinds: Vec<_> = found.iter().map(|it| it.kind).collect();
-        assert_eq!(
-            kinds,
-            [
-                "idle_limit_short",
-                "interactive_differs",
-                "too_few_connections",
-                "something_between"
-            ]
-        );
-        assert_eq!(of_server(&limits(), &Share::of(&limits(), 1)), []);
-    }
-}
+mod tests;

@@ -23,7 +23,7 @@ const CODE_COLUMNS: usize = 46;
 pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
-        0 => format!("{} ms", time.as_millis()),
+        _ if time.subsec_nanos() > 0 => format!("{} ms", time.as_micros() as f64 / 1e3),
         _ if seconds >= 3600 && seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
         _ if seconds > 60 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         _ => format!("{seconds} s"),
@@ -54,7 +54,7 @@ pub(super) fn write_page(out: &mut dyn Write, counsel: &Counsel) -> io::Result<(
         write_client(out, advice)?;
     }
     if !counsel.check_user.is_empty() {
-        writeln!(out, "\n{BOLD}a user for checks, without privileges{BOLD:#}")?;
+        writeln!(out, "\n{BOLD}a user for checks{BOLD:#}")?;
     }
     for grant in &counsel.check_user {
         writeln!(out, "  {};   {DIM}{}{DIM:#}", grant.sql, grant.what_for)?;
@@ -66,22 +66,8 @@ pub(super) fn write_page(out: &mut dyn Write, counsel: &Counsel) -> io::Result<(
 fn rows(limits: &Limits, share: &Share) -> Vec<(&'static str, String, String)> {
     let count = |count: Option<u32>| count.map(|it| it.to_string());
     let time = |time: Option<Duration>| time.map(span);
-    let name = limits.idle_setting;
-    let used = limits.used.map(|used| format!(", {used} in use"));
-    let reserved = match limits.reserved {
-        0 => String::new(),
-        reserved => format!(", {reserved} of them reserved"),
-    };
-    let idle_note = match limits.idle {
-        Some(_) => format!("{name}: a session that idles for longer is ended"),
-        None => format!("{name} is off: the server lets sessions idle, a router may not"),
-    };
     let rows = [
-        (
-            "idle limit",
-            Some(time(limits.idle).unwrap_or("none".to_owned())),
-            idle_note,
-        ),
+        ("idle limit", Some(idle_limit(limits)), idle_note(limits)),
         (
             "interactive",
             time(limits.interactive),
@@ -95,17 +81,25 @@ fn rows(limits: &Limits, share: &Share) -> Vec<(&'static str, String, String)> {
         (
             "connections",
             count(limits.max_connections),
-            format!("at most{reserved}{}", used.unwrap_or_default()),
+            connections_note(limits),
         ),
         (
             "this user's",
             count(limits.user),
-            "the limit of its account, its role or its database".to_owned(),
+            "the limit of its account or its role".to_owned(),
+        ),
+        (
+            "this database's",
+            count(limits.database),
+            "the limit of all its users together".to_owned(),
         ),
         (
             "accept queue",
             count(limits.backlog),
-            "connects that may wait at a time".to_owned(),
+            format!(
+                "{}: connects that may wait at a time; the kernel's somaxconn may be lower",
+                limits.backlog_setting
+            ),
         ),
         ("share", count(share.each), told(share)),
     ];
@@ -115,15 +109,51 @@ fn rows(limits: &Limits, share: &Share) -> Vec<(&'static str, String, String)> {
         .collect()
 }
 
+fn idle_limit(limits: &Limits) -> String {
+    match limits.idle {
+        Some(limit) => span(limit),
+        None if limits.idle_told => "none".to_owned(),
+        None => "not told".to_owned(),
+    }
+}
+
+fn idle_note(limits: &Limits) -> String {
+    let name = limits.idle_setting;
+    match limits.idle {
+        Some(_) => format!("{name}: a session that idles for longer is ended"),
+        None if limits.idle_told => {
+            format!("{name} is off: the server lets sessions idle, a router may not")
+        }
+        None => format!("{name} is not in the answer: ask as another user, or look there"),
+    }
+}
+
+fn connections_note(limits: &Limits) -> String {
+    let reserved = match limits.reserved {
+        0 => String::new(),
+        reserved => format!(", {reserved} of them reserved"),
+    };
+    let used = match (limits.used, limits.product) {
+        (None, _) => String::new(),
+        // Some of its workers count as well; who may not look at them cannot tell them apart.
+        (Some(used), Some("postgresql")) => format!(", about {used} in use"),
+        (Some(used), _) => format!(", {used} in use"),
+    };
+    format!("{}: at most{reserved}{used}", limits.connections_setting)
+}
+
 fn told(share: &Share) -> String {
     let whose = match share.instances {
         1 => "for the one instance".to_owned(),
         instances => format!("for each of {instances} instances"),
     };
-    match share.kept_back {
-        0 => whose,
-        kept => format!("{whose}; {kept} are kept back for administrators, backups and checks"),
-    }
+    let are = match share.kept_back {
+        0 => return whose,
+        1 => "is",
+        _ => "are",
+    };
+    let kept = share.kept_back;
+    format!("{whose}; {kept} {are} kept back for administrators, backups and checks")
 }
 
 fn write_client(out: &mut dyn Write, advice: &Advice) -> io::Result<()> {
@@ -154,5 +184,40 @@ mod tests {
         assert_eq!(shown(90), "90 s");
         assert_eq!(shown(60), "60 s");
         assert_eq!(span(Duration::from_millis(300)), "300 ms");
+        assert_eq!(span(Duration::from_millis(1_500)), "1500 ms");
+        assert_eq!(span(Duration::from_micros(500)), "0.5 ms");
+    }
+
+    #[test]
+    fn a_limit_that_was_not_told_is_not_called_off() {
+        let limits = |idle_told| Limits {
+            idle_told,
+            idle_setting: "wait_timeout",
+            ..Limits::default()
+        };
+        let row = |limits: &Limits| rows(limits, &Share::of(limits, 1)).remove(0);
+        let (_, value, note) = row(&limits(false));
+        assert_eq!(value, "not told");
+        assert!(note.contains("not in the answer"), "{note}");
+        let (_, value, note) = row(&limits(true));
+        assert_eq!(value, "none");
+        assert!(note.starts_with("wait_timeout is off"), "{note}");
+    }
+
+    #[test]
+    fn what_postgres_counts_is_told_with_care() {
+        let note = |product| {
+            connections_note(&Limits {
+                product: Some(product),
+                used: Some(7),
+                connections_setting: "max_connections",
+                ..Limits::default()
+            })
+        };
+        assert_eq!(
+            note("postgresql"),
+            "max_connections: at most, about 7 in use"
+        );
+        assert_eq!(note("mariadb"), "max_connections: at most, 7 in use");
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Value {
     Seconds(Duration),
     /// In milliseconds.
     Millis(Duration),
-    /// As the language writes durations.
+    /// As the language writes durations, in whole milliseconds.
     Span(Duration),
     /// The same, where there might be none.
     MaybeSpan(Duration),
@@ -59,10 +59,23 @@ pub(super) fn set(
     value: Value,
     reason: impl Into<Cow<'static, str>>,
 ) -> Setting {
+    // Zero switches limits off, or everything.
+    debug_assert!(
+        value.time().is_none_or(|it| !it.is_zero()),
+        "{key} is {value:?}"
+    );
     Setting {
         key,
         value,
         reason: reason.into(),
+    }
+}
+
+/// A duration in Rust.
+fn in_rust(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("Duration::from_secs({})", time.as_secs()),
+        _ => format!("Duration::from_millis({})", time.as_millis()),
     }
 }
 
@@ -88,6 +101,17 @@ impl Setting {
 }
 
 impl Value {
+    /// The time that it amounts to as it is written, where it is one.
+    pub(super) fn time(&self) -> Option<Duration> {
+        match self {
+            Self::Seconds(time) => Some(Duration::from_secs(time.as_secs())),
+            Self::Millis(time) | Self::Span(time) | Self::MaybeSpan(time) => {
+                Some(Duration::from_millis(time.as_millis() as u64))
+            }
+            Self::Count(_) | Self::Flag(_) | Self::Code(_) => None,
+        }
+    }
+
     fn written(&self, syntax: Syntax) -> String {
         let is_go = matches!(syntax, Syntax::GoCall | Syntax::GoField);
         match self {
@@ -95,11 +119,14 @@ impl Value {
             Self::Seconds(time) => time.as_secs().to_string(),
             Self::Millis(time) => time.as_millis().to_string(),
             Self::Span(time) if is_go => match time.as_secs() {
+                _ if time.subsec_millis() > 0 => {
+                    format!("{} * time.Millisecond", time.as_millis())
+                }
                 seconds if seconds.is_multiple_of(60) => format!("{} * time.Minute", seconds / 60),
                 seconds => format!("{seconds} * time.Second"),
             },
-            Self::Span(time) => format!("Duration::from_secs({})", time.as_secs()),
-            Self::MaybeSpan(time) => format!("Some(Duration::from_secs({}))", time.as_secs()),
+            Self::Span(time) => in_rust(*time),
+            Self::MaybeSpan(time) => format!("Some({})", in_rust(*time)),
             Self::Flag(flag) if syntax == Syntax::Keyword => match flag {
                 true => "True".to_owned(),
                 false => "False".to_owned(),
@@ -114,6 +141,9 @@ impl Value {
         match self {
             Self::Count(count) => (json!(count), None),
             Self::Millis(time) => (json!(time.as_millis() as u64), Some("ms")),
+            Self::Span(time) | Self::MaybeSpan(time) if time.subsec_millis() > 0 => {
+                (json!(time.as_secs_f64()), Some("s"))
+            }
             Self::Seconds(time) | Self::Span(time) | Self::MaybeSpan(time) => {
                 (json!(time.as_secs()), Some("s"))
             }
@@ -144,6 +174,16 @@ mod tests {
             ".key(Some(Duration::from_secs(90)))"
         );
         assert_eq!(line(Value::Millis(time), Syntax::Properties), "key=90000");
+        let short = Duration::from_millis(800);
+        assert_eq!(
+            line(Value::Span(short), Syntax::GoField),
+            "config.key = 800 * time.Millisecond"
+        );
+        assert_eq!(
+            line(Value::Span(short), Syntax::RustCall),
+            ".key(Duration::from_millis(800))"
+        );
+        assert_eq!(Value::Span(short).json(), (json!(0.8), Some("s")));
         assert_eq!(line(Value::Flag(true), Syntax::Keyword), "key=True,");
         assert_eq!(line(Value::Flag(true), Syntax::Object), "key: true,");
         assert_eq!(line(Value::Count(3), Syntax::Ini), "key = 3");

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::limits::Limits;
+use super::page::span;
 use super::share::Share;
 
 /// More than this many at a time only queue up inside of most servers.
@@ -19,8 +20,10 @@ const IDLE_TIME: Duration = Duration::from_secs(10 * 60);
 pub(super) const ACQUIRE: Duration = Duration::from_secs(5);
 /// How long a ping may take.
 pub(super) const PING: Duration = Duration::from_secs(1);
-/// Settings in whole seconds do not go further down.
+/// From here on whole seconds are exact enough, and easier to read.
+const WHOLE_SECONDS_FROM: Duration = Duration::from_secs(2);
 const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// What a pool should be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,19 +41,8 @@ impl Shape {
     pub(super) fn of(limits: &Limits, share: &Share) -> Self {
         let most = share.each.unwrap_or(OPEN_MAX);
         let max_open = most.clamp(1, OPEN_MAX);
-        let max_open_reason = match (share.each, share.instances) {
-            (None, _) => "more only queue up inside of most servers".to_owned(),
-            (Some(each), 1) if each > max_open => {
-                format!("up to {each} if checkouts wait and the server has idle processors")
-            }
-            (Some(each), instances) if each > max_open => {
-                format!("its share of {instances} allows {each}, if the server has idle processors")
-            }
-            (Some(_), 1) => "all that the server admits to pools".to_owned(),
-            (Some(_), instances) => format!("its share, of {instances} instances"),
-        };
         let within = |usual: Duration, percent: u32| match limits.idle {
-            Some(limit) => whole(usual.min(limit * percent / 100)),
+            Some(limit) => rounded(usual.min(limit * percent / 100)),
             None => usual,
         };
         Self {
@@ -58,7 +50,17 @@ impl Shape {
             max_lifetime: within(LIFETIME, 80),
             max_idle_time: within(IDLE_TIME, 50),
             idle_limit: limits.idle.map(|limit| (limit, limits.idle_setting)),
-            max_open_reason,
+            max_open_reason: max_open_reason(max_open, share),
+        }
+    }
+
+    /// The same for a client whose sessions the server's idle limit does not hold for.
+    pub(super) fn without_idle_limit(&self) -> Self {
+        Self {
+            max_lifetime: LIFETIME,
+            max_idle_time: IDLE_TIME,
+            idle_limit: None,
+            ..self.clone()
         }
     }
 
@@ -66,16 +68,23 @@ impl Shape {
     /// was found in time is closed in time.
     pub(super) fn look_every(&self, period: Duration) -> Duration {
         match self.idle_limit {
-            Some((limit, _)) => whole(period.min(limit / 4)),
+            Some((limit, _)) => rounded(period.min(limit / 4)),
             None => period,
         }
     }
 
-    pub(super) fn lifetime_reason(&self) -> String {
+    /// Whether what is closed at this age is closed before the server closes it for idling.
+    pub(super) fn stays_below(&self, time: Duration) -> bool {
+        self.idle_limit.is_none_or(|(limit, _)| time < limit)
+    }
+
+    /// Why a lifetime is what it is in a client, which may not go as low as this shape.
+    pub(super) fn lifetime_reason(&self, set: Duration) -> String {
         match self.idle_limit {
+            Some((limit, name)) if set >= limit => as_low_as_it_goes(name, limit),
             Some((limit, name)) if self.max_lifetime < LIFETIME => format!(
                 "below {name} ({}): what is younger has never idled for longer",
-                super::page::span(limit)
+                span(limit)
             ),
             _ => {
                 "servers added behind a name are found; below the limits of most routers".to_owned()
@@ -83,28 +92,65 @@ impl Shape {
         }
     }
 
-    pub(super) fn idle_reason(&self) -> String {
+    /// The same for an idle time.
+    pub(super) fn idle_reason(&self, set: Duration) -> String {
         match self.idle_limit {
-            Some((_, name)) if self.max_idle_time < IDLE_TIME => {
+            Some((limit, name)) if set >= limit => as_low_as_it_goes(name, limit),
+            Some((_, name)) if self.max_idle_time < IDLE_TIME && set == self.max_idle_time => {
                 format!("half of {name}: closed here before it is closed there")
             }
+            Some((limit, name)) if self.max_idle_time < IDLE_TIME => format!(
+                "below {name} ({}): closed here before it is closed there",
+                span(limit)
+            ),
             _ => "a pool shrinks after a peak".to_owned(),
         }
     }
 }
 
-/// Whole seconds, and at least one.
-fn whole(time: Duration) -> Duration {
+fn max_open_reason(max_open: u32, share: &Share) -> String {
+    let Share { instances, .. } = *share;
+    match share.each {
+        None => "more only queue up inside of most servers".to_owned(),
+        Some(0) if share.is_overdrawn() => {
+            "no pool can have less, and still not all get one".to_owned()
+        }
+        Some(0) => "no pool can have less; little is left for anybody else".to_owned(),
+        Some(each) if each > max_open && instances == 1 => {
+            format!("up to {each} if checkouts wait and the server has idle processors")
+        }
+        Some(each) if each > max_open => {
+            format!("its share of {instances} allows {each}, if the server has idle processors")
+        }
+        Some(_) if instances == 1 => "all that the server admits to pools".to_owned(),
+        Some(_) => format!("its share, of {instances} instances"),
+    }
+}
+
+fn as_low_as_it_goes(name: &str, limit: Duration) -> String {
+    format!("as low as it goes; not below {name} ({})", span(limit))
+}
+
+/// A time in whole seconds, and at least one, for clients that know no shorter ones.
+pub(super) fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs()).max(SECOND)
+}
+
+/// Whole seconds, or whole milliseconds where seconds are too coarse; never nothing.
+fn rounded(time: Duration) -> Duration {
+    match time {
+        _ if time >= WHOLE_SECONDS_FROM => Duration::from_secs(time.as_secs()),
+        _ => Duration::from_millis(time.as_millis() as u64).max(MILLISECOND),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shape(idle_s: Option<u64>, max_connections: u32, instances: u32) -> Shape {
+    fn shape(idle: Option<Duration>, max_connections: u32, instances: u32) -> Shape {
         let limits = Limits {
-            idle: idle_s.map(Duration::from_secs),
+            idle,
             max_connections: Some(max_connections),
             ..Limits::default()
         };
@@ -113,9 +159,9 @@ mod tests {
 
     #[test]
     fn whatever_the_limit_a_pool_stays_below_it() {
-        for limit_s in 2..40_000 {
-            let shape = shape(Some(limit_s), 151, 1);
-            let limit = Duration::from_secs(limit_s);
+        let milliseconds = (2..10_000).map(Duration::from_millis);
+        for limit in milliseconds.chain((2..40_000).map(Duration::from_secs)) {
+            let shape = shape(Some(limit), 151, 1);
             assert!(shape.max_lifetime < limit, "{shape:?}");
             assert!(shape.max_idle_time <= shape.max_lifetime, "{shape:?}");
             let closed_after = shape.max_idle_time + shape.look_every(SECOND * 60);
@@ -125,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_generous_limit_changes_nothing() {
-        let shape = shape(Some(28_800), 151, 1);
+        let shape = shape(Some(SECOND * 28_800), 151, 1);
         assert_eq!(
             (shape.max_lifetime, shape.max_idle_time),
             (LIFETIME, IDLE_TIME)
@@ -138,5 +184,13 @@ mod tests {
         assert_eq!(shape(None, 151, 1).max_open, OPEN_MAX);
         assert_eq!(shape(None, 151, 12).max_open, 11);
         assert_eq!(shape(None, 5, 12).max_open, 1);
+    }
+
+    #[test]
+    fn a_share_that_is_none_is_not_called_one() {
+        let overdrawn = shape(None, 5, 12);
+        assert!(overdrawn.max_open_reason.contains("not all get one"));
+        let scarce = shape(None, 3, 1);
+        assert!(scarce.max_open_reason.contains("little is left"));
     }
 }

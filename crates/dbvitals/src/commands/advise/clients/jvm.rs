@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::setting::Value::{Count, Millis};
 use super::super::setting::{Syntax, set};
-use super::super::shape::{ACQUIRE, PING};
+use super::super::shape::{ACQUIRE, PING, Shape};
 use super::{BOTH, Client, Looks, bounds};
 use crate::cli::PoolClient;
 
@@ -12,6 +12,10 @@ use crate::cli::PoolClient;
 const FLOOR: Duration = Duration::from_secs(30);
 /// Its default.
 const KEEPALIVE: Duration = Duration::from_secs(120);
+
+fn lifetime(shape: &Shape) -> Duration {
+    shape.max_lifetime.max(FLOOR)
+}
 
 pub(super) fn hikaricp() -> Client {
     Client {
@@ -21,8 +25,10 @@ pub(super) fn hikaricp() -> Client {
         syntax: Syntax::Properties,
         // Its idle timeout has no effect on a pool of fixed size.
         defaults: bounds(Some(10), Some(1_800), None),
+        size_follows: None,
         looks: (Looks::PingsAfterIdling, Looks::PingsAfterIdling),
-        settings: |shape| {
+        settings: |_, shape| {
+            let lifetime = lifetime(shape);
             let mut settings = vec![
                 set(
                     "maximumPoolSize",
@@ -31,8 +37,8 @@ pub(super) fn hikaricp() -> Client {
                 ),
                 set(
                     "maxLifetime",
-                    Millis(shape.max_lifetime.max(FLOOR)),
-                    shape.lifetime_reason(),
+                    Millis(lifetime),
+                    shape.lifetime_reason(lifetime),
                 ),
                 set(
                     "connectionTimeout",
@@ -58,7 +64,7 @@ pub(super) fn hikaricp() -> Client {
         notes: |_, shape| {
             let mut notes =
                 vec!["idleTimeout has no effect unless minimumIdle is below maximumPoolSize"];
-            if shape.max_lifetime < FLOOR {
+            if !shape.stays_below(lifetime(shape)) {
                 notes.push(
                     "it takes no lifetime below 30 s: raise the server's limit, or live with a failed test at many checkouts",
                 );

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::setting::Value::{Count, Flag, Millis, Seconds};
 use super::super::setting::{Syntax, set};
-use super::super::shape::ACQUIRE;
+use super::super::shape::{ACQUIRE, whole_seconds};
 use super::{Client, Looks, MYSQL, POSTGRES, bounds};
 use crate::cli::PoolClient;
 
@@ -19,8 +19,10 @@ pub(super) fn pg() -> Client {
         protocols: POSTGRES,
         syntax: Syntax::Object,
         defaults: bounds(Some(10), None, Some(10)),
+        size_follows: None,
         looks: (Looks::AtSocket, Looks::AtSocket),
-        settings: |shape| {
+        settings: |_, shape| {
+            let lifetime = whole_seconds(shape.max_lifetime);
             vec![
                 set("max", Count(shape.max_open), shape.max_open_reason.clone()),
                 set(
@@ -28,13 +30,13 @@ pub(super) fn pg() -> Client {
                     Millis(shape.max_idle_time),
                     format!(
                         "10 s by default, which opens anew all day; {}",
-                        shape.idle_reason()
+                        shape.idle_reason(shape.max_idle_time)
                     ),
                 ),
                 set(
                     "maxLifetimeSeconds",
-                    Seconds(shape.max_lifetime),
-                    shape.lifetime_reason(),
+                    Seconds(lifetime),
+                    shape.lifetime_reason(lifetime),
                 ),
                 set(
                     "connectionTimeoutMillis",
@@ -69,8 +71,9 @@ pub(super) fn mysql2() -> Client {
         syntax: Syntax::Object,
         // idleTimeout has no effect as long as maxIdle is connectionLimit, as it is.
         defaults: bounds(Some(10), None, None),
+        size_follows: None,
         looks: (Looks::AtSocket, Looks::AtSocket),
-        settings: |shape| {
+        settings: |_, shape| {
             let mut settings = vec![set(
                 "connectionLimit",
                 Count(shape.max_open),
@@ -85,7 +88,7 @@ pub(super) fn mysql2() -> Client {
                 settings.push(set(
                     "idleTimeout",
                     Millis(shape.max_idle_time),
-                    shape.idle_reason(),
+                    shape.idle_reason(shape.max_idle_time),
                 ));
             }
             settings.push(set("enableKeepAlive", Flag(true), "its default"));

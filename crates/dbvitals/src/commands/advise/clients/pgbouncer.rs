@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::setting::Value::{Count, Seconds};
 use super::super::setting::{Syntax, set};
-use super::super::shape::ACQUIRE;
+use super::super::shape::{ACQUIRE, whole_seconds};
 use super::{Client, Looks, POSTGRES, bounds};
 use crate::cli::PoolClient;
 
@@ -20,8 +20,11 @@ pub(super) fn pgbouncer() -> Client {
         protocols: POSTGRES,
         syntax: Syntax::Ini,
         defaults: bounds(Some(20), Some(3_600), Some(600)),
+        size_follows: None,
         looks: (Looks::AtSocket, Looks::AtSocket),
-        settings: |shape| {
+        settings: |_, shape| {
+            let lifetime = whole_seconds(shape.max_lifetime);
+            let idle_time = whole_seconds(shape.max_idle_time);
             vec![
                 set(
                     "default_pool_size",
@@ -35,13 +38,13 @@ pub(super) fn pgbouncer() -> Client {
                 ),
                 set(
                     "server_lifetime",
-                    Seconds(shape.max_lifetime),
-                    shape.lifetime_reason(),
+                    Seconds(lifetime),
+                    shape.lifetime_reason(lifetime),
                 ),
                 set(
                     "server_idle_timeout",
-                    Seconds(shape.max_idle_time),
-                    shape.idle_reason(),
+                    Seconds(idle_time),
+                    shape.idle_reason(idle_time),
                 ),
                 set(
                     "server_connect_timeout",
@@ -62,6 +65,7 @@ pub(super) fn pgbouncer() -> Client {
         },
         notes: |_, _| {
             vec![
+                "max_client_conn, 100 by default, has to admit its clients: the applications' instances times the max_open of each; the others are refused",
                 "its clients meet its own limits: ask it too, with postgres://USER@HOST:6432/pgbouncer",
             ]
         },

@@ -2,7 +2,7 @@
 
 use super::super::setting::Value::{Count, Flag, Seconds};
 use super::super::setting::{Syntax, set};
-use super::super::shape::ACQUIRE;
+use super::super::shape::{ACQUIRE, whole_seconds};
 use super::{BOTH, Client, Looks, bounds};
 use crate::cli::PoolClient;
 
@@ -14,8 +14,20 @@ pub(super) fn sqlalchemy() -> Client {
         syntax: Syntax::Keyword,
         // pool_size 5, and max_overflow 10.
         defaults: bounds(Some(15), None, None),
+        size_follows: None,
         looks: (Looks::Never, Looks::Never),
-        settings: |shape| {
+        settings: |_, shape| {
+            let recycle = whole_seconds(shape.max_lifetime);
+            let (pre_ping, why) = match shape.stays_below(recycle) {
+                true => (
+                    false,
+                    "a round trip for every use; true only where killed connections must not fail a query",
+                ),
+                false => (
+                    true,
+                    "a round trip for every use: pool_recycle does not go below the server's limit",
+                ),
+            };
             vec![
                 set(
                     "pool_size",
@@ -29,19 +41,15 @@ pub(super) fn sqlalchemy() -> Client {
                 ),
                 set(
                     "pool_recycle",
-                    Seconds(shape.max_lifetime),
-                    shape.lifetime_reason(),
+                    Seconds(recycle),
+                    shape.lifetime_reason(recycle),
                 ),
                 set(
                     "pool_timeout",
                     Seconds(ACQUIRE),
                     "30 s by default: an outage fills the workers",
                 ),
-                set(
-                    "pool_pre_ping",
-                    Flag(false),
-                    "a round trip for every use; true only where killed connections must not fail a query",
-                ),
+                set("pool_pre_ping", Flag(pre_ping), why),
             ]
         },
         notes: |_, _| {

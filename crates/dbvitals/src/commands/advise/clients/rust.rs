@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::page::span;
 use super::super::setting::Value::{Code, Count, Flag, MaybeSpan, Span};
 use super::super::setting::{Setting, Syntax, set};
 use super::super::shape::{ACQUIRE, PING, Shape};
@@ -22,8 +23,9 @@ pub(super) fn sqlx() -> Client {
         protocols: BOTH,
         syntax: Syntax::RustCall,
         defaults: bounds(Some(10), Some(1_800), Some(600)),
+        size_follows: None,
         looks: (Looks::Pings, Looks::Pings),
-        settings: |shape| {
+        settings: |_, shape| {
             vec![
                 max_open("max_connections", shape),
                 set(
@@ -34,12 +36,12 @@ pub(super) fn sqlx() -> Client {
                 set(
                     "max_lifetime",
                     Span(shape.max_lifetime),
-                    shape.lifetime_reason(),
+                    shape.lifetime_reason(shape.max_lifetime),
                 ),
                 set(
                     "idle_timeout",
                     Span(shape.max_idle_time),
-                    shape.idle_reason(),
+                    shape.idle_reason(shape.max_idle_time),
                 ),
                 set(
                     "test_before_acquire",
@@ -62,13 +64,13 @@ pub(super) fn deadpool() -> Client {
         title: "deadpool (Pool::builder)",
         protocols: BOTH,
         syntax: Syntax::RustCall,
-        // Twice the number of processors, or four times; of neither it knows the age.
-        defaults: bounds(Some(16), None, None),
-        // For PostgreSQL its driver's own flag.
-        looks: (Looks::Never, Looks::AtSocket),
-        settings: |shape| {
-            let idle_s = shape.max_idle_time.as_secs();
-            let lifetime_s = shape.max_lifetime.as_secs();
+        defaults: bounds(None, None, None),
+        size_follows: Some("twice the number of processors"),
+        // By its managers of diesel and r2d2, for MySQL; for PostgreSQL its driver's own flag.
+        looks: (Looks::Pings, Looks::AtSocket),
+        settings: |_, shape| {
+            let idle = comparison("last_used", shape.max_idle_time);
+            let lifetime = comparison("age", shape.max_lifetime);
             vec![
                 max_open("max_size", shape),
                 set(
@@ -84,17 +86,23 @@ pub(super) fn deadpool() -> Client {
                 ),
                 set(
                     "retain",
-                    Code(format!(
-                        "pool.retain(|_, it| it.last_used().as_secs() < {idle_s} && it.age().as_secs() < {lifetime_s})"
-                    )),
+                    Code(format!("pool.retain(|_, it| {idle} && {lifetime})")),
                     format!(
-                        "every {} s, from a task of your own: it has no lifetime and no idle time",
-                        shape.look_every(REAPER).as_secs()
+                        "every {}, from a task of your own: it has no lifetime and no idle time",
+                        span(shape.look_every(REAPER))
                     ),
                 ),
             ]
         },
         notes: |_, _| vec!["the timeouts need .runtime(Runtime::Tokio1)"],
+    }
+}
+
+/// A time of an object of deadpool's, compared with a limit.
+fn comparison(time: &str, limit: Duration) -> String {
+    match limit.subsec_millis() {
+        0 => format!("it.{time}().as_secs() < {}", limit.as_secs()),
+        _ => format!("it.{time}().as_millis() < {}", limit.as_millis()),
     }
 }
 
@@ -105,8 +113,9 @@ pub(super) fn bb8() -> Client {
         protocols: BOTH,
         syntax: Syntax::RustCall,
         defaults: bounds(Some(10), Some(1_800), Some(600)),
+        size_follows: None,
         looks: (Looks::Pings, Looks::Pings),
-        settings: |shape| {
+        settings: |_, shape| {
             vec![
                 max_open("max_size", shape),
                 set(
@@ -117,12 +126,12 @@ pub(super) fn bb8() -> Client {
                 set(
                     "max_lifetime",
                     MaybeSpan(shape.max_lifetime),
-                    shape.lifetime_reason(),
+                    shape.lifetime_reason(shape.max_lifetime),
                 ),
                 set(
                     "idle_timeout",
                     MaybeSpan(shape.max_idle_time),
-                    shape.idle_reason(),
+                    shape.idle_reason(shape.max_idle_time),
                 ),
                 set(
                     "reaper_rate",
@@ -149,8 +158,9 @@ pub(super) fn dbvitals_pool() -> Client {
         protocols: BOTH,
         syntax: Syntax::RustField,
         defaults: bounds(Some(10), Some(1_800), Some(600)),
+        size_follows: None,
         looks: (Looks::AtSocket, Looks::AtSocket),
-        settings: |shape| {
+        settings: |_, shape| {
             vec![
                 max_open("max_open", shape),
                 set(
