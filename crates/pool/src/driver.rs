@@ -115,6 +115,13 @@ pub trait Driver: Send + Sync + 'static {
 
     /// What an error of a command means for the connection it was on. Must neither wait nor do IO.
     fn judge_error(&self, error: &Self::Error) -> Fault;
+
+    /// What an error of [`connect`](Self::connect) means for the attempts that follow. Must neither
+    /// wait nor do IO.
+    fn judge_attempt(&self, error: &Self::Error) -> ConnectFault {
+        let _ = error;
+        ConnectFault::Unreachable
+    }
 }
 
 /// A connection that was opened, and what is known of it.
@@ -204,14 +211,22 @@ pub enum Fault {
     /// The connection was lost, and whether the command took effect is not known: only what does
     /// no harm twice may be repeated.
     Lost,
-    /// The server answered with an error; the connection is fine. Of an attempt to connect: it
-    /// lets nobody in for now, being full or busy with its start.
+    /// The server answered with an error; the connection is fine.
     Answered,
-    /// Of an attempt to connect: the server lets nobody in, and will not before something is
-    /// changed, such as a password. Who waits is told at once rather than at the end of its
-    /// patience. Of a command it means the same as [`Answered`](Self::Answered).
-    Rejected,
     /// A mistake of the caller's ended the command on this side, and left the connection in the
     /// middle of it: it is closed, and nothing is repeated.
     Spoiled,
+}
+
+/// What an error of an attempt to connect means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectFault {
+    /// Nobody answered: the next attempt follows soon, as it costs a server that is away nothing.
+    Unreachable,
+    /// The server answered, and lets nobody in for now, being full or busy with its start: it is
+    /// asked again after 50 ms, or later the longer it lasts.
+    NotNow,
+    /// The server answered, and lets nobody in before something is changed, such as a password: it
+    /// is asked once a second, and who waits is told at once rather than at the end of its patience.
+    Rejected,
 }

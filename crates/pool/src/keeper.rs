@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use crate::books::{Lay, Order};
 use crate::clock;
 use crate::counters::add_one;
-use crate::driver::{Driver, Fault, Opened};
+use crate::driver::{ConnectFault, Driver, Opened};
 use crate::ending::Ending;
 use crate::failure::ConnectError;
 use crate::ledger::Failed;
@@ -30,7 +30,7 @@ use crate::watch::Ends;
 /// A successor is ordered when this share of the lifetime is left.
 const SUCCESSOR_SHARE: u32 = 20;
 /// How long a server that answered, and let nobody in, is left alone.
-const PAUSE_ANSWERED: Duration = Duration::from_millis(50);
+const PAUSE_NOT_NOW: Duration = Duration::from_millis(50);
 /// How long one is that will not let anybody in.
 const PAUSE_REJECTED: Duration = Duration::from_secs(1);
 /// A sleep of the machine that may have cost connections.
@@ -184,20 +184,20 @@ impl<D: Driver> Attempt<D> {
             return;
         }
         let fault = match &error {
-            ConnectError::Driver(error) => self.shared.judge_error(error),
+            ConnectError::Driver(error) => self.shared.judge_attempt(error),
             ConnectError::TimedOut(_) | ConnectError::EndedAtOnce(_) | ConnectError::Panicked => {
-                Fault::Lost
+                ConnectFault::Unreachable
             }
         };
         self.shared.note_failure(error);
         let failed = Failed {
             started: self.started,
             pause_min: match fault {
-                Fault::Lost | Fault::LostBefore | Fault::Spoiled => Duration::ZERO,
-                Fault::Answered => PAUSE_ANSWERED,
-                Fault::Rejected => PAUSE_REJECTED,
+                ConnectFault::Unreachable => Duration::ZERO,
+                ConnectFault::NotNow => PAUSE_NOT_NOW,
+                ConnectFault::Rejected => PAUSE_REJECTED,
             },
-            rejected: fault == Fault::Rejected,
+            rejected: fault == ConnectFault::Rejected,
             chance: fastrand::f64(),
         };
         self.shared.ledger.note_failure(failed, clock::exact());

@@ -83,7 +83,7 @@ impl<D: Driver> Lease<D> {
     /// Tells the pool of an error that a command ended with, outside of [`run`](Self::run).
     pub fn note_error(&mut self, error: &D::Error) {
         match self.shared.judge_error(error) {
-            Fault::Answered | Fault::Rejected => self.answered = Some(clock::coarse()),
+            Fault::Answered => self.answered = Some(clock::coarse()),
             Fault::Spoiled => self.verdict = Some(Ending::Cancelled),
             Fault::Lost | Fault::LostBefore => {
                 let said = self.shared.ending(self.member());

@@ -91,7 +91,7 @@ mod outage;
 mod pool;
 #[cfg(feature = "tokio-postgres")]
 mod postgres;
-#[cfg(feature = "tokio-postgres")]
+#[cfg(any(feature = "tokio-postgres", feature = "sqlx-postgres"))]
 mod postgres_words;
 mod rounds;
 mod seat;
@@ -112,7 +112,7 @@ mod watch;
 
 pub use acquire::{Acquire, AcquireError};
 pub use counters::{Shadow, Stats};
-pub use driver::{Driver, Fault, Opened, Returned, Unread};
+pub use driver::{ConnectFault, Driver, Fault, Opened, Returned, Unread};
 pub use ending::Ending;
 pub use failure::ConnectError;
 pub use health::{Condition, Health};

@@ -12,8 +12,8 @@ use mysql_async::consts::StatusFlags;
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, DriverError, Error, IoError, OkPacket, Opts, OptsBuilder};
 
-use crate::driver::{Driver, Fault, Opened, Returned};
-use crate::mysql_words::{ASK, name_ending, port_of, where_it_says_whom_it_sees};
+use crate::driver::{ConnectFault, Driver, Fault, Opened, Returned};
+use crate::mysql_words::{ASK, judge_refusal, name_ending, port_of, where_it_says_whom_it_sees};
 use crate::socket_search::Search;
 
 /// Opens sessions of MySQL or MariaDB.
@@ -154,6 +154,15 @@ impl Driver for MySql {
         match lost {
             true => Fault::Lost,
             false => Fault::Answered,
+        }
+    }
+
+    fn judge_attempt(&self, error: &Error) -> ConnectFault {
+        match error {
+            Error::Server(words) => judge_refusal(words.code),
+            Error::Driver(_) | Error::Io(_) | Error::Other(_) | Error::Url(_) => {
+                ConnectFault::Unreachable
+            }
         }
     }
 }

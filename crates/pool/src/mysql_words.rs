@@ -1,5 +1,6 @@
 //! What the adapters for MySQL and MariaDB ask a server, and what its words mean.
 
+use crate::driver::ConnectFault;
 use crate::ending::Ending;
 
 /// What is asked once of each session: how long it may idle (for clients that call themselves
@@ -17,6 +18,19 @@ const PROCESS_LIST: &str =
 const SHUTDOWN: u16 = 1053;
 const KILLED: [u16; 2] = [1927, 3169];
 const IDLE: u16 = 4031;
+
+/// Not let in, and not before something is changed: no right to the database, wrong password, no such
+/// database, host blocked, host not allowed, a login plug-in that the client does not have, wrong
+/// password for a socket, account locked.
+const REJECTED: [u16; 9] = [1044, 1045, 1049, 1129, 1130, 1251, 1698, 3118, 4151];
+
+/// What a server means that does not let a session in.
+pub(crate) fn judge_refusal(code: u16) -> ConnectFault {
+    match REJECTED.contains(&code) {
+        true => ConnectFault::Rejected,
+        false => ConnectFault::NotNow,
+    }
+}
 
 /// What the server's words say of the end of a session.
 pub(crate) fn name_ending(code: u16) -> Option<Ending> {
@@ -58,6 +72,12 @@ mod tests {
         let asked = where_it_says_whom_it_sees("10.11.19-MariaDB-1:10.11");
         assert_eq!(asked, [OLD_PROCESS_LIST]);
         assert_eq!(where_it_says_whom_it_sees("8.4.6")[0], PROCESS_LIST);
+    }
+
+    #[test]
+    fn a_wrong_password_is_wrong_a_moment_later_too() {
+        assert_eq!(judge_refusal(1045), ConnectFault::Rejected);
+        assert_eq!(judge_refusal(1040), ConnectFault::NotNow, "too many");
     }
 
     #[test]

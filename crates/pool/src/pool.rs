@@ -265,7 +265,7 @@ impl<D: Driver> Pool<D> {
             let may_repeat = match shared.judge_error(&error) {
                 Fault::LostBefore => true,
                 Fault::Lost => repeatable,
-                Fault::Answered | Fault::Rejected | Fault::Spoiled => false,
+                Fault::Answered | Fault::Spoiled => false,
             };
             if !may_repeat || tries == TRIES {
                 return Err(RunError::Commands(error));

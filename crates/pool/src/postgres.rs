@@ -24,8 +24,9 @@ use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, NoTls};
 
-use crate::driver::{Driver, Fault, Opened, Returned, Unread};
+use crate::driver::{ConnectFault, Driver, Fault, Opened, Returned, Unread};
 use crate::ending::Ending;
+use crate::postgres_words::judge_refusal;
 
 pub use cancel::CancelToken;
 pub use error::{ConfigFault, PostgresError};
@@ -225,5 +226,12 @@ where
 
     fn judge_error(&self, error: &PostgresError) -> Fault {
         error.fault()
+    }
+
+    fn judge_attempt(&self, error: &PostgresError) -> ConnectFault {
+        let words = error.as_db_error();
+        words.map_or(ConnectFault::Unreachable, |words| {
+            judge_refusal(words.code().code())
+        })
     }
 }

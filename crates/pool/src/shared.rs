@@ -14,7 +14,7 @@ use crate::books::Bounds;
 use crate::card::Roll;
 use crate::clock;
 use crate::counters::{Counters, Stats};
-use crate::driver::{Driver, Fault, Opened, Returned, Unread};
+use crate::driver::{ConnectFault, Driver, Fault, Opened, Returned, Unread};
 use crate::ending::Ending;
 use crate::failure::ConnectError;
 use crate::idle_limit::{IdleLimits, allowance};
@@ -327,6 +327,11 @@ impl<D: Driver> Shared<D> {
     pub(crate) fn judge_error(&self, error: &D::Error) -> Fault {
         let ask = || self.driver.judge_error(error);
         catch_unwind(AssertUnwindSafe(ask)).unwrap_or(Fault::Lost)
+    }
+
+    pub(crate) fn judge_attempt(&self, error: &D::Error) -> ConnectFault {
+        let ask = || self.driver.judge_attempt(error);
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(ConnectFault::Unreachable)
     }
 
     pub(crate) fn ending(&self, member: &Member<D>) -> Option<Ending> {

@@ -97,12 +97,13 @@ impl PostgresError {
                 Some(_) => Fault::Answered,
                 None => judge_driver(error),
             },
+            Self::Unsent => Fault::LostBefore,
+            // Of attempts to connect, and of requests to cancel: not of this session.
             Self::Config(_)
             | Self::Stream(_)
             | Self::TimedOut(_)
             | Self::Tls(_)
-            | Self::WrongRole { .. }
-            | Self::Unsent => Fault::LostBefore,
+            | Self::WrongRole { .. } => Fault::Answered,
         }
     }
 }

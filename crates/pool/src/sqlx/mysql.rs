@@ -10,8 +10,8 @@ use sqlx_core::row::Row as _;
 use sqlx_mysql::{MySql, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError};
 
 use super::{at_return, judge, opened, settle};
-use crate::driver::{Driver, Fault, Opened, Returned};
-use crate::mysql_words::{ASK, name_ending, port_of, where_it_says_whom_it_sees};
+use crate::driver::{ConnectFault, Driver, Fault, Opened, Returned};
+use crate::mysql_words::{ASK, judge_refusal, name_ending, port_of, where_it_says_whom_it_sees};
 use crate::socket_search::Search;
 
 /// How sqlx begins to say that a statement was given too few parameters or too many. By then it waits
@@ -123,6 +123,14 @@ impl Driver for SqlxMySql {
         judge(error, |words| {
             let words = words.try_downcast_ref::<MySqlDatabaseError>();
             words.is_some_and(|words| name_ending(words.number()).is_some())
+        })
+    }
+
+    fn judge_attempt(&self, error: &Error) -> ConnectFault {
+        let words = error.as_database_error();
+        let words = words.and_then(|words| words.try_downcast_ref::<MySqlDatabaseError>());
+        words.map_or(ConnectFault::Unreachable, |words| {
+            judge_refusal(words.number())
         })
     }
 }

@@ -11,7 +11,8 @@ use sqlx_core::row::Row as _;
 use sqlx_postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgSeverity, Postgres};
 
 use super::{at_return, judge, opened, settle};
-use crate::driver::{Driver, Fault, Opened, Returned};
+use crate::driver::{ConnectFault, Driver, Fault, Opened, Returned};
+use crate::postgres_words::judge_refusal;
 use crate::socket_search::Search;
 
 /// What is asked once of each session: how long it may idle, and whom the server sees. Servers
@@ -106,6 +107,14 @@ impl Driver for SqlxPostgres {
         judge(error, |words| {
             let words = words.try_downcast_ref::<PgDatabaseError>();
             words.is_some_and(|words| ends_session(words.severity()))
+        })
+    }
+
+    fn judge_attempt(&self, error: &Error) -> ConnectFault {
+        let words = error.as_database_error();
+        let words = words.and_then(|words| words.try_downcast_ref::<PgDatabaseError>());
+        words.map_or(ConnectFault::Unreachable, |words| {
+            judge_refusal(words.code())
         })
     }
 }

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dbvitals_pool::{Driver, Ending, Fault, Observer, Opened, Pool, Returned, Settings};
+use dbvitals_pool::{
+    ConnectFault, Driver, Ending, Fault, Observer, Opened, Pool, Returned, Settings,
+};
 
 /// A server that misbehaves on order; clones are the same one.
 #[derive(Clone, Default)]
@@ -279,12 +281,18 @@ impl Driver for Server {
         None
     }
 
+    fn judge_attempt(&self, error: &Failure) -> ConnectFault {
+        match *error == Failure::Rejected {
+            true => ConnectFault::Rejected,
+            false => ConnectFault::Unreachable,
+        }
+    }
+
     fn judge_error(&self, error: &Failure) -> Fault {
         match error {
-            Failure::Refused | Failure::Lost => Fault::Lost,
+            Failure::Refused | Failure::Rejected | Failure::Lost => Fault::Lost,
             Failure::LostBefore => Fault::LostBefore,
             Failure::Answered => Fault::Answered,
-            Failure::Rejected => Fault::Rejected,
         }
     }
 }
