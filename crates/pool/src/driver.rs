@@ -89,7 +89,7 @@ pub trait Driver: Send + Sync + 'static {
     /// What state a user left a connection in. Must neither wait nor do IO.
     fn at_return(&self, connection: &mut Self::Connection) -> Returned {
         let _ = connection;
-        Returned::Unknown
+        Returned::Unseen
     }
 
     /// Whether the driver knows already that a connection is closed. Must neither wait nor do IO,
@@ -180,6 +180,10 @@ pub enum Returned {
     Unproven,
     /// Nothing is pending, and whether the server answered is not known.
     Unknown,
+    /// The driver does not know what was done. Where all of it was [run](crate::Lease::run), the pool
+    /// does, and it is as with [`Unknown`](Self::Unknown); where the connection was used in another
+    /// way, an answer may still be to come, and it is [settled](Driver::settle).
+    Unseen,
     /// Something is left behind, and [`Driver::settle`] is to tidy it up.
     Unsettled,
     /// A command was begun and not ended, or the driver cannot tell that from a loss: the pool then

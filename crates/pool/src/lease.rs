@@ -22,6 +22,8 @@ pub struct Lease<D: Driver> {
     /// `None` once it was given back or detached.
     member: Option<Box<Member<D>>>,
     in_flight: bool,
+    /// It was lent out past [`run`](Self::run).
+    touched: bool,
     /// When the server last answered to something that was run.
     answered: Option<Moment>,
     /// Why it is not to be used again.
@@ -42,6 +44,7 @@ impl<D: Driver> Lease<D> {
             shared: Arc::clone(shared),
             member: Some(member),
             in_flight: false,
+            touched: false,
             answered: None,
             verdict: None,
         }
@@ -71,7 +74,7 @@ impl<D: Driver> Lease<D> {
         commands: impl AsyncFnOnce(&mut D::Connection) -> Result<R, D::Error>,
     ) -> Result<R, D::Error> {
         self.in_flight = true;
-        let result = commands(&mut *self).await;
+        let result = commands(self.connection()).await;
         self.in_flight = false;
         match &result {
             Ok(_) => self.answered = Some(clock::coarse()),
@@ -109,6 +112,13 @@ impl<D: Driver> Lease<D> {
         member.connection
     }
 
+    fn connection(&mut self) -> &mut D::Connection {
+        match &mut self.member {
+            Some(member) => &mut member.connection,
+            None => unreachable!("a lease has its connection until it is dropped"),
+        }
+    }
+
     fn member(&self) -> &Member<D> {
         match &self.member {
             Some(member) => member,
@@ -127,10 +137,8 @@ impl<D: Driver> Deref for Lease<D> {
 
 impl<D: Driver> DerefMut for Lease<D> {
     fn deref_mut(&mut self) -> &mut D::Connection {
-        match &mut self.member {
-            Some(member) => &mut member.connection,
-            None => unreachable!("a lease has its connection until it is dropped"),
-        }
+        self.touched = true;
+        self.connection()
     }
 }
 
@@ -152,7 +160,10 @@ impl<D: Driver> Drop for Lease<D> {
         match shared.at_return(&mut member) {
             Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago)),
             Returned::Unproven => shared.take_back(member, now, None),
-            Returned::Unknown => shared.take_back(member, now, self.answered),
+            Returned::Unseen if self.touched => shared.ledger.settle(member),
+            Returned::Unknown | Returned::Unseen => {
+                shared.take_back(member, now, self.answered);
+            }
             Returned::Unsettled => shared.ledger.settle(member),
             Returned::InFlight => {
                 let ending = shared.name_unended(&member, now);

@@ -19,10 +19,11 @@ const SHUTDOWN: u16 = 1053;
 const KILLED: [u16; 2] = [1927, 3169];
 const IDLE: u16 = 4031;
 
-/// Not let in, and not before something is changed: no right to the database, wrong password, no such
-/// database, host blocked, host not allowed, a login plug-in that the client does not have, wrong
-/// password for a socket, account locked.
-const REJECTED: [u16; 9] = [1044, 1045, 1049, 1129, 1130, 1251, 1698, 3118, 4151];
+/// The server lets this client in only once something is changed: a name, a password, a right, what
+/// the account may do or whence, how it logs in.
+const REJECTED: [u16; 11] = [
+    1044, 1045, 1049, 1129, 1130, 1251, 1698, 1862, 3118, 3159, 4151,
+];
 
 /// What a server means that does not let a session in.
 pub(crate) fn judge_refusal(code: u16) -> ConnectFault {

@@ -237,7 +237,7 @@ impl<D: Driver> Shared<D> {
         let silence = now.since(member.proven_at);
         self.counters.count_ending(ending);
         if ending.is_death() {
-            self.suspicion.raise(ending, now);
+            self.suspicion.raise(ending, self.seen_since(ending, now));
         }
         if matches!(ending, Ending::HungUp | Ending::Reset) {
             self.limits().note_end(silence, now);
@@ -250,6 +250,14 @@ impl<D: Driver> Shared<D> {
             uses: member.uses,
         };
         self.tell(|observer| observer.ended(&ended));
+    }
+
+    /// Since when an end was there to be seen: a silence is as old as the ping that showed it.
+    fn seen_since(&self, ending: Ending, now: Moment) -> Moment {
+        match ending == Ending::Silent {
+            true => now - self.settings.ping_timeout,
+            false => now,
+        }
     }
 
     /// The server answered on it.

@@ -48,7 +48,7 @@ async fn opened<C>(
 fn at_return(connection: &impl Connection) -> Returned {
     match connection.should_flush() || connection.is_in_transaction() {
         true => Returned::Unsettled,
-        false => Returned::Unknown,
+        false => Returned::Unseen,
     }
 }
 

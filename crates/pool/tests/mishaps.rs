@@ -293,6 +293,30 @@ async fn what_a_user_leaves_behind_tells_nothing_of_the_others() {
 }
 
 #[tokio::test]
+async fn what_was_done_past_run_by_a_driver_that_sees_nothing_is_settled() {
+    let server = Server::default();
+    let pool = server.pool(settings(1));
+    let mut lease = pool.acquire().await.unwrap();
+    let number = lease.number;
+    lease.returned = Returned::Unseen;
+    drop(lease);
+    let mut lease = pool.acquire().await.unwrap();
+    assert_eq!((lease.number, server.pings()), (number, 1));
+    lease.run(async |it| it.query().await).await.unwrap();
+    drop(lease);
+    assert_eq!(pool.acquire().await.unwrap().number, number);
+    assert_eq!(server.pings(), 1, "it saw all that was run");
+    // A command that is given up past it ends as one that is given up within.
+    server.swallow(number);
+    let mut lease = pool.acquire().await.unwrap();
+    let command = tokio::time::timeout(10 * MS, lease.query());
+    assert!(command.await.is_err());
+    drop(lease);
+    assert_ne!(pool.acquire().await.unwrap().number, number);
+    assert_eq!(pool.stats().ended(Ending::Cancelled), 1);
+}
+
+#[tokio::test]
 async fn the_server_sees_an_end_though_the_driver_takes_its_time() {
     let server = Server::default();
     let pool = server.pool(settings(1));

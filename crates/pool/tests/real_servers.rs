@@ -13,6 +13,8 @@ mod ends;
 mod kills;
 #[path = "real_servers/last_words.rs"]
 mod last_words;
+#[path = "real_servers/logins.rs"]
+mod logins;
 #[path = "real_servers/postgres.rs"]
 mod postgres;
 #[path = "real_servers/returns.rs"]

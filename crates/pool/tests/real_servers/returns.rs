@@ -1,16 +1,13 @@
 //! What becomes of what users leave behind, on real servers: open transactions, cancelled and
 //! mistaken commands, sessions that were lost under them.
 
-use dbvitals_pool::{AcquireError, Driver, Ending, MySql, Pool, SqlxMySql, SqlxPostgres};
+use dbvitals_pool::{Ending, MySql, Pool, SqlxMySql, SqlxPostgres};
 use dbvitals_testkit::{MariaDb, RealServer as _, require_servers};
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, Opts, TxOpts};
+use mysql_async::{Conn, TxOpts};
 use sqlx_core::connection::Connection as _;
 use sqlx_core::executor::Executor as _;
 use sqlx_core::query::query;
-use sqlx_mysql::MySqlConnectOptions;
-use sqlx_postgres::PgConnectOptions;
-use tokio::time::Instant;
 
 use crate::stage::{
     Ends as _, MS, OnMariaDb, OnMariaDbBySqlx, OnPostgresBySqlx, Stage as _, Talks as _,
@@ -274,36 +271,4 @@ async fn an_error_of_the_servers_own_connections_is_an_answer_by_sqlx() {
     outcome.await.unwrap_err();
     let stats = pool.stats();
     assert_eq!((stats.repeats, stats.open), (0, 1), "{stats:?}");
-}
-
-/// Who cannot get in is told so at once, in the server's words.
-async fn is_rejected<D: Driver>(driver: D) {
-    let pool = pool(driver, settings());
-    let begun = Instant::now();
-    let refusal = pool.acquire_within(30_000 * MS).await.unwrap_err();
-    assert!(
-        begun.elapsed() < 15_000 * MS,
-        "there is nothing to wait for"
-    );
-    assert!(
-        matches!(refusal, AcquireError::Rejected { .. }),
-        "{refusal}"
-    );
-    let told = refusal.to_string();
-    assert!(told.contains("vitals") && !told.contains("wrong"), "{told}");
-}
-
-#[tokio::test]
-async fn a_wrong_password_is_told_at_once() {
-    require_servers!();
-    let mariadb = OnMariaDb::server();
-    let url = format!("mysql://vitals:wrong@127.0.0.1:{}", mariadb.port());
-    is_rejected(MySql::new(Opts::from_url(&url).unwrap())).await;
-    let options = MySqlConnectOptions::new().host("127.0.0.1");
-    let options = options.port(mariadb.port()).username("vitals");
-    is_rejected(SqlxMySql::new(options.password("wrong"))).await;
-    let postgres = OnPostgresBySqlx::server();
-    let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1");
-    let options = options.port(postgres.port()).username("vitals");
-    is_rejected(SqlxPostgres::new(options.password("wrong"))).await;
 }
