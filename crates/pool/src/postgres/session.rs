@@ -147,6 +147,11 @@ impl Session {
         task.join_next().await;
     }
 
+    /// Whether something may be under way at the server.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.is_closed() && self.marks.is_busy()
+    }
+
     pub(super) fn at_return(&self) -> Returned {
         match self.is_closed() {
             true => Returned::Broken,
