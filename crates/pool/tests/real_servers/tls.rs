@@ -169,7 +169,13 @@ async fn idle_ones_that_the_server_ends_are_not_met() {
         server.kill();
         server.start_again();
     };
-    end_all_on(&server, driver(), crash, &[Ending::HungUp, Ending::Reset]).await;
+    end_all_on(
+        &server,
+        driver(),
+        crash,
+        &[Ending::Killed, Ending::HungUp, Ending::Reset],
+    )
+    .await;
 }
 
 #[tokio::test]
