@@ -68,7 +68,10 @@ impl IntoResponse for Failure {
         let (status, words) = match &self.0 {
             // The database is away, or the pool is too small: later it may go well.
             RunError::Acquire(_) => (StatusCode::SERVICE_UNAVAILABLE, "no connection in time"),
-            // The statement is wrong, or its connection died three times.
+            // Three connections were lost, one after the other.
+            RunError::Commands(error) if error.as_db_error().is_none() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the connection was lost")
+            }
             RunError::Commands(_) | _ => (StatusCode::INTERNAL_SERVER_ERROR, "the query failed"),
         };
         (status, words).into_response()

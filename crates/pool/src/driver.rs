@@ -106,7 +106,7 @@ pub trait Driver: Send + Sync + 'static {
         Unread::Unclear
     }
 
-    /// Why the server ended a connection, if it said so. Must neither wait nor do IO, nor use the
+    /// Why the server ended a connection that is dead, if it said so. Must neither wait nor use the
     /// pool, whose lock may be held.
     fn ending(&self, connection: &Self::Connection) -> Option<Ending> {
         let _ = connection;

@@ -8,7 +8,8 @@ use std::fmt;
 pub enum Ending {
     /// The server, or something on the way to it, ended what was idle for too long.
     IdleLimit,
-    /// An administrator ended the session. A fast shutdown of PostgreSQL looks the same.
+    /// An administrator ended the session. PostgreSQL says the same when it shuts down fast, and when
+    /// its main process has died.
     Killed,
     /// The server shut down.
     Shutdown,

@@ -200,7 +200,7 @@ where
     }
 
     async fn abandon(&self, session: Session) {
-        if !session.is_closed() {
+        if session.is_busy() {
             // Whether it arrives does not matter: the session ends anyway, with its command or
             // before.
             let _ = session.cancel_token().cancel_query().await;

@@ -26,7 +26,7 @@ pub(crate) fn ends_session(code: &str) -> bool {
 #[cfg(feature = "tokio-postgres")]
 pub(crate) fn name_ending(code: Option<&str>) -> Ending {
     match code {
-        // A fast shutdown says the same as pg_terminate_backend.
+        // A fast shutdown, and the death of the main process, say the same as pg_terminate_backend.
         Some("57P01") => Ending::Killed,
         Some("57P02" | "57P03") => Ending::Shutdown,
         Some("57P05" | "25P03") => Ending::IdleLimit,

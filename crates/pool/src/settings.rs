@@ -51,7 +51,7 @@ pub struct Settings {
     pub connect_pause_max: Duration,
     /// How long a ping, or the tidying-up at return, may take. 1 s.
     pub ping_timeout: Duration,
-    /// How long a goodbye may take. 1 s.
+    /// How long a goodbye may take, or cancelling a command at the server. 1 s.
     pub close_timeout: Duration,
     /// A connection on which the server answered this long ago is handed out unseen. Zero: a look
     /// at the socket costs a tenth of a microsecond, and what was killed meanwhile is found.

@@ -553,6 +553,7 @@ async fn what_a_user_leaves_behind_is_tidied_up_or_closed() {
         (Returned::InFlight, Some(Ending::Cancelled)),
         (Returned::Broken, Some(Ending::Broken)),
         (Returned::Proven { ago: MS }, None),
+        (Returned::Unproven, None),
     ] {
         let mut lease = pool.acquire().await.unwrap();
         let number = lease.number;

@@ -159,6 +159,8 @@ fn set_keepalive(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn parse(config: &str) -> Result<Vec<Place>, ConfigFault> {
@@ -214,6 +216,24 @@ mod tests {
         first.sort_unstable();
         first.dedup();
         assert_eq!(first, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_the_keepalive_of_the_configuration() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let config = "host=a keepalives_idle=7 keepalives_interval=3 keepalives_retries=2
+            tcp_user_timeout=9";
+        let (_stream, socket) = address.dial(&config.parse().unwrap()).await.unwrap();
+        let socket = SockRef::from(&socket);
+        let seconds = Duration::from_secs;
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), seconds(7));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), seconds(3));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 2);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(seconds(9)));
+        let none = "host=a keepalives=0".parse().unwrap();
+        let (_stream, socket) = address.dial(&none).await.unwrap();
+        assert!(!SockRef::from(&socket).keepalive().unwrap());
     }
 
     #[tokio::test]

@@ -114,15 +114,26 @@ impl Marks {
         self.open_transactions.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// What state a user left the session in; forgets the user.
+    /// Whether something may be under way at the server.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_in_flight() || self.unseen.load(Ordering::Relaxed)
+    }
+
+    fn is_in_flight(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
+    }
+
+    /// What state a user left the session in; forgets the user, unless it is of no use any more.
     pub(super) fn at_return(&self) -> Returned {
-        let begun = self.begun.swap(0, Ordering::Relaxed);
-        let ended = self.ended.swap(0, Ordering::Relaxed);
+        if self.is_in_flight() {
+            return Returned::InFlight;
+        }
+        self.begun.store(0, Ordering::Relaxed);
+        self.ended.store(0, Ordering::Relaxed);
         let answered_at = self.answered_at.swap(0, Ordering::Relaxed);
         let open_transactions = self.open_transactions.swap(0, Ordering::Relaxed);
         let unseen = self.unseen.swap(false, Ordering::Relaxed);
         match answered_at {
-            _ if begun != ended => Returned::InFlight,
             // A rollback is on its way, or who knows what.
             _ if unseen || open_transactions > 0 => Returned::Unsettled,
             0 => Returned::Unproven,
@@ -154,6 +165,7 @@ mod tests {
         let marks = marks();
         assert_eq!(marks.at_return(), Returned::Unproven);
         marks.mark(done()).await.unwrap();
+        assert!(!marks.is_busy());
         assert!(matches!(marks.at_return(), Returned::Proven { .. }));
         assert_eq!(marks.at_return(), Returned::Unproven, "of the last user");
     }
@@ -169,6 +181,7 @@ mod tests {
         }
         marks.mark(done()).await.unwrap();
         assert_eq!(marks.at_return(), Returned::InFlight);
+        assert!(marks.is_busy(), "which is worth to be cancelled");
     }
 
     #[tokio::test]

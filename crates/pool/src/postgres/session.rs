@@ -65,7 +65,7 @@ pub(super) struct Traits {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("ending", &self.ending())
+            .field("ending", &self.pump.ending())
             .finish_non_exhaustive()
     }
 }
@@ -147,6 +147,11 @@ impl Session {
         task.join_next().await;
     }
 
+    /// Whether something may be under way at the server.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.is_closed() && self.marks.is_busy()
+    }
+
     pub(super) fn at_return(&self) -> Returned {
         match self.is_closed() {
             true => Returned::Broken,
@@ -154,7 +159,10 @@ impl Session {
         }
     }
 
+    /// Why the server ended the session, as far as it has said so by now. The driver keeps last words
+    /// from us if it takes them for the answer to the closing of a statement.
     pub(super) fn ending(&self) -> Option<Ending> {
+        self.pump.poll_now();
         // The words tell more than the end that follows them.
         self.marks.last_words().or(self.pump.ending())
     }

@@ -125,7 +125,7 @@ async fn postgres_is_killed() {
         server.kill();
         server.start_again();
     };
-    end_all::<OnPostgres>(crash, &[Ending::HungUp, Ending::Reset, Ending::Shutdown]).await;
+    end_all::<OnPostgres>(crash, &[Ending::Killed, Ending::HungUp, Ending::Reset]).await;
 }
 
 /// The pool is told of the limit, and ends what idles before the server does.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use dbvitals_pool::{Ending, Pool, Postgres, PostgresError, Session, Settings};
 use dbvitals_testkit::{Postgres as Server, PostgresOptions, RealServer as _, require_servers};
 use tokio::time::{Instant, timeout};
-use tokio_postgres::Config;
 use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::{Config, IsolationLevel};
 
 use crate::stage::{Ends, MS, Talks, eventually, pool, settings};
 
@@ -120,6 +120,27 @@ async fn a_host_that_hangs_leaves_time_for_the_next_one() {
     let pool = pool(Postgres::new(both), settings());
     let port = pool.run(async |it| ask(it, "SELECT current_setting('port')").await);
     assert_eq!(port.await.unwrap(), welcoming.port().to_string());
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_a_host_like_others() {
+    require_servers!();
+    let server = server();
+    let mut config = config();
+    config.host_path(server.socket_directory());
+    config.port(server.port());
+    let pool = pool(Postgres::new(config), settings());
+    let by_tcp = "SELECT (inet_server_port() IS NOT NULL)::text";
+    assert_eq!(ask_pool(&pool, by_tcp).await, "false");
+    let mut lease = pool.acquire().await.unwrap();
+    let sleep = lease.run(async |it| it.execute("SELECT pg_sleep(60)", &[]).await);
+    assert!(timeout(100 * MS, sleep).await.is_err());
+    drop(lease);
+    let asleep = || sessions(&server).1;
+    eventually("it was cancelled", || asleep() == 0).await;
+    server.kill_all();
+    ask_pool(&pool, by_tcp).await;
+    assert_eq!(pool.stats().pings, 0);
 }
 
 // --- What errors say, and what they mean --------------------------------------------------------
@@ -302,7 +323,10 @@ async fn a_command_cancelled_in_a_transaction_ends_its_session() {
     let server = server();
     let pool = single(&server);
     let mut lease = pool.acquire().await.unwrap();
-    let transaction = lease.transaction().await.unwrap();
+    let transaction = lease.transaction_as(|it| it.isolation_level(IsolationLevel::Serializable));
+    let transaction = transaction.await.unwrap();
+    let level = transaction.query_one("SHOW transaction_isolation", &[]);
+    assert_eq!(level.await.unwrap().get::<_, &str>(0), "serializable");
     let sleep = transaction.execute("SELECT pg_sleep(60)", &[]);
     assert!(timeout(100 * MS, sleep).await.is_err());
     drop(transaction);
