@@ -24,9 +24,8 @@ const WRONG_PARAMETERS: &str = "prepared statement expected ";
 ///   that was begun by words (`BEGIN`) sqlx does not show, and it reaches the next user. Nothing
 ///   else is reset either; see the README.
 /// - **Commands belong in [`Lease::run`](crate::Lease::run)**, which closes the connection if one is
-///   cancelled or given the wrong parameters. Outside of it nobody sees that: sqlx then waits for an
-///   answer that never comes, or takes what is left of a statement that was being prepared for one,
-///   and the next user meets that.
+///   cancelled or given the wrong parameters. sqlx does not show what was done outside of it: a
+///   connection that was used like that is pinged before anybody else has it.
 /// - **No socket to look at**: behind a proxy, or a router that changes the port. Such connections
 ///   are counted in [`Stats::without_socket`](crate::Stats::without_socket), have no keepalive, and
 ///   are pinged when nothing was heard of them for a second. To a unix socket the connections of a

@@ -15,7 +15,10 @@ async fn is_rejected(driver: impl Driver) {
     let error = refused.expect("an answer").expect_err("no login");
     assert!(matches!(error, AcquireError::Rejected { .. }), "{error}");
     let told = error.to_string();
-    assert!(told.contains("vitals") || told.contains("nowhere"), "{told}");
+    assert!(
+        told.contains("vitals") || told.contains("nowhere"),
+        "{told}"
+    );
     assert!(!told.contains("wrong"), "the password: {told}");
 }
 
