@@ -119,8 +119,15 @@ impl<'p, D: Driver> Acquire<'p, D> {
             return false;
         };
         let census = self.shared.ledger.census();
+        let settings = &self.shared.settings;
+        // Nobody may have tried since it failed the last time, or an attempt may hang.
+        let known_for = settings.connect_timeout + settings.connect_pause_max * 2;
+        let goes_on = |failed_at| now.since(failed_at) <= known_for;
         let lasts = |since| now.since(since) >= after;
-        census.leased == 0 && census.outage_since.is_some_and(lasts)
+        census.leased == 0
+            && census.is_away()
+            && census.outage_since.is_some_and(lasts)
+            && census.failed_at.is_some_and(goes_on)
     }
 }
 

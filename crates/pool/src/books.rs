@@ -21,9 +21,12 @@ use crate::outage::Outage;
 use crate::seat::{Asker, Refusal, Seat};
 
 /// What the ledger wants to know of a connection.
-pub(crate) trait Tenant {
+pub(crate) trait Tenant: Sized {
     /// Whether its peer was seen to close it, so that it is not to be handed out.
     fn has_hung_up(&self) -> bool;
+
+    /// Nobody wants it any more, and nobody is there to part with it.
+    fn discard(self) {}
 }
 
 /// How many connections there may be.
@@ -71,6 +74,11 @@ pub(crate) struct Census {
 }
 
 impl Census {
+    /// Whether the last attempt to open a connection failed, and none is at hand.
+    pub(crate) fn is_away(&self) -> bool {
+        self.outage_since.is_some() && self.idle + self.on_trial == 0
+    }
+
     /// All that counts against `max_open`.
     pub(crate) fn open(&self) -> usize {
         self.idle + self.leased + self.opening + self.on_trial + self.closing
@@ -195,6 +203,25 @@ impl<T: Tenant> Books<T> {
         self.idle.len() + self.leased + self.opening + self.on_trial + self.closing
     }
 
+    /// An attempt that began at `started` came to nothing.
+    pub(crate) fn extend_outage(
+        &mut self,
+        started: Moment,
+        pause_min: Duration,
+        now: Moment,
+        chance: f64,
+    ) {
+        let pause_max = self.bounds.pause_max;
+        let known = self.outage.zip(self.failed_at);
+        let mut outage = match known {
+            Some((outage, failed_at)) if Outage::goes_on(failed_at, started, pause_max) => outage,
+            _ => Outage::begin(started),
+        };
+        outage.note_failure(started, pause_min, pause_max, chance);
+        self.outage = Some(outage);
+        self.failed_at = Some(now);
+    }
+
     pub(crate) fn take_idle(&mut self) -> Option<T> {
         match self.bounds.newest_first {
             true => self.idle.pop_back(),
@@ -219,12 +246,8 @@ impl<T: Tenant> Books<T> {
             }
         };
         let mut calls = self.order_opens(now);
-        // The keeper looks at its alarm again; during an outage it stands for the next attempt.
-        let is_earliest = self.alarm.is_none_or(|alarm| asker.deadline < alarm);
-        if is_earliest {
+        if self.alarm.is_none_or(|alarm| asker.deadline < alarm) {
             self.alarm = Some(asker.deadline);
-        }
-        if is_earliest || self.outage.is_some() {
             calls.keeper = calls.keeper.or_else(|| self.keeper.take());
         }
         (key, calls)
@@ -314,12 +337,19 @@ impl<T: Tenant> Books<T> {
     /// outage not before its moment.
     pub(crate) fn order_opens(&mut self, now: Moment) -> Calls<T> {
         let mut wanted = self.wanted();
+        if wanted == 0 {
+            return Calls::default();
+        }
         if self.cautious || self.outage.is_some() {
             let is_time = self.outage.is_none_or(|outage| outage.next() <= now);
             wanted = wanted.min(usize::from(is_time && self.opening == 0));
         }
         if wanted == 0 {
-            return Calls::default();
+            // The keeper sets its alarm to the next attempt.
+            return Calls {
+                keeper: self.keeper.take(),
+                ..Calls::default()
+            };
         }
         self.opening += wanted;
         self.replacements = self.replacements.saturating_sub(wanted);

@@ -101,10 +101,15 @@ impl Card {
         self.hung_up.load(Ordering::Acquire)
     }
 
+    /// Whether it is old by now, and no successor was ordered.
+    pub(crate) fn wants_successor(&self, now: Moment) -> bool {
+        self.successor_due.is_some_and(|due| due <= now)
+            && !self.successor_ordered.load(Ordering::Relaxed)
+    }
+
     /// Whether a successor is to be ordered by now; says so once.
     pub(crate) fn takes_successor(&self, now: Moment) -> bool {
-        self.successor_due.is_some_and(|due| due <= now)
-            && !self.successor_ordered.swap(true, Ordering::Relaxed)
+        self.wants_successor(now) && !self.successor_ordered.swap(true, Ordering::Relaxed)
     }
 }
 

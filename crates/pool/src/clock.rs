@@ -3,7 +3,8 @@
 //! A checkout and its return read the kernel's coarse clock, which is right to a tick of 1 to 4 ms
 //! and costs a fraction of an exact reading: what they stamp is compared with limits of seconds.
 //! The keeper reads the exact one. Both count from the machine's start and stand still while it
-//! sleeps. What a peer says meanwhile reaches nobody, so after a sleep every connection is in doubt.
+//! sleeps. What a peer says meanwhile reaches nobody, so within a round after it every
+//! connection is in doubt.
 
 use std::time::Duration;
 

@@ -19,12 +19,6 @@ use crate::ending::Ending;
 /// The pool drops the future of an asynchronous method when the method's limit has passed or the
 /// pool is dropped. Whatever it was working on is dropped with it and not used again, so none of
 /// them has to be cancel safe; what that means for each is said there.
-///
-/// # Under the pool's lock
-///
-/// [`is_closed`](Self::is_closed), [`judge_unread`](Self::judge_unread) and
-/// [`ending`](Self::ending) may be called while the pool's lock is held. They must not use the
-/// pool, nor wait for anybody who does: that would be a deadlock. All others are called without it.
 pub trait Driver: Send + Sync + 'static {
     /// What is pooled.
     type Connection: Send + 'static;
@@ -92,15 +86,13 @@ pub trait Driver: Send + Sync + 'static {
         Returned::Unseen
     }
 
-    /// Whether the driver knows already that a connection is closed. Must neither wait nor do IO,
-    /// nor use the pool, whose lock may be held.
+    /// Whether the driver knows already that a connection is closed. Must neither wait nor do IO.
     fn is_closed(&self, connection: &Self::Connection) -> bool {
         let _ = connection;
         false
     }
 
-    /// What unread bytes on an idle connection mean, if the driver can tell without waiting. Must
-    /// not use the pool, whose lock may be held.
+    /// What unread bytes on an idle connection mean, if the driver can tell without waiting.
     fn judge_unread(&self, connection: &mut Self::Connection) -> Unread {
         let _ = connection;
         Unread::Unclear
@@ -152,7 +144,8 @@ impl<C> Opened<C> {
     }
 
     /// Adds a duplicate of the connection's socket (`AsFd::as_fd(&stream).try_clone_to_owned()`).
-    /// The pool only looks at it, never reads or writes, and closes it with the connection.
+    /// The pool never reads or writes; it looks at it, sets keepalive, and shuts it down when it parts
+    /// with the connection without a goodbye: it must belong to this connection alone.
     #[must_use]
     pub fn with_socket(mut self, socket: OwnedFd) -> Self {
         self.socket = Some(socket);

@@ -16,14 +16,17 @@ use crate::clock;
 use crate::driver::Driver;
 use crate::pool::Pool;
 
+/// How often to look whether something came back, while all are in use.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// What a pool is in a position to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
     /// A checkout now would yield a working connection in time.
     Fit,
-    /// All connections are in use, and checkouts wait for longer than asked about. What is in use
-    /// has answered lately.
+    /// Checkouts wait for longer than asked about: all connections are in use, or being opened. What
+    /// is in use has answered lately.
     Saturated,
     /// The server answers on what is open, and lets nobody new in.
     Refusing,
@@ -62,7 +65,7 @@ impl Condition {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Fit => "A checkout now would yield a working connection.",
-            Self::Saturated => "All connections are in use, and checkouts wait.",
+            Self::Saturated => "Checkouts wait for a connection.",
             Self::Refusing => "The server answers on open connections, and lets nobody new in.",
             Self::Unreachable => "No connection can be opened.",
             Self::Silent => "Nothing was heard of the server in time.",
@@ -109,10 +112,8 @@ impl<D: Driver> Pool<D> {
     /// `evidence_max_age`, and a wait of more than that is a sign of saturation.
     pub fn health(&self) -> Health {
         let max_age = self.shared().settings.evidence_max_age;
-        let census = self.shared().ledger.census();
-        let is_away = census.outage_since.is_some() && census.idle == 0;
         let condition = self.condition(max_age, max_age);
-        self.tell(condition.unwrap_or(match is_away {
+        self.tell(condition.unwrap_or(match self.shared().census().is_away() {
             true => Condition::Unreachable,
             false => Condition::Unknown,
         }))
@@ -121,7 +122,8 @@ impl<D: Driver> Pool<D> {
     /// Says whether a checkout now would yield a working connection within `limit`, from evidence
     /// that is young enough, or by getting some. Ends by that limit, which should be above
     /// `ping_timeout`: a single connection that fell silent takes that long to be told from a
-    /// silent server.
+    /// silent server. Where all connections are in use and commands take longer than the limit and
+    /// `evidence_max_age`, nothing is heard in time: give it more.
     ///
     /// # Cancel safety
     ///
@@ -139,10 +141,10 @@ impl<D: Driver> Pool<D> {
                 if let Some(condition) = self.condition(limit, max_age) {
                     return condition;
                 }
-                if !self.shared().ledger.seek_evidence(clock::exact()) {
-                    return self.without_evidence();
-                }
-                news.await;
+                self.shared().ledger.seek_evidence(clock::exact());
+                // A connection that is given back is no news to the keeper, and none may be asked
+                // for while all are in use.
+                let _ = timeout(LOOK_AGAIN, news).await;
             }
         };
         let condition = timeout(limit, answer).await;
@@ -155,21 +157,19 @@ impl<D: Driver> Pool<D> {
         if ledger.is_closed() {
             return Some(Condition::Closed);
         }
-        let max_open = self.shared().bounds().max_open;
-        judge(&ledger.census(), max_open, clock::exact(), limit, max_age)
+        judge(&self.shared().census(), clock::exact(), limit, max_age)
     }
 
     /// What is left to say when nothing could be found out.
     fn without_evidence(&self) -> Condition {
-        let census = self.shared().ledger.census();
-        match census.outage_since.is_some() && census.idle == 0 {
+        match self.shared().census().is_away() {
             true => Condition::Unreachable,
             false => Condition::Silent,
         }
     }
 
     fn tell(&self, condition: Condition) -> Health {
-        let census = self.shared().ledger.census();
+        let census = self.shared().census();
         let now = clock::exact();
         Health {
             condition,
@@ -184,33 +184,20 @@ impl<D: Driver> Pool<D> {
 }
 
 /// Concludes from the books; `None` where they do not tell enough.
-fn judge(
-    census: &Census,
-    max_open: usize,
-    now: Moment,
-    limit: Duration,
-    max_age: Duration,
-) -> Option<Condition> {
-    let is_young = census.proven.is_some_and(|at| now.since(at) <= max_age);
-    let is_full = census.leased >= max_open;
-    let waits_long = census
-        .waiting_since
-        .is_some_and(|since| now.since(since) > limit);
+fn judge(census: &Census, now: Moment, limit: Duration, max_age: Duration) -> Option<Condition> {
+    let is_young = |at: Option<Moment>| at.is_some_and(|at| now.since(at) <= max_age);
+    let answers = is_young(census.proven);
     // What failed long ago may go well by now, and where nobody comes nobody tries.
-    let failed_lately = census.failed_at.is_some_and(|at| now.since(at) <= max_age);
-    if let Some(since) = census.outage_since
-        && census.idle == 0
-        && failed_lately
-    {
+    if census.is_away() && is_young(census.failed_at) {
         // Commands on what is open may go well all the while: then it is new ones that are refused.
-        let answers = is_young && census.proven.is_some_and(|at| at > since);
         return Some(match answers && census.leased > 0 {
             true => Condition::Refusing,
             false => Condition::Unreachable,
         });
     }
-    match is_young {
-        true if waits_long && is_full => Some(Condition::Saturated),
+    let waits_long = |since| now.since(since) > limit;
+    match answers {
+        true if census.waiting_since.is_some_and(waits_long) => Some(Condition::Saturated),
         true => Some(Condition::Fit),
         false => None,
     }
@@ -238,7 +225,7 @@ mod tests {
 
     #[track_caller]
     fn check(census: &Census, expected: Option<Condition>) {
-        assert_eq!(judge(census, 4, at(10_000), SECOND, SECOND), expected);
+        assert_eq!(judge(census, at(10_000), SECOND, SECOND), expected);
     }
 
     #[test]

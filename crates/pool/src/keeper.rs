@@ -101,7 +101,7 @@ impl<D: Driver> Keeper<D> {
         match order {
             Order::Open => {
                 let name = self.names.fetch_add(1, Ordering::Relaxed);
-                self.jobs.spawn(open(shared, name));
+                self.jobs.spawn(open(Attempt::begin(shared), name));
             }
             Order::Try(member) => {
                 self.jobs.spawn(try_out(Trial::new(shared, member), false));
@@ -110,7 +110,7 @@ impl<D: Driver> Keeper<D> {
                 self.jobs.spawn(try_out(Trial::new(shared, member), true));
             }
             Order::Close(member) => {
-                self.jobs.spawn(close(shared, member));
+                self.jobs.spawn(close(Closing { shared }, member));
             }
         }
     }
@@ -179,6 +179,14 @@ struct Attempt<D: Driver> {
 }
 
 impl<D: Driver> Attempt<D> {
+    fn begin(shared: Arc<Shared<D>>) -> Self {
+        Self {
+            shared,
+            started: clock::exact(),
+            pending: true,
+        }
+    }
+
     fn fail(&mut self, error: ConnectError<D::Error>) {
         if !std::mem::take(&mut self.pending) {
             return;
@@ -211,12 +219,8 @@ impl<D: Driver> Drop for Attempt<D> {
     }
 }
 
-async fn open<D: Driver>(shared: Arc<Shared<D>>, id: u64) {
-    let mut attempt = Attempt {
-        shared: Arc::clone(&shared),
-        started: clock::exact(),
-        pending: true,
-    };
+async fn open<D: Driver>(mut attempt: Attempt<D>, id: u64) {
+    let shared = Arc::clone(&attempt.shared);
     let limit = shared.settings.connect_timeout;
     match timeout(limit, shared.connect()).await {
         Ok(Ok(opened)) => {
@@ -245,11 +249,13 @@ impl<D: Driver> Shared<D> {
         let successor_due = lifetime.map(|it| now + (it - it / SUCCESSOR_SHARE));
         let socket = opened.socket;
         let without_socket = socket.is_none();
+        // On the roll before it is watched, so that an end finds its card.
+        let card = self.roll.enter(id, successor_due);
         Box::new(Member {
             connection: opened.connection,
             _without_socket: without_socket.then(|| self.counters.count_without_socket()),
             socket: socket.map(|fd| Socket::new(fd, id, &self.watch, settings.keepalive)),
-            card: self.roll.enter(id, successor_due),
+            card,
             opened_at: now,
             expires_at: lifetime.map(|lifetime| now + lifetime),
             idle_since: now,
@@ -364,26 +370,24 @@ impl<D: Driver> Drop for Closing<D> {
     }
 }
 
-async fn close<D: Driver>(shared: Arc<Shared<D>>, member: Box<Member<D>>) {
+async fn close<D: Driver>(closing: Closing<D>, member: Box<Member<D>>) {
+    let shared = &closing.shared;
     let ending = member.leaving.unwrap_or(match shared.ledger.is_closed() {
         true => Ending::PoolClosed,
         false => Ending::Surplus,
     });
-    let _closing = Closing {
-        shared: Arc::clone(&shared),
-    };
     shared.tell_end(&member, ending, clock::exact());
     let Member {
         connection, socket, ..
     } = *member;
-    if let Some(socket) = socket.filter(|_| ending == Ending::Cancelled) {
-        // What is still to come on it is for nobody, whatever the driver does with it.
-        socket.end();
-    }
     let limit = shared.settings.close_timeout;
     // Whoever does not hear it in time is left.
     let _ = match ending == Ending::Cancelled {
         true => timeout(limit, shared.driver.abandon(connection)).await,
         false => timeout(limit, shared.driver.close(connection)).await,
     };
+    if let Some(socket) = socket {
+        // The driver may hold on to it; what is still to come is for nobody.
+        socket.end();
+    }
 }

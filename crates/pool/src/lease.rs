@@ -60,7 +60,7 @@ impl<D: Driver> Lease<D> {
         clock::coarse().since(self.member().opened_at)
     }
 
-    /// Runs commands on the connection.
+    /// Runs commands on the connection. Where they end well, the server is taken to have answered.
     ///
     /// # Errors
     ///
@@ -77,7 +77,11 @@ impl<D: Driver> Lease<D> {
         let result = commands(self.connection()).await;
         self.in_flight = false;
         match &result {
-            Ok(_) => self.answered = Some(clock::coarse()),
+            Ok(_) => {
+                let now = clock::coarse();
+                self.answered = Some(now);
+                self.shared.note_command(now);
+            }
             Err(error) => self.note_error(error),
         }
         result
@@ -86,7 +90,8 @@ impl<D: Driver> Lease<D> {
     /// Tells the pool of an error that a command ended with, outside of [`run`](Self::run).
     pub fn note_error(&mut self, error: &D::Error) {
         match self.shared.judge_error(error) {
-            Fault::Answered => self.answered = Some(clock::coarse()),
+            // Some drivers say so of mistakes that never left the process: it proves nothing.
+            Fault::Answered => {}
             Fault::Spoiled => self.verdict = Some(Ending::Cancelled),
             Fault::Lost | Fault::LostBefore => {
                 let said = self.shared.ending(self.member());
@@ -149,7 +154,6 @@ impl<D: Driver> Drop for Lease<D> {
         };
         let now = clock::coarse();
         let shared = &self.shared;
-        member.card.note_return();
         let ending = match self.in_flight {
             true => Some(shared.name_unended(&member, now)),
             false => self.verdict,
@@ -157,7 +161,17 @@ impl<D: Driver> Drop for Lease<D> {
         if let Some(ending) = ending {
             return shared.let_go(member, ending, now);
         }
-        match shared.at_return(&mut member) {
+        let returned = shared.at_return(&mut member);
+        if matches!(returned, Returned::InFlight | Returned::Broken) {
+            let ending = match returned == Returned::InFlight {
+                true => shared.name_unended(&member, now),
+                false => shared.ending(&member).unwrap_or(Ending::Broken),
+            };
+            return shared.let_go(member, ending, now);
+        }
+        member.card.note_return();
+        member.idle_since = now;
+        match returned {
             Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago)),
             Returned::Unproven => shared.take_back(member, now, None),
             Returned::Unseen if self.touched => shared.ledger.settle(member),
@@ -165,14 +179,7 @@ impl<D: Driver> Drop for Lease<D> {
                 shared.take_back(member, now, self.answered);
             }
             Returned::Unsettled => shared.ledger.settle(member),
-            Returned::InFlight => {
-                let ending = shared.name_unended(&member, now);
-                shared.let_go(member, ending, now);
-            }
-            Returned::Broken => {
-                let said = shared.ending(&member);
-                shared.bury(member, said.unwrap_or(Ending::Broken), now);
-            }
+            Returned::InFlight | Returned::Broken => {}
         }
     }
 }
@@ -191,7 +198,6 @@ impl<D: Driver> Shared<D> {
     /// Takes a connection back from its user. Without proof that the server answered meanwhile it is
     /// no better known than before.
     fn take_back(&self, mut member: Box<Member<D>>, now: Moment, proven: Option<Moment>) {
-        member.idle_since = now;
         if let Some(proven_at) = proven {
             // The coarse clock may lag behind a ping that was answered a moment ago.
             member.proven_at = member.proven_at.max(proven_at);

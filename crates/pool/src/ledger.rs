@@ -1,8 +1,8 @@
 //! The pool's one lock, and who may do what under it.
 //!
-//! Whoever waits is served strictly in turn, and the connection is handed over under the lock:
-//! nobody can overtake, no wake-up can be lost, and a waiter that is gone passes on what it was
-//! given. Nothing here waits, looks at a clock or knows a runtime. What takes time is an [`Order`]
+//! Whoever waits is served strictly in turn: who is first is taken out of the line under the lock,
+//! and served at its seat afterwards, so that nobody can overtake, no wake-up can be lost, and what
+//! was meant for one that is gone goes to the next. Nothing here waits, looks at a clock or knows a runtime. What takes time is an [`Order`]
 //! for the keeper, which is the only one to await anything on a connection; so a checkout has a
 //! single point at which it can be cancelled, its [`Turn`] in the line. `tests/model.rs` includes
 //! this very file and those below it, and explores their interleavings.
@@ -17,7 +17,6 @@ use dbvitals_verdict::Moment;
 
 use crate::books::{Books, Bounds, Calls, Census, Lay, Order, Stay, Tenant};
 use crate::line::PlaceKey;
-use crate::outage::Outage;
 use crate::seat::{Asker, Refusal, Seat};
 use crate::sync::{Mutex, MutexGuard};
 use crate::turn::Turn;
@@ -97,8 +96,8 @@ impl<T: Tenant> Ledger<T> {
         if proven.is_some() {
             books.proven = books.proven.max(proven);
             books.cautious = false;
-            books.stillborn = 0;
         }
+        books.stillborn = 0;
         if member.has_hung_up() {
             return Some(member);
         }
@@ -122,14 +121,12 @@ impl<T: Tenant> Ledger<T> {
     /// like a failed attempt, the more so the oftener it happens.
     pub(crate) fn note_stillborn(&self, now: Moment, chance: f64) {
         let mut books = self.lock();
-        books.stillborn = books.stillborn.saturating_add(1);
-        let pause_max = books.bounds.pause_max;
+        // Several that end together count as one.
+        if books.outage.is_none_or(|outage| outage.next() <= now) {
+            books.stillborn = books.stillborn.saturating_add(1);
+        }
         let pause_min = STILLBORN_PAUSE.saturating_mul(1 << books.stillborn.min(16));
-        books.failed_at = Some(now);
-        books
-            .outage
-            .get_or_insert_with(|| Outage::begin(now))
-            .note_failure(now, pause_min, pause_max, chance);
+        books.extend_outage(now, pause_min, now, chance);
     }
 
     /// Lets the keeper find out whether a leased connection lives.
@@ -200,12 +197,7 @@ impl<T: Tenant> Ledger<T> {
         let mut books = self.lock();
         books.opening -= 1;
         books.tally.failed_attempts += 1;
-        books.failed_at = Some(now);
-        let pause_max = books.bounds.pause_max;
-        books
-            .outage
-            .get_or_insert_with(|| Outage::begin(failed.started))
-            .note_failure(failed.started, failed.pause_min, pause_max, failed.chance);
+        books.extend_outage(failed.started, failed.pause_min, now, failed.chance);
         let is_hopeless = failed.rejected && books.open() - books.closing == 0;
         let refused = match is_hopeless {
             true => books.refuse_all(Refusal::Rejected),
@@ -223,6 +215,7 @@ impl<T: Tenant> Ledger<T> {
         self.change(|books| {
             books.on_trial -= 1;
             books.cautious = false;
+            books.stillborn = 0;
             books.proven = Some(now);
             books.give(member, lay)
         });
@@ -242,10 +235,10 @@ impl<T: Tenant> Ledger<T> {
     }
 
     /// A connection did not pass its trial; it was dropped before.
-    pub(crate) fn end_trial(&self, now: Moment) {
+    pub(crate) fn end_trial(&self, now: Moment, died: bool) {
         self.change(|books| {
             books.on_trial -= 1;
-            books.cautious = true;
+            books.cautious |= died;
             books.order_opens(now)
         });
     }
@@ -423,7 +416,12 @@ impl<T: Tenant> Ledger<T> {
     pub(crate) fn make(&self, calls: Calls<T>) {
         let mut next = Some(calls);
         while let Some(calls) = next.take() {
-            drop(calls.void);
+            match calls.void {
+                Some(Order::Try(member) | Order::Settle(member) | Order::Close(member)) => {
+                    member.discard();
+                }
+                Some(Order::Open) | None => {}
+            }
             if let Some(keeper) = calls.keeper {
                 keeper.wake();
             }

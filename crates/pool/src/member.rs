@@ -1,6 +1,6 @@
 //! One connection, and what the pool knows of it.
 
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,21 @@ impl<D: Driver> Member<D> {
         sight == Some(Sight::Bytes)
     }
 
+    /// For how long nobody has used it and nothing was heard on it; `None` while it is leased.
+    pub(crate) fn idled_for(&self, now: Moment) -> Option<Duration> {
+        let since = self.proven_at.max(self.idle_since);
+        self.card.holding().is_none().then(|| now.since(since))
+    }
+
+    /// Ends it at once, whatever the driver does: it may say its goodbyes in its own time, while the
+    /// next one is opened, or panic.
+    pub(crate) fn end(self: Box<Self>) {
+        if let Some(socket) = &self.socket {
+            socket.end();
+        }
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+    }
+
     /// It is checked out.
     pub(crate) fn note_lease(&mut self, place: &'static Location<'static>, now: Moment) {
         self.uses += 1;
@@ -77,5 +92,9 @@ impl<D: Driver> Member<D> {
 impl<D: Driver> Tenant for Box<Member<D>> {
     fn has_hung_up(&self) -> bool {
         self.card.has_hung_up()
+    }
+
+    fn discard(self) {
+        self.end();
     }
 }

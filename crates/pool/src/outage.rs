@@ -51,6 +51,12 @@ impl Outage {
         self.next = started + pause.mul_f64(spread);
     }
 
+    /// Whether an attempt that began at `started` belongs to this outage, the last one of which
+    /// failed at `failed_at`: where nobody has tried for long, nobody knows how long it was.
+    pub(crate) fn goes_on(failed_at: Moment, started: Moment, pause_max: Duration) -> bool {
+        started.since(failed_at) <= pause_max * 2
+    }
+
     /// When the first attempt of the outage began.
     pub(crate) fn since(&self) -> Moment {
         self.since

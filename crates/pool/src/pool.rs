@@ -325,7 +325,8 @@ impl<D: Driver> Pool<D> {
                 if self.shared().ledger.census().open() == 0 {
                     return;
                 }
-                news.await;
+                // What comes back to a pool without its keeper is told to nobody.
+                let _ = tokio::time::timeout(Duration::from_millis(50), news).await;
             }
         };
         let _ = tokio::time::timeout(limit, empty).await;

@@ -34,9 +34,12 @@ impl<D: Driver> Shared<D> {
                 next = next.min(expires_at);
             }
             let stay = self.judge_idleness(member, now, &mut spare, &mut next);
-            if stay == Stay::Idle && spare == 0 && member.card.takes_successor(now) {
-                // One of the floor, which would be missed.
-                successors += 1;
+            if stay == Stay::Idle && member.card.wants_successor(now) {
+                match spare {
+                    // One of the floor, which would be missed.
+                    0 => successors += u32::from(member.card.takes_successor(now)),
+                    _ => spare -= 1,
+                }
             }
             stay
         });
@@ -55,9 +58,12 @@ impl<D: Driver> Shared<D> {
         next: &mut Moment,
     ) -> Stay {
         let own_limit = self.settings.max_idle_time.map(|it| member.idle_since + it);
-        let servers = self.idle_allowance(member).map(|it| member.proven_at + it);
+        let allowance = self.idle_allowance(member);
+        let servers = allowance.map(|it| member.proven_at + it);
         let due = |limit: Option<Moment>| limit.is_some_and(|limit| limit <= now);
-        if *spare > 0 && (due(own_limit) || due(servers)) {
+        // Who used it lately may not have told that it was answered: then it would be missed.
+        let unused = allowance.map(|it| member.idle_since + it / 2);
+        if *spare > 0 && (due(own_limit) || (due(servers) && due(unused))) {
             *spare -= 1;
             member.leaving = Some(Ending::IdleTime);
             return Stay::Close;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use dbvitals_verdict::Moment;
 use tokio::sync::Notify;
 
-use crate::books::Bounds;
+use crate::books::{Bounds, Census};
 use crate::card::Roll;
 use crate::clock;
 use crate::counters::{Counters, Stats};
@@ -46,6 +46,8 @@ pub(crate) struct Shared<D: Driver> {
     pub(crate) news: Notify,
     ladder: Ladder,
     suspicion: Suspicion,
+    /// When a command on a lease was answered last, in nanoseconds.
+    answered: AtomicU64,
     limits: Mutex<IdleLimits>,
     bounds: Mutex<Bounds>,
     last_failure: Mutex<Option<Arc<ConnectError<D::Error>>>>,
@@ -97,6 +99,7 @@ impl<D: Driver> Shared<D> {
                 ping_after: settings.ping_after,
             },
             suspicion: Suspicion::default(),
+            answered: AtomicU64::new(0),
             limits: Mutex::default(),
             bounds: Mutex::new(bounds),
             last_failure: Mutex::new(None),
@@ -168,11 +171,15 @@ impl<D: Driver> Shared<D> {
         if let Some(said) = self.ending(member) {
             return said;
         }
-        // The clock of a checkout is coarse, so an idle limit may seem to come a little early.
-        let silence = now.since(member.proven_at) + Duration::from_millis(20);
-        let at_limit = |limit: Duration| silence >= limit;
         let tells_nothing = matches!(ending, Ending::HungUp | Ending::Reset);
-        match tells_nothing && self.idle_limit(member).is_some_and(at_limit) {
+        let idled = member.idled_for(now).filter(|_| tells_nothing);
+        // The clock of a checkout is coarse, so an idle limit may seem to come a little early.
+        let idled = idled.map(|idled| idled + Duration::from_millis(20));
+        let limit = self.idle_limit(member);
+        match idled
+            .zip(limit)
+            .is_some_and(|(idled, limit)| idled >= limit)
+        {
             true => Ending::IdleLimit,
             false => ending,
         }
@@ -208,7 +215,7 @@ impl<D: Driver> Shared<D> {
     /// Parts with one in the keeper's hands that is no more.
     pub(crate) fn end_trial(&self, member: Box<Member<D>>, ending: Ending, now: Moment) {
         self.part_with(member, ending, now);
-        self.ledger.end_trial(now);
+        self.ledger.end_trial(now, ending.is_death());
         self.news.notify_waiters();
     }
 
@@ -224,12 +231,7 @@ impl<D: Driver> Shared<D> {
             self.note_failure(ConnectError::EndedAtOnce(ending));
             self.ledger.note_stillborn(now, fastrand::f64());
         }
-        if let Some(socket) = &member.socket {
-            // A driver may say its goodbyes in its own time, while the next one is opened.
-            socket.end();
-        }
-        // So may a driver panic.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(member)));
+        member.end();
     }
 
     /// Counts and tells an end, and lets it cast doubt on others.
@@ -239,8 +241,10 @@ impl<D: Driver> Shared<D> {
         if ending.is_death() {
             self.suspicion.raise(ending, self.seen_since(ending, now));
         }
-        if matches!(ending, Ending::HungUp | Ending::Reset) {
-            self.limits().note_end(silence, now);
+        if matches!(ending, Ending::HungUp | Ending::Reset)
+            && let Some(idled) = member.idled_for(now)
+        {
+            self.limits().note_end(idled, now);
         }
         let ended = Ended {
             connection: member.card.id,
@@ -262,7 +266,9 @@ impl<D: Driver> Shared<D> {
 
     /// The server answered on it.
     pub(crate) fn note_answer(&self, member: &mut Member<D>, now: Moment) {
-        self.limits().note_answer(now.since(member.proven_at));
+        if let Some(idled) = member.idled_for(now) {
+            self.limits().note_answer(idled);
+        }
         member.proven_at = now;
     }
 
@@ -283,6 +289,24 @@ impl<D: Driver> Shared<D> {
 
     pub(crate) fn forget_failure(&self) {
         *self.last_failure() = None;
+    }
+
+    /// A command was answered on a lease, which may stay out for long.
+    pub(crate) fn note_command(&self, now: Moment) {
+        let now = now.as_nanos();
+        // Mostly the clock has not moved on since the last one.
+        if self.answered.load(Ordering::Relaxed) < now {
+            self.answered.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The census, with what is known of leases that are out.
+    pub(crate) fn census(&self) -> Census {
+        let mut census = self.ledger.census();
+        let answered = self.answered.load(Ordering::Relaxed);
+        let answered = (answered > 0).then(|| Moment::from_nanos(answered));
+        census.proven = census.proven.max(answered);
+        census
     }
 
     /// Changes how many there may be.

@@ -243,6 +243,55 @@ async fn an_end_is_believed_however_lately_the_server_answered() {
 }
 
 #[tokio::test]
+async fn what_is_used_past_run_is_no_idle_connection() {
+    let server = Server::default();
+    server.set_idle_limit(300 * MS);
+    let pool = server.pool(settings(2));
+    let until = Instant::now() + 1_000 * MS;
+    while Instant::now() < until {
+        // Nobody tells the pool that it was answered.
+        let mut lease = pool.acquire().await.unwrap();
+        lease.query().await.unwrap();
+        drop(lease);
+        tokio::time::sleep(5 * MS).await;
+    }
+    assert_eq!((server.attempts(), pool.stats().open), (1, 1));
+    assert!(server.pings() > 0, "it is asked for a sign of life");
+}
+
+#[tokio::test]
+async fn a_blip_long_ago_makes_no_outage_long() {
+    let server = Server::default();
+    server.set_down(true);
+    let pool = server.pool(Settings {
+        fail_fast_after: Some(100 * MS),
+        connect_pause_max: 20 * MS,
+        connect_timeout: 30 * MS,
+        ..settings(1)
+    });
+    assert!(pool.acquire_within(20 * MS).await.is_err());
+    server.set_down(false);
+    tokio::time::sleep(300 * MS).await;
+    // Nobody has tried since: whether it is still away, nobody knows.
+    assert!(pool.acquire().await.is_ok());
+}
+
+#[tokio::test]
+async fn commands_that_are_answered_are_evidence_while_their_leases_are_out() {
+    let server = Server::default();
+    let pool = server.pool(Settings {
+        evidence_max_age: 100 * MS,
+        ..settings(1)
+    });
+    let mut lease = pool.acquire().await.unwrap();
+    tokio::time::sleep(200 * MS).await;
+    let health = pool.check_health(60 * MS).await;
+    assert_eq!(health.condition, Condition::Silent);
+    lease.run(async |it| it.query().await).await.unwrap();
+    assert_eq!(pool.health().condition, Condition::Fit);
+}
+
+#[tokio::test]
 async fn what_hangs_while_others_are_at_hand_is_no_outage() {
     let server = Server::default();
     let pool = server.pool(Settings {
