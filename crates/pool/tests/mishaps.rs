@@ -16,18 +16,7 @@ use dbvitals_pool::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::fake::{Server, eventually};
-
-const MS: Duration = Duration::from_millis(1);
-
-fn settings(max_open: usize) -> Settings {
-    Settings {
-        max_open,
-        acquire_timeout: 5_000 * MS,
-        ping_timeout: 50 * MS,
-        ..Settings::default()
-    }
-}
+use crate::fake::{MS, Server, eventually, settings};
 
 /// Checks out all there may be, at once, and gives it back; returns their numbers.
 async fn check_out_all(pool: &Pool<Server>, count: usize) -> Vec<u64> {

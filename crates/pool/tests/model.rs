@@ -38,7 +38,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use dbvitals_verdict::Moment;
-use shuttle::future::{block_on, spawn, yield_now};
+use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use shuttle::rand::{Rng as _, thread_rng};
 
 use crate::books::{Bounds, Lay, Order, Stay, Tenant};
@@ -311,6 +311,18 @@ fn keep(world: &Arc<World>, mut failures: usize) {
     });
 }
 
+/// Begins checkouts side by side.
+fn check_out_all(
+    world: &Arc<World>,
+    conducts: &[Conduct],
+) -> Vec<JoinHandle<Result<bool, Refusal>>> {
+    let check_out = |conduct: &Conduct| {
+        let (world, conduct) = (Arc::clone(world), *conduct);
+        spawn(async move { world.check_out(conduct).await })
+    };
+    conducts.iter().map(check_out).collect()
+}
+
 /// Runs checkouts side by side and looks at the end whether all that may be had was served.
 fn explore(max_open: usize, failures: usize, conducts: &'static [Conduct]) {
     let world = World::new(max_open, 0);
@@ -428,13 +440,7 @@ fn a_resize_health_checks_and_successors_beside_it_lose_nothing() {
         || {
             let world = World::new(3, 0);
             keep(&world, 1);
-            let tasks: Vec<_> = [PATIENT, HASTY, PATIENT, PATIENT]
-                .into_iter()
-                .map(|conduct| {
-                    let world = Arc::clone(&world);
-                    spawn(async move { world.check_out(conduct).await })
-                })
-                .collect();
+            let tasks = check_out_all(&world, &[PATIENT, HASTY, PATIENT, PATIENT]);
             block_on(async {
                 for max_open in [1, 3, 2] {
                     world.resize(max_open);
@@ -501,7 +507,7 @@ fn where_nobody_is_let_in_nobody_waits_and_nobody_is_forgotten() {
     shuttle::check_random(
         || {
             let world = World::new(2, 0);
-            let (keeper, tasks) = (Arc::clone(&world), 3);
+            let keeper = Arc::clone(&world);
             spawn(async move {
                 let order = poll_fn(|cx| keeper.ledger.poll_order(cx)).await;
                 assert!(matches!(order, Order::Open));
@@ -511,17 +517,12 @@ fn where_nobody_is_let_in_nobody_waits_and_nobody_is_forgotten() {
                     rejected: true,
                     chance: 0.0,
                 };
-                while keeper.ledger.census().waiting < tasks {
+                while keeper.ledger.census().waiting < 3 {
                     yield_now().await;
                 }
                 keeper.ledger.note_failure(failed, Moment::ORIGIN);
             });
-            let tasks: Vec<_> = (0..tasks)
-                .map(|_| {
-                    let world = Arc::clone(&world);
-                    spawn(async move { world.check_out(PATIENT).await })
-                })
-                .collect();
+            let tasks = check_out_all(&world, &[PATIENT; 3]);
             block_on(async {
                 for task in tasks {
                     assert_eq!(task.await.unwrap(), Err(Refusal::Rejected));
@@ -538,13 +539,7 @@ fn a_pool_that_is_orphaned_lets_nobody_wait_and_keeps_nothing() {
         || {
             let world = World::new(2, 0);
             keep(&world, 0);
-            let tasks: Vec<_> = [PATIENT, PATIENT, HASTY, PATIENT]
-                .into_iter()
-                .map(|conduct| {
-                    let world = Arc::clone(&world);
-                    spawn(async move { world.check_out(conduct).await })
-                })
-                .collect();
+            let tasks = check_out_all(&world, &[PATIENT, PATIENT, HASTY, PATIENT]);
             block_on(async {
                 yield_now().await;
                 drop(world.ledger.orphan());
@@ -573,12 +568,7 @@ fn the_idle_are_inspected_while_others_come_and_go() {
         || {
             let world = World::new(2, 1);
             keep(&world, 0);
-            let tasks: Vec<_> = (0..3)
-                .map(|_| {
-                    let world = Arc::clone(&world);
-                    spawn(async move { world.check_out(PATIENT).await })
-                })
-                .collect();
+            let tasks = check_out_all(&world, &[PATIENT; 3]);
             block_on(async {
                 for _ in 0..3 {
                     let taken = world.ledger.inspect(Moment::ORIGIN, |_| {
@@ -617,12 +607,7 @@ fn a_close_refuses_everybody_and_ends_with_nothing_open() {
         || {
             let world = World::new(2, 0);
             keep(&world, 0);
-            let tasks: Vec<_> = (0..4)
-                .map(|_| {
-                    let world = Arc::clone(&world);
-                    spawn(async move { world.check_out(PATIENT).await })
-                })
-                .collect();
+            let tasks = check_out_all(&world, &[PATIENT; 4]);
             block_on(async {
                 yield_now().await;
                 world.ledger.close();

@@ -17,18 +17,7 @@ use dbvitals_pool::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::fake::{Failure, Server, eventually};
-
-const MS: Duration = Duration::from_millis(1);
-
-fn settings(max_open: usize) -> Settings {
-    Settings {
-        max_open,
-        acquire_timeout: 5_000 * MS,
-        ping_timeout: 50 * MS,
-        ..Settings::default()
-    }
-}
+use crate::fake::{Failure, MS, Server, eventually, settings};
 
 /// Opens so many connections and gives them back; returns their numbers.
 async fn warm(pool: &dbvitals_pool::Pool<Server>, count: usize) -> Vec<u64> {

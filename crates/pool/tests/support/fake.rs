@@ -13,6 +13,18 @@ use dbvitals_pool::{
     ConnectFault, Driver, Ending, Fault, Observer, Opened, Pool, Returned, Settings,
 };
 
+pub(crate) const MS: Duration = Duration::from_millis(1);
+
+/// A pool of so many, whose checkouts and pings do not take long to fail.
+pub(crate) fn settings(max_open: usize) -> Settings {
+    Settings {
+        max_open,
+        acquire_timeout: 5_000 * MS,
+        ping_timeout: 50 * MS,
+        ..Settings::default()
+    }
+}
+
 /// A server that misbehaves on order; clones are the same one.
 #[derive(Clone, Default)]
 pub(crate) struct Server {
