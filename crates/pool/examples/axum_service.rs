@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_state(pool.clone())
         .route(
             "/health/db",
-            health_endpoint("db", pool.clone(), Duration::from_secs(1)),
+            health_endpoint("db", pool.clone(), Duration::from_secs(2)),
         );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
     axum::serve(listener, service)

@@ -7,7 +7,7 @@ use crate::peers::{Opener, Peer, R2d2Opener, for_each_peer};
 use crate::{median, runtime};
 
 /// What is measured: tasks, connections, checkouts in all.
-const SHAPES: [(usize, usize, usize); 3] = [(1, 1, 400_000), (16, 4, 200_000), (256, 32, 200_000)];
+const SHAPES: [(usize, u32, usize); 3] = [(1, 1, 400_000), (16, 4, 200_000), (256, 32, 200_000)];
 
 struct Figures {
     name: &'static str,
@@ -17,12 +17,13 @@ struct Figures {
 
 pub(crate) fn compare(runs: usize) {
     // Runs alternate, so that a slow moment of the machine strikes all alike.
-    let mut blocking = Vec::new();
-    let mut rounds: Vec<Vec<Figures>> = Vec::new();
-    for _ in 0..runs {
-        rounds.push(for_each_peer!(measure()));
-        blocking.push(measure_r2d2());
-    }
+    let rounds: Vec<Vec<Figures>> = (0..runs)
+        .map(|_| {
+            let mut round = for_each_peer!(measure());
+            round.push(measure_r2d2());
+            round
+        })
+        .collect();
     println!("checkout and return, medians of {runs} runs, two workers");
     println!(
         "{:34} {:>10}   {:>26}   {:>26}",
@@ -53,8 +54,7 @@ pub(crate) fn compare(runs: usize) {
             figure(2, 2),
         );
     }
-    let blocking = median(blocking);
-    println!("{:34} {blocking:>10.0}   (blocks)\n", "r2d2");
+    println!();
 }
 
 fn measure<P: Peer>() -> Figures {
@@ -85,11 +85,11 @@ fn measure_alone<P: Peer>(checkouts: usize) -> f64 {
     })
 }
 
-fn measure_crowd<P: Peer>(tasks: usize, size: usize, checkouts: usize) -> [f64; 3] {
+fn measure_crowd<P: Peer>(tasks: usize, size: u32, checkouts: usize) -> [f64; 3] {
     let runtime = runtime();
     let each = checkouts / tasks;
-    let (took, mut waits) = runtime.block_on(async {
-        let pool = P::build(size, Opener::default()).await;
+    let (took, waits) = runtime.block_on(async {
+        let pool = P::build(size as usize, Opener::default()).await;
         let warm: Vec<_> = {
             let mut held = Vec::new();
             for _ in 0..size {
@@ -121,6 +121,10 @@ fn measure_crowd<P: Peer>(tasks: usize, size: usize, checkouts: usize) -> [f64; 
         }
         (begun.elapsed(), waits)
     });
+    summarise(took, waits)
+}
+
+fn summarise(took: Duration, mut waits: Vec<Duration>) -> [f64; 3] {
     waits.sort_unstable();
     let at = |share: f64| waits[(waits.len() as f64 * share) as usize].as_nanos() as f64 / 1e3;
     [
@@ -130,13 +134,56 @@ fn measure_crowd<P: Peer>(tasks: usize, size: usize, checkouts: usize) -> [f64; 
     ]
 }
 
-fn measure_r2d2() -> f64 {
-    let (_, _, checkouts) = SHAPES[0];
-    let builder = r2d2::Pool::builder().max_size(1).test_on_check_out(false);
-    let pool = builder.build(R2d2Opener).unwrap();
+/// r2d2 blocks, so its tasks are threads.
+fn measure_r2d2() -> Figures {
+    let rows = SHAPES.map(|(tasks, size, checkouts)| match tasks {
+        1 => [measure_r2d2_alone(checkouts), 0.0, 0.0],
+        _ => measure_r2d2_crowd(tasks, size, checkouts),
+    });
+    Figures {
+        name: "r2d2, on threads",
+        rows: rows.into(),
+    }
+}
+
+fn measure_r2d2_alone(checkouts: usize) -> f64 {
+    let pool = build_r2d2(1);
     let begun = Instant::now();
     for _ in 0..checkouts {
         drop(pool.get().unwrap());
     }
     begun.elapsed().as_nanos() as f64 / checkouts as f64
+}
+
+fn measure_r2d2_crowd(tasks: usize, size: u32, checkouts: usize) -> [f64; 3] {
+    let pool = build_r2d2(size);
+    let each = checkouts / tasks;
+    let begun = Instant::now();
+    let waits = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..tasks)
+            .map(|_| {
+                scope.spawn(|| {
+                    let wait = || {
+                        let asked = Instant::now();
+                        let held = pool.get().unwrap();
+                        let waited = asked.elapsed();
+                        std::thread::yield_now();
+                        drop(held);
+                        waited
+                    };
+                    (0..each).map(|_| wait()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let waits = threads.into_iter().flat_map(|it| it.join().unwrap());
+        waits.collect::<Vec<_>>()
+    });
+    summarise(begun.elapsed(), waits)
+}
+
+fn build_r2d2(size: u32) -> r2d2::Pool<R2d2Opener> {
+    let builder = r2d2::Pool::builder()
+        .max_size(size)
+        .test_on_check_out(false);
+    builder.build(R2d2Opener).unwrap()
 }
