@@ -11,7 +11,7 @@
 //! | deadpool `Manager::recycle`, bb8 `is_valid`, sqlx `test_before_acquire` | [`Driver::ping`], called rarely |
 //! | deadpool `Manager::detach` | nothing: a connection is dropped |
 //! | bb8 `has_broken` | [`Driver::at_return`], [`Driver::is_closed`] |
-//! | bb8 `CustomizeConnection::on_acquire`, deadpool `Hook` `post_create`, sqlx `after_connect` | in [`Driver::connect`], once for each connection; `Postgres::after_connect` |
+//! | bb8 `CustomizeConnection::on_acquire`, deadpool `Hook` `post_create`, sqlx `after_connect` | `Builder::after_connect` |
 //! | deadpool `Hook` `pre_recycle` and `post_recycle`, sqlx `before_acquire` | nothing at checkout: [`Driver::ping`] is for life and death, the rest belongs to the command |
 //! | sqlx `after_release` | [`Driver::at_return`], and [`Driver::settle`] for what takes time |
 //! | deadpool `max_size`, bb8 `max_size`, sqlx `max_connections` | [`Settings::max_open`] |

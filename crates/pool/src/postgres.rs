@@ -50,14 +50,13 @@ const ADDRESS_LIMIT: Duration = Duration::from_secs(2);
 ///
 /// `keepalives…` and `tcp_user_timeout` hold where [`Settings::keepalive`] is `None`; otherwise the
 /// pool's go before them. To set something on each session, use the configuration's `options`
-/// (`-c statement_timeout=5s`) or [`after_connect`](Self::after_connect).
+/// (`-c statement_timeout=5s`) or [`Builder::after_connect`](crate::Builder::after_connect).
 ///
 /// [`Settings::keepalive`]: crate::Settings::keepalive
 #[derive(Clone)]
 pub struct Postgres<T = NoTls> {
     config: Arc<Config>,
     tls: T,
-    prelude: Option<Arc<str>>,
 }
 
 impl<T> fmt::Debug for Postgres<T> {
@@ -81,15 +80,7 @@ impl<T> Postgres<T> {
         Self {
             config: Arc::new(config),
             tls,
-            prelude: None,
         }
-    }
-
-    /// Statements to run on each new session, before anybody gets it.
-    #[must_use]
-    pub fn after_connect(mut self, statements: impl Into<Arc<str>>) -> Self {
-        self.prelude = Some(statements.into());
-        self
     }
 }
 
@@ -124,9 +115,6 @@ where
         let session = Session::new(client, connection, traffic, Arc::new(route));
         let traits = session.ask().await?;
         self.check_role(traits.is_read_only)?;
-        if let Some(statements) = &self.prelude {
-            session.prelude(statements).await?;
-        }
         let opened = Opened::new(session).with_socket(socket);
         Ok(match traits.idle_limit {
             Some(limit) => opened.with_idle_limit(limit),

@@ -112,6 +112,9 @@ impl<D: Driver> Shared<D> {
         let mut opened = self.driver.connect().await?;
         if let Some(prepare) = &self.preparation {
             prepare(&mut opened.connection).await?;
+            if self.driver.at_return(&mut opened.connection) == Returned::Unsettled {
+                self.driver.settle(&mut opened.connection).await?;
+            }
         }
         Ok(opened)
     }

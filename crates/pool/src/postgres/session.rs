@@ -118,11 +118,6 @@ impl Session {
         Ok(traits)
     }
 
-    /// Runs statements that are no user's.
-    pub(super) async fn prelude(&self, statements: &str) -> Result<(), tokio_postgres::Error> {
-        self.client.batch_execute(statements).await
-    }
-
     /// Waits for an answer, and so for all that were sent for before.
     pub(super) async fn ping(&self) -> Result<(), PostgresError> {
         let answer = self.client.check_connection().await;

@@ -100,8 +100,11 @@ async fn what_refuses_or_hangs_is_followed_by_the_next_host() {
     ] {
         three.hostaddr(Ipv4Addr::LOCALHOST.into()).port(port);
     }
-    let driver = Postgres::new(three).after_connect("SET statement_timeout = '7s'");
-    let pool = pool(driver, settings());
+    let pool = Pool::builder(Postgres::new(three))
+        .settings(settings())
+        .after_connect(|session| Box::pin(session.batch_execute("SET statement_timeout = '7s'")))
+        .build()
+        .unwrap();
     let port = ask_pool(&pool, "SELECT current_setting('port')").await;
     assert_eq!(port, welcoming.port().to_string());
     assert_eq!(ask_pool(&pool, "SHOW statement_timeout").await, "7s");
