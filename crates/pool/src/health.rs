@@ -113,10 +113,7 @@ impl<D: Driver> Pool<D> {
     pub fn health(&self) -> Health {
         let max_age = self.shared().settings.evidence_max_age;
         let condition = self.condition(max_age, max_age);
-        self.tell(condition.unwrap_or(match self.shared().census().is_away() {
-            true => Condition::Unreachable,
-            false => Condition::Unknown,
-        }))
+        self.tell(condition.unwrap_or_else(|| self.without_evidence(Condition::Unknown)))
     }
 
     /// Says whether a checkout now would yield a working connection within `limit`, from evidence
@@ -148,7 +145,7 @@ impl<D: Driver> Pool<D> {
             }
         };
         let condition = timeout(limit, answer).await;
-        self.tell(condition.unwrap_or_else(|_| self.without_evidence()))
+        self.tell(condition.unwrap_or_else(|_| self.without_evidence(Condition::Silent)))
     }
 
     /// The condition, as far as what is known is enough for one.
@@ -160,11 +157,11 @@ impl<D: Driver> Pool<D> {
         judge(&self.shared().census(), clock::exact(), limit, max_age)
     }
 
-    /// What is left to say when nothing could be found out.
-    fn without_evidence(&self) -> Condition {
+    /// What is left to say when nothing was found out: `otherwise`, where no attempt has failed.
+    fn without_evidence(&self, otherwise: Condition) -> Condition {
         match self.shared().census().is_away() {
             true => Condition::Unreachable,
-            false => Condition::Silent,
+            false => otherwise,
         }
     }
 

@@ -161,25 +161,22 @@ impl<D: Driver> Drop for Lease<D> {
         if let Some(ending) = ending {
             return shared.let_go(member, ending, now);
         }
-        let returned = shared.at_return(&mut member);
-        if matches!(returned, Returned::InFlight | Returned::Broken) {
-            let ending = match returned == Returned::InFlight {
-                true => shared.name_unended(&member, now),
-                false => shared.ending(&member).unwrap_or(Ending::Broken),
-            };
-            return shared.let_go(member, ending, now);
-        }
-        member.card.note_return();
-        member.idle_since = now;
-        match returned {
+        match shared.at_return(&mut member) {
             Returned::Proven { ago } => shared.take_back(member, now, Some(now - ago)),
             Returned::Unproven => shared.take_back(member, now, None),
-            Returned::Unseen if self.touched => shared.ledger.settle(member),
+            Returned::Unseen if self.touched => shared.settle(member, now),
             Returned::Unknown | Returned::Unseen => {
                 shared.take_back(member, now, self.answered);
             }
-            Returned::Unsettled => shared.ledger.settle(member),
-            Returned::InFlight | Returned::Broken => {}
+            Returned::Unsettled => shared.settle(member, now),
+            Returned::InFlight => {
+                let ending = shared.name_unended(&member, now);
+                shared.let_go(member, ending, now);
+            }
+            Returned::Broken => {
+                let said = shared.ending(&member);
+                shared.let_go(member, said.unwrap_or(Ending::Broken), now);
+            }
         }
     }
 }
@@ -195,9 +192,16 @@ impl<D: Driver> Shared<D> {
         self.ledger.dismiss(member);
     }
 
+    /// Has a connection tidied up before it is used again.
+    fn settle(&self, mut member: Box<Member<D>>, now: Moment) {
+        member.note_return(now);
+        self.ledger.settle(member);
+    }
+
     /// Takes a connection back from its user. Without proof that the server answered meanwhile it is
     /// no better known than before.
     fn take_back(&self, mut member: Box<Member<D>>, now: Moment, proven: Option<Moment>) {
+        member.note_return(now);
         if let Some(proven_at) = proven {
             // The coarse clock may lag behind a ping that was answered a moment ago.
             member.proven_at = member.proven_at.max(proven_at);

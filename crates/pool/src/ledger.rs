@@ -359,20 +359,20 @@ impl<T: Tenant> Ledger<T> {
         self.lock().closed
     }
 
-    /// Has the idle connection that is oldest tried, or one opened if there is none; says whether
-    /// there will be an answer. One that is under way already is enough, except that an attempt to
-    /// open another tells nothing of those that are at hand.
-    pub(crate) fn seek_evidence(&self, now: Moment) -> bool {
+    /// Has the idle connection that is oldest tried, or one opened if there is none. One that is
+    /// under way already is enough, except that an attempt to open another tells nothing of those
+    /// that are at hand.
+    pub(crate) fn seek_evidence(&self, now: Moment) {
         let mut books = self.lock();
         if books.on_trial > 0 {
-            return true;
+            return;
         }
         let calls = match books.idle.pop_front() {
             Some(member) => {
                 books.on_trial += 1;
                 books.order(Order::Try(member))
             }
-            None if books.opening > 0 => return true,
+            None if books.opening > 0 => return,
             None => {
                 let pending = books.replacements;
                 books.replacements += 1;
@@ -381,10 +381,8 @@ impl<T: Tenant> Ledger<T> {
                 calls
             }
         };
-        let ordered = books.on_trial + books.opening > 0;
         drop(books);
         self.make(calls);
-        ordered
     }
 
     /// How many of what there are.

@@ -78,6 +78,12 @@ impl<D: Driver> Member<D> {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
     }
 
+    /// It came back from its user.
+    pub(crate) fn note_return(&mut self, now: Moment) {
+        self.idle_since = now;
+        self.card.note_return();
+    }
+
     /// It is checked out.
     pub(crate) fn note_lease(&mut self, place: &'static Location<'static>, now: Moment) {
         self.uses += 1;

@@ -53,7 +53,7 @@ pub use faults::{Check, Column, Fault, FaultReport, Stand, Step, Truth, Watch, f
 pub use galera::GaleraNode;
 pub use held_session::HeldSession;
 pub use mariadb::{MariaDb, MariaDbOptions, SessionBlock};
-pub use network::Network;
+pub use network::{Network, loopback_packets};
 pub use postgres::{CommitBlock, Postgres, PostgresOptions};
 pub use real_server::{RealServer, ServerProcess};
 pub use requirements::{

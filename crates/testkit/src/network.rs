@@ -148,15 +148,7 @@ impl Network {
     /// Panics when the kernel does not tell.
     #[must_use]
     pub fn packets(&self) -> u64 {
-        let file = format!("/proc/{}/net/dev", self.pid());
-        let counters = fs::read_to_string(file).expect("a namespace has counters");
-        let loopback = counters
-            .lines()
-            .find_map(|line| line.trim_start().strip_prefix("lo:"));
-        // Each packet is received as well as sent; the tenth number counts those sent.
-        loopback
-            .and_then(|numbers| numbers.split_whitespace().nth(9)?.parse().ok())
-            .expect("a namespace has a loopback")
+        loopback_packets(&self.pid().to_string())
     }
 
     /// The words that put a command of the servers' account inside; it is root of the namespace.
@@ -180,4 +172,22 @@ impl Network {
         let words: Vec<&OsStr> = words.map(OsStr::new).collect();
         account::run(Path::new("env"), &words, "");
     }
+}
+
+/// The packets that the loopback has carried in the network of a process: its number, or `self`.
+///
+/// # Panics
+///
+/// Panics when the kernel does not tell.
+#[must_use]
+pub fn loopback_packets(process: &str) -> u64 {
+    let counters = fs::read_to_string(format!("/proc/{process}/net/dev"));
+    let counters = counters.expect("a namespace has counters");
+    let loopback = counters
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("lo:"));
+    // Each packet is received as well as sent; the tenth number counts those sent.
+    loopback
+        .and_then(|numbers| numbers.split_whitespace().nth(9)?.parse().ok())
+        .expect("a namespace has a loopback")
 }

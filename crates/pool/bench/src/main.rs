@@ -18,9 +18,9 @@ mod sqlx_peer;
 use std::env;
 
 fn main() {
-    let mut arguments = env::args().skip(1);
-    let row = arguments.next();
-    let runs = arguments.next().and_then(|it| it.parse().ok()).unwrap_or(9);
+    let row = env::args().nth(1);
+    let runs = env::args().nth(2);
+    let runs = runs.and_then(|it| it.parse().ok()).unwrap_or(9);
     let wants = |name: &str| row.as_deref().is_none_or(|row| row == name);
     if wants("checkout") {
         checkout::compare(runs);

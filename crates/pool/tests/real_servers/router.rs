@@ -5,13 +5,12 @@
 //! themselves again inside `unshare --net`, with the server beside them.
 
 use std::env;
-use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dbvitals_pool::{Driver, Ending, Fault, Keepalive, Opened, Pool, Returned, Settings, Unread};
-use dbvitals_testkit::{RealServer as _, left_out, require_servers};
+use dbvitals_testkit::{RealServer as _, left_out, loopback_packets, require_servers};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -286,15 +285,9 @@ async fn the_kernel_notices_a_lost_way_to_mariadb() {
     }
 }
 
-/// The packets that the loopback has sent.
+/// The packets so far, in the network that the test has for itself.
 fn packets() -> u64 {
-    let counters = fs::read_to_string("/proc/self/net/dev").expect("a namespace has counters");
-    let loopback = counters
-        .lines()
-        .find_map(|line| line.trim_start().strip_prefix("lo:"));
-    loopback
-        .and_then(|numbers| numbers.split_whitespace().nth(9)?.parse().ok())
-        .expect("a namespace has a loopback")
+    loopback_packets("self")
 }
 
 /// The same, once nothing has moved for a while: acknowledgements come late.
